@@ -1,0 +1,25 @@
+//! Waypost: a programmable SMTP mail relay.
+//!
+//! The modules stand in the order in which a message passes them.
+
+// Stations.
+pub mod listen;
+pub mod session;
+pub mod hooks;
+pub mod queue;
+pub mod routing;
+pub mod delivery;
+pub mod bounce;
+// Nouns.
+pub mod mail;
+pub mod smtp;
+pub mod time;
+// Rooms beside the path.
+pub mod store;
+pub mod plugin;
+pub mod config;
+pub mod admin;
+pub mod cli;
+pub mod tls;
+pub mod telemetry;
+pub mod app;

@@ -1,0 +1,3 @@
+//! Listeners: sockets bound, connections counted, each driven by one loop around a session.
+//!
+//! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`; never `delivery`, `routing`, `plugin`.

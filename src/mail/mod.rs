@@ -1,0 +1,17 @@
+//! The nouns of mail: addresses, envelopes, recipients, header sections, trace fields, queue ids.
+//!
+//! Pure data and text rules. May touch nothing else in the crate but [`crate::time`]; does no I/O, reads no clock.
+
+mod address;
+mod annotations;
+mod envelope;
+mod header;
+mod queue_id;
+mod trace;
+
+pub use address::{AddressError, Domain, Mailbox, ReversePath};
+pub use annotations::{Annotation, Annotations, NoteError};
+pub use envelope::{BodyKind, Param, Recipient};
+pub use header::{Field, Header, HeaderEdit, HeaderError, HeaderSplitter};
+pub use queue_id::{QueueId, QueueIds};
+pub use trace::{Received, hop_count};

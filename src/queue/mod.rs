@@ -1,0 +1,146 @@
+//! The queue: what was accepted, until every recipient of it is settled.
+//!
+//! Durability rules. `accept` completes only after one batch - record, due entry, small body - is covered by one flush;
+//! a large body is flushed to its spool file before the record that names it. A recipient leaves only through `settle`
+//! or an operator. A settlement rides on a later flush: lost in a crash it costs a duplicate, never a message.
+//! Leases live in memory only; a restart forgets them and what was leased is due again.
+//! May import `mail`, `smtp`, `store`, `time` and the plain types of `hooks`; never `delivery`, `bounce`, `routing`.
+
+mod record;
+mod schedule;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use record::{BodyPlace, Origin, QueuedRecipient, RecipientState, Record};
+pub use schedule::{Retry, Schedule};
+
+use crate::hooks::{Outcome, Route};
+use crate::mail::QueueId;
+use crate::store::{Content, StoreError};
+use crate::time::Timestamp;
+
+/// Settings of `[queue]`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of the database and the spool files.
+    pub path: std::path::PathBuf,
+    /// Below this much free space (octets) mail is answered 452.
+    pub min_free: u64,
+    /// Page cache of the database, octets.
+    pub cache: u64,
+    /// How many messages may be leased at a time; the rest waits on disk.
+    pub window: usize,
+    /// Octets of bodies kept in memory for a first try.
+    pub hot_bytes: u64,
+}
+
+/// A message on its way into the queue.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Everything but the content. `record.body` is filled in by `accept`.
+    pub record: Record,
+    /// Trace field, header section and the empty line, as they will be sent.
+    pub head: Bytes,
+    /// What follows.
+    pub body: Content,
+}
+
+/// A claim on the due recipients of one message. Dropped without `settle`, they are due again.
+#[derive(Debug)]
+pub struct Lease {
+    /// The record as of the lease.
+    pub record: Arc<Record>,
+    /// Indexes of the recipients leased.
+    pub recipients: Vec<u32>,
+}
+
+/// What becomes of one leased recipient.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// Index of the recipient.
+    pub recipient: u32,
+    /// Its new state.
+    pub change: Change,
+    /// Outcome of the attempt, if there was one.
+    pub outcome: Option<Outcome>,
+}
+
+/// The new state of a recipient.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Delivered, bounced or forgotten: it leaves the queue.
+    Gone,
+    /// Try again.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// True where an attempt was made.
+        counted: bool,
+        /// Another route than before.
+        route: Option<Arc<Route>>,
+        /// A delay warning went out.
+        warned: bool,
+    },
+}
+
+/// What an operator asks of messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Due at once; `reroute` forgets stored routes and asks the route hook again.
+    Retry {
+        /// Ask for the route anew.
+        reroute: bool,
+    },
+    /// Not tried until released; the text says why.
+    Hold(Arc<str>),
+    /// As before the hold, and due at once.
+    Release,
+    /// Gone, without a bounce.
+    Remove,
+}
+
+/// Which messages a listing or a command is about; all conditions must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// These ids only.
+    pub ids: Vec<QueueId>,
+    /// Reverse-path contains.
+    pub sender: Option<String>,
+    /// A recipient contains.
+    pub recipient: Option<String>,
+    /// A recipient's domain is.
+    pub domain: Option<String>,
+    /// Held ones only, or others only.
+    pub held: Option<bool>,
+}
+
+/// Counts for `queue list` and metrics; kept as messages come and go, never by scanning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Counts {
+    /// Messages.
+    pub messages: u64,
+    /// Of them leased.
+    pub leased: u64,
+    /// Of them held.
+    pub held: u64,
+}
+
+/// Why the queue did not do as asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum QueueError {
+    /// See there.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No such message.
+    #[error("no message {0} in the queue")]
+    Unknown(QueueId),
+    /// A record that can't be read; it is set aside, not dropped.
+    #[error("record of {0} is damaged: {1}")]
+    Damaged(QueueId, Arc<str>),
+}
+
+/// How long settlements may wait for a flush to ride on.
+pub const SETTLE_WITHIN: Duration = Duration::from_millis(100);

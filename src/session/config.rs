@@ -1,0 +1,62 @@
+//! Settings of the dialogue: of `[smtp]`, `[relay]` and one `[listeners.NAME]`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::mail::Domain;
+
+/// What a session needs to know. Times are not here: the loop that drives it keeps them.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This relay's name, in the greeting and in trace fields.
+    pub hostname: Arc<str>,
+    /// Who may relay where.
+    pub relay: RelayRules,
+    /// What is offered at EHLO.
+    pub extensions: Extensions,
+    /// Octets of a message, header section and body; below 2 GiB.
+    pub max_message_size: u64,
+    /// Octets of a header section: it is held in memory.
+    pub max_header_size: usize,
+    /// Recipients of one transaction; RFC 5321 section 4.5.3.1.8 asks for at least 100.
+    pub max_recipients: usize,
+    /// Transactions of one connection.
+    pub max_transactions: u32,
+    /// Refused or unknown commands before the connection is closed.
+    pub max_errors: u32,
+    /// Received fields before a message is taken for a loop (RFC 5321 section 6.3).
+    pub max_hops: usize,
+    /// This listener takes mail from authenticated clients only.
+    pub require_auth: bool,
+    /// AUTH is offered only under TLS unless this is set; never by default.
+    pub allow_plaintext_auth: bool,
+}
+
+/// What is offered beyond what always is (PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// A certificate is at hand.
+    pub starttls: bool,
+    /// Credentials, or an auth hook, are at hand.
+    pub auth: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
+}
+
+/// Relay access (RFC 5321 section 7.8 and every blocklist): closed unless one of these says otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct RelayRules {
+    /// Clients of these networks may send to anybody.
+    pub networks: Vec<ipnet::IpNet>,
+    /// Anybody may send to these domains; a leading dot means every subdomain.
+    pub domains: BTreeSet<Domain>,
+}
+
+impl RelayRules {
+    /// True if the client's address alone lets it relay.
+    pub fn trusts(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.networks.iter().any(|net| net.contains(&client))
+    }
+}

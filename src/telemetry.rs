@@ -1,0 +1,1 @@
+//! Logs through tracing: set up once, at start.
