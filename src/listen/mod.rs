@@ -1,3 +1,7 @@
 //! Listeners: sockets bound, connections counted, each driven by one loop around a session.
 //!
 //! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`; never `delivery`, `routing`, `plugin`.
+
+mod config;
+
+pub use config::{Certificate, Config, Limits, Listener, TlsMode};

@@ -1,0 +1,88 @@
+//! Settings of `[listeners.NAME]` and `[limits]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::session;
+
+/// All listeners and what they share.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[listeners.NAME]`.
+    pub listeners: Vec<Listener>,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[tls]`: certificate chain and key, PEM.
+    pub certificate: Option<Certificate>,
+    /// `[auth]`: file of credentials, `name:argon2-hash` a line.
+    pub credentials: Option<PathBuf>,
+    /// Look up the client's name (PTR, then forward) before the connect hook.
+    pub client_names: bool,
+}
+
+/// One socket.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// `[listeners.NAME]`.
+    pub name: Arc<str>,
+    /// Where it listens; port 0 takes any.
+    pub address: SocketAddr,
+    /// When TLS starts.
+    pub tls: TlsMode,
+    /// The dialogue.
+    pub session: Arc<session::Config>,
+}
+
+/// When TLS starts on a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// Never.
+    #[default]
+    None,
+    /// At STARTTLS, where a certificate is configured.
+    Starttls,
+    /// At once (RFC 8314).
+    Implicit,
+}
+
+/// Certificate chain and private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// PEM, leaf first.
+    pub chain: PathBuf,
+    /// PEM, PKCS #8, SEC 1 or PKCS #1.
+    pub key: PathBuf,
+}
+
+/// What clients may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all; one more is answered 421.
+    pub connections: usize,
+    /// Connections of one address.
+    pub per_client: usize,
+    /// Waiting for a command (RFC 5321 section 4.5.3.2.7: 5 minutes).
+    pub command_timeout: Duration,
+    /// Waiting for a piece of mail data (RFC 5321 section 4.5.3.2.5: 3 minutes).
+    pub data_timeout: Duration,
+    /// A whole connection, whatever it does.
+    pub session_timeout: Duration,
+    /// At shutdown, transactions under way have this long.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1000,
+            per_client: 100,
+            command_timeout: Duration::from_secs(300),
+            data_timeout: Duration::from_secs(180),
+            session_timeout: Duration::from_secs(3600),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
