@@ -2,8 +2,12 @@
 //!
 //! Pure: bytes in, values out. May import [`crate::mail`]; never tokio, never a clock. Everything here is fuzzed.
 
+mod encode;
+mod reader;
 mod reply;
 mod status;
 
+pub use encode::{Encoder, Slices};
+pub use reader::{ReplyError, ReplyReader};
 pub use reply::Reply;
 pub use status::Status;
