@@ -78,9 +78,7 @@ pub async fn targets_from(
         },
         NextHop::Smtp { host, port } => fixed(resolver, host, *port, false).await,
         NextHop::Lmtp { host, port } => match host.strip_prefix("unix:") {
-            Some(path) => {
-                Ok(vec![Target { address: Address::Unix(path.into()), host: Arc::clone(host), lmtp: true }])
-            }
+            Some(path) => Ok(vec![Target { address: Address::Unix(path.into()), host: Arc::clone(host), lmtp: true }]),
             None => fixed(resolver, host, *port, true).await,
         },
         NextHop::Named(name) => Err(TargetError::not_configured(name)),
