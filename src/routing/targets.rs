@@ -69,7 +69,8 @@ pub async fn targets_from(
     match hop {
         NextHop::Mx(domain) => match literal(domain) {
             Some(ip) => Ok(vec![tcp(ip, mx_port, domain, false)]),
-            None if domain.starts_with('[') => Err(TargetError::no_such_domain(domain)),
+            // A bare postmaster (RFC 5321 section 4.1.1.3) is for the operator's own route, and there is none.
+            None if domain.is_empty() || domain.starts_with('[') => Err(TargetError::no_such_domain(domain)),
             None => {
                 let answer = resolver.mx(domain).await;
                 let hosts = exchangers(domain, answer, own_host, &mut fastrand::Rng::new())?;
