@@ -4,6 +4,17 @@
 //! through the client machine, which does no I/O. May import `mail`, `smtp`, `hooks`, `queue`, `routing`, `bounce`,
 //! `store`, `tls`, `time`; never `listen`, `session`, `plugin`.
 
+mod attempt;
 mod config;
+mod dispatch;
+mod lane;
+mod lane_worker;
+mod limits;
+mod notices;
+mod requeue;
+mod reroutes;
+mod settle;
+mod transmit;
 
 pub use config::{Config, Credential, Destination, LaneLimits};
+pub use dispatch::Dispatcher;
