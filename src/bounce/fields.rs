@@ -38,9 +38,11 @@ pub(super) fn status(
     out.out
 }
 
-/// True where the reply is the next hop's own and not the relay's.
+/// True where the reply is the next hop's own. Where there is an error, it is what the relay says of that.
 pub(super) fn is_remote(outcome: &Outcome) -> bool {
-    outcome.remote.is_some() && !matches!(outcome.stage, Stage::Queue | Stage::Resolve | Stage::Connect)
+    outcome.remote.is_some()
+        && outcome.error.is_none()
+        && !matches!(outcome.stage, Stage::Queue | Stage::Resolve | Stage::Connect)
 }
 
 struct Fields {
@@ -60,9 +62,7 @@ impl Fields {
         self.field("Final-Recipient", &final_recipient);
         self.field("Action", action_word(action));
         self.field("Status", &status_of(outcome).to_string());
-        if is_remote(outcome)
-            && let Some(remote) = &outcome.remote
-        {
+        if let Some(remote) = &outcome.remote {
             self.field("Remote-MTA", &format!("dns; {remote}"));
         }
         if let Some(diagnostic) = diagnostic(outcome) {
@@ -152,7 +152,8 @@ fn status_of(outcome: &Outcome) -> Status {
 fn diagnostic(outcome: &Outcome) -> Option<String> {
     match (&outcome.reply, &outcome.error) {
         (Some(reply), _) if is_remote(outcome) => Some(format!("smtp; {reply}")),
-        (Some(reply), _) => Some(format!("x-waypost; {reply}")),
+        (Some(reply), Some(error)) => Some(format!("x-waypost; {reply} ({error})")),
+        (Some(reply), None) => Some(format!("x-waypost; {reply}")),
         (None, Some(error)) => Some(format!("x-waypost; {error}")),
         (None, None) => None,
     }

@@ -105,7 +105,8 @@ fn stumbled(stage: Stage, host: &str) -> String {
 fn said(outcome: &Outcome) -> Option<String> {
     match (&outcome.reply, &outcome.error) {
         (Some(reply), _) if super::fields::is_remote(outcome) => Some(format!("It said: {reply}")),
-        (Some(reply), _) => Some(format!("The reason: {reply}")),
+        (Some(reply), Some(error)) => Some(format!("The reason: {reply} ({error})")),
+        (Some(reply), None) => Some(format!("The reason: {reply}")),
         (None, Some(error)) => Some(format!("The reason: {error}")),
         (None, None) => None,
     }
@@ -151,7 +152,8 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        let cases = [(0, "1 minute"), (1800, "30 minutes"), (7200, "2 hours"), (14_400, "4 hours"), (432_000, "5 days")];
+        let cases =
+            [(0, "1 minute"), (1800, "30 minutes"), (7200, "2 hours"), (14_400, "4 hours"), (432_000, "5 days")];
         for (secs, words) in cases {
             assert_eq!(in_words(Duration::from_secs(secs)), words);
         }
