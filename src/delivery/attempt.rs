@@ -21,6 +21,9 @@ use crate::queue::{Change, Lease, Record, Settled};
 use crate::smtp::{Reply, Status};
 use crate::time::Timestamp;
 
+/// The schedule's last try is due at the give-up time itself: so long it may be on its way here.
+const LAST_TRY: Duration = Duration::from_secs(60);
+
 /// What the worker does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
@@ -45,12 +48,7 @@ pub(super) struct Attempt<'a> {
 }
 
 /// Does the job. A job is never lost on the way: whatever happens, its lease is settled or dropped.
-pub(super) async fn run(
-    dispatcher: &Arc<Dispatcher>,
-    lane: &Arc<Lane>,
-    job: Job,
-    slot: &mut Option<Line>,
-) -> After {
+pub(super) async fn run(dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, job: Job, slot: &mut Option<Line>) -> After {
     let span = tracing::info_span!("attempt", queue_id = %job.lease.record.id, next_hop = &*lane.name);
     let attempt = Attempt::new(dispatcher, job, Arc::clone(&lane.name));
     attempt.run(dispatcher, lane, slot).instrument(span).await
@@ -164,9 +162,9 @@ impl<'a> Attempt<'a> {
         let expired = self.expires() <= now;
         match verdict {
             AttemptVerdict::HoldSeconds(secs) if !expired => {
-                let at = now.plus(Duration::from_secs(secs.max(1).into()));
+                let at = now.plus(Duration::from_secs(secs.max(1).into())).min(self.expires());
                 tracing::info!(secs, "held back by a plugin");
-                self.postpone(at.min(self.expires()), None).await;
+                self.postpone(at, None).await;
             }
             AttemptVerdict::Reroute(route) if self.dispatcher.may_reroute(self.lease.record.id, now) => {
                 tracing::info!("rerouted by a plugin");
@@ -227,7 +225,7 @@ impl<'a> Attempt<'a> {
     fn expired(&self, now: Timestamp) -> Option<Vec<Outcome>> {
         let record = &*self.lease.record;
         let tried = |index| record.recipients.iter().any(|r| r.index == index && r.state.attempts > 0);
-        if self.expires() > now || !self.recipients.iter().all(|r| tried(r.index)) {
+        if self.expires().plus(LAST_TRY) > now || !self.recipients.iter().all(|r| tried(r.index)) {
             return None;
         }
         let outcomes = self.recipients.iter().map(|recipient| {

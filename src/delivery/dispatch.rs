@@ -180,7 +180,7 @@ impl Dispatcher {
             let lane = match lanes.entry(LaneKey(Arc::clone(&job.route))) {
                 Entry::Occupied(lane) => Arc::clone(lane.get()),
                 Entry::Vacant(place) => {
-                    let lane = Arc::new(Lane::new(place.key().clone(), limits));
+                    let lane = Arc::new(Lane::new(place.key(), limits));
                     Arc::clone(place.insert(lane))
                 }
             };

@@ -60,8 +60,6 @@ impl Hash for LaneKey {
 pub(super) struct Lane {
     /// The next hop, for logs.
     pub(super) name: Arc<str>,
-    /// What it leads to; of the first job that went there.
-    pub(super) key: LaneKey,
     state: Mutex<State>,
     wake: Notify,
 }
@@ -113,7 +111,7 @@ pub(super) enum Take {
 
 impl Lane {
     /// A lane without jobs.
-    pub(super) fn new(key: LaneKey, limits: LaneLimits) -> Self {
+    pub(super) fn new(key: &LaneKey, limits: LaneLimits) -> Self {
         let state = State {
             ready: VecDeque::new(),
             limiter: Limiter::new(limits),
@@ -124,7 +122,7 @@ impl Lane {
             overflow: 0,
             closed: false,
         };
-        Self { name: name(&key.0), key, state: Mutex::new(state), wake: Notify::new() }
+        Self { name: name(&key.0), state: Mutex::new(state), wake: Notify::new() }
     }
 
     /// Puts a job at the end of the line. `limits` are those of the configuration now in force.

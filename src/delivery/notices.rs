@@ -8,7 +8,7 @@ use super::attempt::Attempt;
 use crate::bounce::{self, Action, Frame, Notice, Original, RETURN_LIMIT, Reported};
 use crate::hooks::{BounceEdit, BounceVerdict, Hook, Outcome, Subject};
 use crate::mail::{Annotations, QueueId, ReversePath};
-use crate::queue::{BodyPlace, Incoming, QueuedRecipient, Record, RecipientState};
+use crate::queue::{BodyPlace, Incoming, QueuedRecipient, RecipientState, Record};
 use crate::time::Timestamp;
 
 /// One notice for each kind of news.

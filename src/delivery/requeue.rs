@@ -28,15 +28,18 @@ pub(super) async fn reroute(dispatcher: &Arc<Dispatcher>, lease: Lease) {
         .map(|r| r.index)
         .collect();
     let others = lease.recipients.iter().copied().filter(|index| !flagged.contains(index)).collect();
-    let mut parts = lease.split(vec![flagged, others]).into_iter();
-    let (flagged, others) = (parts.next(), parts.next());
-    if let Some(others) = others.filter(|lease| !lease.recipients.is_empty()) {
-        let routes = record.recipients.iter().filter(|r| others.recipients.contains(&r.index));
-        let routes = routes.map(|r| (r.index, dispatcher.route_of(r))).collect();
-        dispatcher.hand_over_all(others, routes, false).await;
+    let mut asked = None;
+    for part in lease.split(vec![flagged.clone(), others]) {
+        if part.recipients.iter().any(|index| flagged.contains(index)) {
+            asked = Some(part);
+        } else {
+            let routes = record.recipients.iter().filter(|r| part.recipients.contains(&r.index));
+            let routes = routes.map(|r| (r.index, dispatcher.route_of(r))).collect();
+            dispatcher.hand_over_all(part, routes, false).await;
+        }
     }
-    if let Some(flagged) = flagged {
-        ask(dispatcher, flagged).await;
+    if let Some(part) = asked {
+        ask(dispatcher, part).await;
     }
 }
 
@@ -80,19 +83,19 @@ async fn assign(dispatcher: &Arc<Dispatcher>, lease: Lease, groups: &[crate::hoo
         }
     }
     let indexes = |routes: &[(u32, Arc<Route>)]| routes.iter().map(|(index, _)| *index).collect::<Vec<u32>>();
-    let mut parts = lease.split(vec![indexes(&routed), indexes(&own), failed]).into_iter();
-    if let Some(lease) = parts.next().filter(|lease| !lease.recipients.is_empty()) {
-        dispatcher.hand_over_all(lease, routed, true).await;
-    }
-    if let Some(lease) = parts.next().filter(|lease| !lease.recipients.is_empty()) {
-        dispatcher.hand_over_all(lease, own, false).await;
-    }
-    if let Some(lease) = parts.next().filter(|lease| !lease.recipients.is_empty()) {
-        refuse(dispatcher, lease, OutcomeKind::Permanent, |index| match assigned(index) {
-            Some(Assignment::Fail(reply)) => Some(reply.clone()),
-            _ => None,
-        })
-        .await;
+    for part in lease.split(vec![indexes(&routed), indexes(&own), failed]) {
+        let is_of = |routes: &[(u32, Arc<Route>)]| routes.iter().any(|(index, _)| part.recipients.contains(index));
+        if is_of(&routed) {
+            dispatcher.hand_over_all(part, std::mem::take(&mut routed), true).await;
+        } else if is_of(&own) {
+            dispatcher.hand_over_all(part, std::mem::take(&mut own), false).await;
+        } else {
+            let reply = |index: u32| match assigned(index) {
+                Some(Assignment::Fail(reply)) => Some(reply.clone()),
+                _ => None,
+            };
+            refuse(dispatcher, part, OutcomeKind::Permanent, reply).await;
+        }
     }
 }
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::client::{Delivered, OutboundMail};
+use super::client::{OpenError, OutboundMail};
 use super::config::{Leg, Way};
-use super::connection::{Connection, OpenError, Opening};
+use super::connection::{Connection, Opening};
 use super::dispatch::Dispatcher;
 use super::lane::{Lane, OpenMark};
 use super::lane_worker::QUIT_WITHIN;
 use super::maildir::deliver_to_maildir;
+use super::outcome::Delivered;
 use super::{Config, Credential};
 use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Route, Stage, TlsFacts, TlsPolicy};
 use crate::mail::{Recipient, ReversePath};
@@ -34,6 +35,7 @@ pub(super) struct Line {
     config: Arc<Config>,
     sent: u32,
     hop: NextHop,
+    lmtp: bool,
     _open: OpenMark,
 }
 
@@ -43,8 +45,8 @@ impl Line {
         self.connection.quit().await;
     }
 
-    fn is_fit(&self, config: &Arc<Config>, most: u32) -> bool {
-        self.connection.is_usable() && self.sent < most.max(1) && Arc::ptr_eq(&self.config, config)
+    fn is_fit(&mut self, config: &Arc<Config>, most: u32) -> bool {
+        self.sent < most.max(1) && Arc::ptr_eq(&self.config, config) && self.connection.is_still_usable()
     }
 }
 
@@ -159,7 +161,7 @@ fn was_stale(delivered: &[Delivered]) -> bool {
     delivered.iter().all(|one| {
         one.kind == OutcomeKind::Temporary
             && matches!(one.stage, Stage::Mail | Stage::Rcpt | Stage::Data)
-            && one.reply.as_ref().is_none_or(|reply| reply.code == 421)
+            && (one.error.is_some() || one.reply.as_ref().is_none_or(|reply| reply.code == 421))
     })
 }
 
@@ -201,7 +203,12 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
         contact: Contact::Reached,
         hop: Some(line.hop.clone()),
         remote: Some((endpoint.clone(), line.connection.tls().cloned())),
-        reporting: Reporting::Relayed,
+        reporting: match (line.connection.capabilities().dsn, line.lmtp) {
+            (true, _) => Reporting::NextHop,
+            // What LMTP accepts is in its mailbox (RFC 2033 section 4.2).
+            (false, true) => Reporting::Delivered,
+            (false, false) => Reporting::Relayed,
+        },
     }
 }
 
@@ -211,11 +218,12 @@ async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Res
     for Leg { hop, way } in mail.config.legs(mail.route) {
         match way {
             Way::Host { hop: to, tls, source, credential } => {
+                let lmtp = matches!(to, NextHop::Lmtp { .. });
                 let how = Host { to, tls, source, credential };
                 match how.connect(dispatcher, mail.config, hop.clone()).await {
                     Ok(connection) => {
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
-                        return Ok(Opened::Line(Line { connection, config, sent: 0, hop, _open: open }));
+                        return Ok(Opened::Line(Line { connection, config, sent: 0, hop, lmtp, _open: open }));
                     }
                     Err(failed) if failed.last => return Err(failed),
                     Err(failed) => failure = Some(failed),
@@ -337,7 +345,7 @@ async fn into_maildir(dispatcher: &Dispatcher, mail: &Mail<'_>, path: &std::path
         Ok(content) => content,
         Err(error) => return unreadable(mail, &error, dispatcher.clock().now()),
     };
-    let head = with_prepended(mail.prepended, head);
+    let head = with_prepended(mail, head);
     let mut outcomes = Vec::with_capacity(mail.recipients.len());
     for recipient in mail.recipients {
         let stored = deliver_to_maildir(path, recipient, mail.sender, &head, &body, &mail.config.hostname).await;
@@ -356,15 +364,13 @@ async fn into_maildir(dispatcher: &Dispatcher, mail: &Mail<'_>, path: &std::path
     ended_here(outcomes, hop)
 }
 
-/// Fields of this attempt on top of the content. Host functions checked them when they were set.
-fn with_prepended(prepended: &[(Arc<str>, Arc<str>)], head: Bytes) -> Bytes {
-    if prepended.is_empty() {
+/// Fields of this attempt on top of the content.
+fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
+    if mail.prepended.is_empty() {
         return head;
     }
     let mut out = Vec::with_capacity(head.len() + 256);
-    for (name, value) in prepended {
-        [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"].iter().for_each(|piece| out.extend_from_slice(piece));
-    }
+    outbound(mail, &head, &Content::default()).push_prepended(&mut out);
     out.extend_from_slice(&head);
     out.into()
 }
