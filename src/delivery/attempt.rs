@@ -1,9 +1,11 @@
-//! One attempt: some recipients of one message, one next hop. Prepare (give-up time, attempt hook), transmit, conclude
-//! (result hook, settlement). One snapshot of configuration and hooks holds from the first step to the last.
+//! One attempt: some recipients of one message, one next hop. Prepare (give-up time, attempt hook), send, finish
+//! (result hook, settlement). One snapshot of configuration and hooks holds from the first step to the last, and
+//! whatever happens on the way, the lease is settled or dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -19,6 +21,7 @@ use crate::hooks::{
 use crate::mail::Recipient;
 use crate::queue::{Change, Lease, Record, Settled};
 use crate::smtp::{Reply, Status};
+use crate::store::Content;
 use crate::time::Timestamp;
 
 /// The schedule's last try is due at the give-up time itself: so long it may be on its way here.
@@ -45,46 +48,64 @@ pub(super) struct Attempt<'a> {
     /// Built once a hook needs them.
     pub(super) facts: Option<Arc<DeliveryFacts>>,
     pub(super) next_hop: Arc<str>,
-}
-
-/// Does the job. A job is never lost on the way: whatever happens, its lease is settled or dropped.
-pub(super) async fn run(dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, job: Job, slot: &mut Option<Line>) -> After {
-    let span = tracing::info_span!("attempt", queue_id = %job.lease.record.id, next_hop = &*lane.name);
-    let attempt = Attempt::new(dispatcher, job, Arc::clone(&lane.name));
-    attempt.run(dispatcher, lane, slot).instrument(span).await
+    /// Head and body, if they were read ahead.
+    content: Option<(Bytes, Content)>,
+    span: tracing::Span,
 }
 
 impl<'a> Attempt<'a> {
     /// With the snapshots of this moment.
     pub(super) fn new(dispatcher: &'a Dispatcher, job: Job, next_hop: Arc<str>) -> Self {
         let Job { lease, route, fresh, asked } = job;
+        let span = tracing::info_span!("attempt", queue_id = %lease.record.id, next_hop = &*next_hop);
         let recipients = leased(&lease);
         let (config, hooks) = (dispatcher.config(), dispatcher.hooks());
-        Self { dispatcher, config, hooks, lease, route, fresh, recipients, facts: asked, next_hop }
+        Self { dispatcher, config, hooks, lease, route, fresh, recipients, facts: asked, next_hop, content: None, span }
     }
 
-    async fn run(mut self, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, slot: &mut Option<Line>) -> After {
-        let now = dispatcher.clock().now();
+    /// First step: give-up time, rest of the next hop, attempt hook. None: the recipients are settled already.
+    pub(super) async fn prepare(self, lane: &Lane, connected: bool) -> Option<Self> {
+        let span = self.span.clone();
+        self.prepare_inside(lane, connected).instrument(span).await
+    }
+
+    async fn prepare_inside(mut self, lane: &Lane, connected: bool) -> Option<Self> {
+        let now = self.dispatcher.clock().now();
         if let Some(outcomes) = self.expired(now) {
             self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
-            return After::Next;
+            return None;
         }
-        if slot.is_none() && lane.is_cooling(Instant::now()) {
+        if !connected && lane.is_cooling(Instant::now()) {
             let reply = Reply::new(450, Status::new(4, 4, 1), "the next hop could not be reached a moment ago");
             let outcomes = self.all(OutcomeKind::Temporary, Stage::Connect, &reply, now);
             self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
-            return After::Next;
+            return None;
         }
         if self.facts.is_none() && self.hooks.listens(Hook::DeliveryAttempt) {
             match self.ask().await {
                 AttemptVerdict::Proceed => {}
                 verdict => {
                     self.turned_away(verdict, now).await;
-                    return After::Next;
+                    return None;
                 }
             }
         }
-        let done = self.transmit(lane, slot).await;
+        Some(self)
+    }
+
+    /// Second step: sends it. `next`, whose content is at hand, follows over the same connection.
+    pub(super) async fn send(&self, lane: &Arc<Lane>, next: Option<&Self>, slot: &mut Option<Line>) -> Transmitted {
+        let next = next.map(Attempt::mail);
+        transmit::transmit(self.dispatcher, lane, &self.mail(), next.as_ref(), slot).instrument(self.span.clone()).await
+    }
+
+    /// Third step: result hook, settlement.
+    pub(super) async fn finish(self, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, done: Transmitted) -> After {
+        let span = self.span.clone();
+        self.finish_inside(dispatcher, lane, done).instrument(span).await
+    }
+
+    async fn finish_inside(mut self, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, done: Transmitted) -> After {
         match done.contact {
             Contact::Reached => {
                 if lane.reached(Instant::now()) {
@@ -104,13 +125,20 @@ impl<'a> Attempt<'a> {
         After::Next
     }
 
-    async fn transmit(&self, lane: &Arc<Lane>, slot: &mut Option<Line>) -> Transmitted {
+    /// Gets the content before it is needed. What can't be read is told of when it is sent.
+    pub(super) async fn load(&mut self) {
+        if self.content.is_none() {
+            self.content = self.dispatcher.queue().content(&self.lease).await.ok();
+        }
+    }
+
+    fn mail(&self) -> Mail<'_> {
         let record = &*self.lease.record;
         let (sender, prepended) = match &self.facts {
             Some(facts) => (&facts.sender, &*facts.prepended),
             None => (&record.sender, &[][..]),
         };
-        let mail = Mail {
+        Mail {
             config: &self.config,
             lease: &self.lease,
             record,
@@ -118,8 +146,8 @@ impl<'a> Attempt<'a> {
             sender,
             prepended,
             route: &self.route,
-        };
-        transmit::transmit(self.dispatcher, lane, &mail, slot).await
+            content: self.content.as_ref(),
+        }
     }
 
     /// Asks the attempt hook.
@@ -280,7 +308,8 @@ impl<'a> Attempt<'a> {
         (*now != self.lease.record.annotations).then(|| now.clone())
     }
 
-    fn into_job(self) -> Job {
+    /// As it was, but for what the attempt hook left.
+    pub(super) fn into_job(self) -> Job {
         Job { lease: self.lease, route: self.route, fresh: self.fresh, asked: self.facts }
     }
 }

@@ -200,6 +200,17 @@ impl Lane {
         Take::Job { job: Box::new(job), spawn }
     }
 
+    /// A job to be sent right after the one at hand, for a worker that has a connection: only where no other worker
+    /// would take it sooner.
+    pub(super) fn take_ahead(&self, now: Instant) -> Option<Job> {
+        let mut state = self.state.lock();
+        let spare = !state.closed && state.ready.len() > state.idle + state.starting && !state.wants_worker();
+        if !spare || state.limiter.is_cooling(now) || state.limiter.admit(now) != Admission::Go {
+            return None;
+        }
+        state.ready.pop_front()
+    }
+
     /// A waiting worker is back.
     pub(super) fn woken(&self) {
         let mut state = self.state.lock();

@@ -1,14 +1,14 @@
 //! A lane's worker: one task, at most one connection, one job after the other.
 //!
-//! The job's three steps - prepare, transmit, conclude - are apart (see `attempt`), so that a connection that can overlap
-//! transactions may be given the next job while it waits for the answer to the last.
+//! While jobs wait, the next one is prepared before the one at hand is sent, so that the connection can send its commands
+//! together with the final dot and save a round trip for each message of a row.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::attempt::{self, After};
+use super::attempt::{After, Attempt};
 use super::dispatch::Dispatcher;
 use super::lane::{Job, Lane, Take};
 use super::transmit::Line;
@@ -32,15 +32,48 @@ impl Seat {
     /// Works until there is nothing left to do.
     pub(super) async fn work(mut self) {
         let mut line: Option<Line> = None;
-        while let Some(job) = self.next().await {
-            if attempt::run(&self.dispatcher, &self.lane, job, &mut line).await == After::Leave {
-                break;
-            }
-        }
+        self.jobs(&mut line).await;
         if let Some(line) = line {
             // The peer may have gone long ago.
             let _ = timeout(QUIT_WITHIN, line.quit()).await;
         }
+    }
+
+    async fn jobs(&mut self, line: &mut Option<Line>) {
+        let (dispatcher, lane) = (Arc::clone(&self.dispatcher), Arc::clone(&self.lane));
+        let mut ahead: Option<Attempt<'_>> = None;
+        loop {
+            let attempt = match ahead.take() {
+                Some(attempt) => attempt,
+                None => {
+                    let Some(job) = self.next().await else { return };
+                    let attempt = Attempt::new(&dispatcher, job, Arc::clone(&lane.name));
+                    match attempt.prepare(&lane, line.is_some()).await {
+                        Some(attempt) => attempt,
+                        None => continue,
+                    }
+                }
+            };
+            if line.is_some() {
+                ahead = self.look_ahead(&dispatcher).await;
+            }
+            let done = attempt.send(&lane, ahead.as_ref(), line).await;
+            if attempt.finish(&dispatcher, &lane, done).await == After::Leave {
+                if let Some(attempt) = ahead {
+                    lane.give_back(attempt.into_job());
+                }
+                return;
+            }
+        }
+    }
+
+    /// The job after this one, if it waits already: its commands can go out with the end of this one.
+    async fn look_ahead<'a>(&self, dispatcher: &'a Dispatcher) -> Option<Attempt<'a>> {
+        let job = self.lane.take_ahead(Instant::now())?;
+        let attempt = Attempt::new(dispatcher, job, Arc::clone(&self.lane.name));
+        let mut attempt = attempt.prepare(&self.lane, true).await?;
+        attempt.load().await;
+        Some(attempt)
     }
 
     async fn next(&mut self) -> Option<Job> {

@@ -181,3 +181,6 @@ fn refused_by_rule(outcome: Outcome, reply: &Reply) -> Outcome {
         ..outcome
     }
 }
+
+#[cfg(test)]
+mod tests;

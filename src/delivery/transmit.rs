@@ -46,7 +46,12 @@ impl Line {
     }
 
     fn is_fit(&mut self, config: &Arc<Config>, most: u32) -> bool {
-        self.sent < most.max(1) && Arc::ptr_eq(&self.config, config) && self.connection.is_still_usable()
+        self.may_take(config, 0, most) && self.connection.is_still_usable()
+    }
+
+    /// True if it may carry a message after `more` others.
+    fn may_take(&self, config: &Arc<Config>, more: u32, most: u32) -> bool {
+        self.sent.saturating_add(more) < most.max(1) && Arc::ptr_eq(&self.config, config)
     }
 }
 
@@ -59,6 +64,8 @@ pub(super) struct Mail<'a> {
     pub(super) sender: &'a ReversePath,
     pub(super) prepended: &'a [(Arc<str>, Arc<str>)],
     pub(super) route: &'a Route,
+    /// If it was read ahead.
+    pub(super) content: Option<&'a (Bytes, Content)>,
 }
 
 /// Who tells the sender of a delivery that was to be reported (RFC 3461 section 6.2).
@@ -114,11 +121,13 @@ enum Opened {
     Local(Transmitted),
 }
 
-/// Sends the message to the lane's next hop, over `slot` if that is still good.
+/// Sends the message to the lane's next hop, over `slot` if that is still good. If there is a `next`, it is to be sent
+/// right after this one.
 pub(super) async fn transmit(
     dispatcher: &Dispatcher,
     lane: &Arc<Lane>,
     mail: &Mail<'_>,
+    next: Option<&Mail<'_>>,
     slot: &mut Option<Line>,
 ) -> Transmitted {
     let most = lane.limits().messages_per_connection;
@@ -136,12 +145,21 @@ pub(super) async fn transmit(
             }
         }
         let Some(line) = slot.as_mut() else { continue };
-        let (head, body) = match dispatcher.queue().content(mail.lease).await {
-            Ok(content) => content,
-            Err(error) => return unreadable(mail, &error, dispatcher.clock().now()),
+        let read;
+        let (head, body) = match mail.content {
+            Some(content) => content,
+            None => match dispatcher.queue().content(mail.lease).await {
+                Ok(content) => {
+                    read = content;
+                    &read
+                }
+                Err(error) => return unreadable(mail, &error, dispatcher.clock().now()),
+            },
         };
         let reused = line.sent > 0;
-        let delivered = line.connection.send(&outbound(mail, &head, &body)).await;
+        let next = next.filter(|next| line.may_take(next.config, 1, most));
+        let next = next.and_then(|next| next.content.map(|(head, body)| outbound(next, head, body)));
+        let delivered = line.connection.send_with_next(&outbound(mail, head, body), next.as_ref()).await;
         line.sent += 1;
         if reused && !line.connection.is_usable() && was_stale(&delivered) {
             // It had waited too long and was closed under us before it took anything: a new one may do better, and
