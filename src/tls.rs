@@ -99,9 +99,9 @@ impl TlsClients {
         }
         let provider = Arc::new(ring::default_provider());
         let builder = || {
-            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(
-                |e| TlsError { path: extra.unwrap_or(Path::new("TLS")).to_owned(), problem: e.to_string() },
-            )
+            ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|e| TlsError { path: extra.unwrap_or(Path::new("TLS")).to_owned(), problem: e.to_string() })
         };
         let verified = builder()?.with_root_certificates(roots).with_no_client_auth();
         let unjudged = builder()?

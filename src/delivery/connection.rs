@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
+use super::Credential;
 use super::client::{Capabilities, Next, OpenError, Opener, OutboundMail, TlsUse, Transaction, Wanted};
 use super::connector::{Connector, Stream};
 use super::outcome::Delivered;
-use super::Credential;
 use crate::hooks::{Endpoint, Stage, TlsFacts, TlsPolicy};
 use crate::routing::{Address, Target};
 use crate::smtp::{Encoder, Reply, ReplyReader, Status};
@@ -260,10 +260,9 @@ impl Wire {
             return Err(Failed::by(Stage::Tls, &error));
         }
         let handshake = connector.secure(self.stream, &target.host, how.tls);
-        let (stream, facts) = within(how.command_timeout, handshake).await.map_err(|error| Failed {
-            handshake: true,
-            ..Failed::by(Stage::Tls, &error)
-        })?;
+        let (stream, facts) = within(how.command_timeout, handshake)
+            .await
+            .map_err(|error| Failed { handshake: true, ..Failed::by(Stage::Tls, &error) })?;
         Ok((Self::new(stream), Some(facts)))
     }
 
@@ -297,10 +296,8 @@ impl Wire {
     /// The content in its wire form, the final dot, and `after` it. Small content goes out in one write.
     async fn send_content(&mut self, mail: &OutboundMail<'_>, after: &[u8], limit: Duration) -> io::Result<()> {
         let mut encoder = Encoder::default();
-        let mut top = Vec::new();
-        mail.push_prepended(&mut top);
         self.out.clear();
-        encoder.push(&top, &mut self.out);
+        encoder.push(&mail.prepended(), &mut self.out);
         encoder.push(mail.head, &mut self.out);
         match mail.body {
             Content::Memory(body) if mail.size <= SMALL => encoder.push(body, &mut self.out),
@@ -395,7 +392,10 @@ fn endpoint_of(address: &Address) -> Endpoint {
 /// Routes that ask for DANE are refused when they are configured. One that a plugin made waits until the operator mends it.
 fn no_dane() -> OpenError {
     let text = "DANE is not supported by this version";
-    OpenError { try_next_target: false, ..OpenError::local(Stage::Tls, Reply::new(451, Status::new(4, 7, 10), text), text) }
+    OpenError {
+        try_next_target: false,
+        ..OpenError::local(Stage::Tls, Reply::new(451, Status::new(4, 7, 10), text), text)
+    }
 }
 
 #[cfg(test)]

@@ -170,7 +170,8 @@ fn top(recipient: &Recipient, sender: &ReversePath) -> String {
 /// Unlike any other, on this host and between hosts that share the folder: time, process, randomness, host. Should there
 /// be one like it after all, `create_new` fails and the message is tried again.
 fn unique_name(hostname: &str) -> String {
-    let host: String = hostname.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).take(64).collect();
+    let host: String =
+        hostname.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).take(64).collect();
     let host = if host.is_empty() { "localhost" } else { &host };
     let (now, process) = (System.now(), std::process::id());
     let (seconds, micros) = (now.secs(), now.subsec_nanos() / 1000);

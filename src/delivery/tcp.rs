@@ -4,7 +4,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::connector::{Connecting, Connector, Stream};
@@ -55,13 +54,9 @@ async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpS
             let text = "the source address is of the other family than the target's";
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
         }
-        // Many connections from one address to one port: the kernel picks the local port when it knows both ends, or it
-        // would run out of them.
-        #[cfg(target_os = "linux")]
-        SockRef::from(&socket).set_bind_address_no_port(true)?;
         socket.bind(SocketAddr::new(source, 0))?;
     }
     // Commands are written whole; there is nothing to wait for (Nagle).
-    SockRef::from(&socket).set_tcp_nodelay(true)?;
+    socket.set_nodelay(true)?;
     socket.connect(address).await
 }

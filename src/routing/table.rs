@@ -4,33 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::hooks::{NextHop, Route};
-use crate::mail::{AddressError, Domain};
+use crate::mail::Domain;
 
 /// Settings of `[routing]`: the relay's own routes, where no plugin decided.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// For recipients of exactly this domain.
+    /// For recipients of exactly this domain; a leading dot means every subdomain. The most specific entry wins.
     pub domains: BTreeMap<Domain, Arc<Route>>,
-    /// For recipients of every subdomain of this domain; the longest wins.
-    pub subdomains: BTreeMap<Domain, Arc<Route>>,
     /// For everybody else; none: MX look-up of the recipient's domain.
     pub default: Option<Arc<Route>>,
 }
 
 impl Table {
-    /// Adds an entry as the configuration writes it: `example.net`, or `.example.net` for every subdomain of it. An
-    /// entry for the same domains is replaced.
-    ///
-    /// # Errors
-    /// When `pattern` is no domain.
-    pub fn add(&mut self, pattern: &str, route: Arc<Route>) -> Result<(), AddressError> {
-        match pattern.strip_prefix('.') {
-            Some(parent) => self.subdomains.insert(Domain::parse(parent)?, route),
-            None => self.domains.insert(Domain::parse(pattern)?, route),
-        };
-        Ok(())
-    }
-
     /// The route of a recipient's domain: of its own entry, else of the longest suffix, else the default, else by MX.
     pub fn route(&self, domain: &Domain) -> Arc<Route> {
         if let Some(route) = self.find(domain).or(self.default.as_ref()) {
@@ -40,16 +25,16 @@ impl Table {
     }
 
     fn find(&self, domain: &Domain) -> Option<&Arc<Route>> {
+        if self.domains.is_empty() {
+            return None;
+        }
         if let Some(route) = self.domains.get(domain) {
             return Some(route);
         }
         // A literal has no subdomains: the dots in it are not those of a name.
-        if self.subdomains.is_empty() || domain.is_literal() {
-            return None;
-        }
-        let name = domain.as_str();
-        let mut parents = name.match_indices('.').filter_map(|(dot, _)| name.get(dot + 1..));
-        parents.find_map(|parent| self.subdomains.get(parent))
+        let name = if domain.is_literal() { "" } else { domain.as_str() };
+        let mut suffixes = name.match_indices('.').filter_map(|(dot, _)| name.get(dot..));
+        suffixes.find_map(|suffix| self.domains.get(suffix))
     }
 }
 
@@ -75,9 +60,8 @@ mod tests {
             ("[192.0.2.1]", "literal"),
         ];
         for (pattern, host) in entries {
-            table.add(pattern, via(host)).unwrap();
+            table.domains.insert(Domain::parse_pattern(pattern).unwrap(), via(host));
         }
-        assert!(table.add("..", via("x")).is_err());
         let cases = [
             ("example.net", "exact"),
             ("a.example.net", "suffix"),

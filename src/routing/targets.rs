@@ -69,7 +69,8 @@ pub async fn targets_from(
     match hop {
         NextHop::Mx(domain) => match literal(domain) {
             Some(ip) => Ok(vec![tcp(ip, mx_port, domain, false)]),
-            None if domain.starts_with('[') => Err(TargetError::no_such_domain(domain)),
+            // A bare postmaster (RFC 5321 section 4.1.1.3) is for the operator's own route, and there is none.
+            None if domain.is_empty() || domain.starts_with('[') => Err(TargetError::no_such_domain(domain)),
             None => {
                 let answer = resolver.mx(domain).await;
                 let hosts = exchangers(domain, answer, own_host, &mut fastrand::Rng::new())?;
@@ -78,9 +79,7 @@ pub async fn targets_from(
         },
         NextHop::Smtp { host, port } => fixed(resolver, host, *port, false).await,
         NextHop::Lmtp { host, port } => match host.strip_prefix("unix:") {
-            Some(path) => {
-                Ok(vec![Target { address: Address::Unix(path.into()), host: Arc::clone(host), lmtp: true }])
-            }
+            Some(path) => Ok(vec![Target { address: Address::Unix(path.into()), host: Arc::clone(host), lmtp: true }]),
             None => fixed(resolver, host, *port, true).await,
         },
         NextHop::Named(name) => Err(TargetError::not_configured(name)),

@@ -17,7 +17,7 @@ pub use capabilities::Capabilities;
 pub use opener::{Next, OpenError, Opener, TlsUse};
 pub use transaction::{Transaction, Wanted};
 
-use crate::mail::{BodyKind, Param, Recipient, ReversePath};
+use crate::mail::{BodyKind, Header, HeaderEdit, Param, Recipient, ReversePath};
 use crate::store::Content;
 
 /// A message on its way out: what one transaction sends.
@@ -44,27 +44,21 @@ pub struct OutboundMail<'a> {
 }
 
 impl OutboundMail<'_> {
-    /// Appends the fields on top, folded at spaces past 78 characters (RFC 5322 section 2.1.1).
-    pub fn push_prepended(&self, out: &mut Vec<u8>) {
+    /// The fields on top, in their wire form. They were checked when they were set; one that does not fit a header
+    /// section all the same is left out.
+    pub fn prepended(&self) -> Vec<u8> {
+        let mut top = Vec::new();
         for (name, value) in self.prepended {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b":");
-            let mut column = name.len() + 1;
-            for word in value.split(' ') {
-                if column + 1 + word.len() > 78 && column > name.len() + 1 && !word.is_empty() {
-                    out.extend_from_slice(b"\r\n");
-                    column = 0;
-                }
-                out.push(b' ');
-                // A value was checked when it was set; that no line can end here must not depend on it.
-                out.extend(word.bytes().filter(|b| !matches!(b, b'\r' | b'\n' | 0)));
-                column += 1 + word.len();
+            let edit = HeaderEdit::Append { name: Arc::clone(name), value: Arc::clone(value) };
+            if let Ok(field) = Header::default().edit(&[edit]) {
+                top.extend_from_slice(field.block());
             }
-            out.extend_from_slice(b"\r\n");
         }
+        top
     }
 
     fn wire_size(&self) -> u64 {
+        // Without folding: RFC 1870 section 5 takes an estimate for good enough.
         let prepended: usize = self.prepended.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
         self.size + prepended as u64
     }

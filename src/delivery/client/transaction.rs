@@ -107,9 +107,7 @@ impl Transaction {
         match self.phase {
             Phase::Commands if self.answered < self.sent => Wanted::Reply(self.stage()),
             Phase::Commands => match self.next_group() {
-                Some((from, to)) => {
-                    Wanted::Send(self.envelope.commands.as_bytes().get(from..to).unwrap_or_default())
-                }
+                Some((from, to)) => Wanted::Send(self.envelope.commands.as_bytes().get(from..to).unwrap_or_default()),
                 None => {
                     self.phase = Phase::Done;
                     Wanted::Nothing
