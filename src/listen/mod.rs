@@ -3,5 +3,7 @@
 //! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`; never `delivery`, `routing`, `plugin`.
 
 mod config;
+mod credentials;
 
 pub use config::{Certificate, Config, Limits, Listener, TlsMode};
+pub use credentials::{CredentialError, Credentials};
