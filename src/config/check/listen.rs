@@ -196,14 +196,5 @@ pub(super) fn domain_pattern(value: &Value<'_>) -> Option<Domain> {
 /// As `domain_pattern`, of a text.
 pub(super) fn read_domain_pattern(text: &str) -> Result<Domain, (String, String)> {
     let help = || "write a domain, such as \"example.org\", or \".example.org\" for all below it".to_owned();
-    let bare = text.strip_prefix('.').unwrap_or(text);
-    let domain = Domain::parse(bare).map_err(|_| (format!("{text:?} is no domain"), help()))?;
-    if bare.len() == text.len() {
-        return Ok(domain);
-    }
-    if domain.is_literal() {
-        return Err((format!("{text:?} is no domain: an address has no subdomains"), help()));
-    }
-    let dotted = serde_json::Value::String(format!(".{}", domain.as_str()));
-    serde_json::from_value(dotted).map_err(|error| (format!("{text:?} is no domain: {error}"), help()))
+    Domain::parse_pattern(text).map_err(|_| (format!("{text:?} is no domain"), help()))
 }

@@ -20,7 +20,8 @@ pub(super) enum Within {
     Destination,
 }
 
-/// A route: one hop as a text, or a table. `own` is the domain that a bare `mx` means; empty: the recipient's.
+/// A route: one hop as a text, or a table. `own` is the domain that a bare `mx` means; empty where only the recipient
+/// tells, which the routing table then fills in.
 pub(super) fn route(value: &Value<'_>, own: &str, within: Within, names: &Names) -> Option<Route> {
     if value.as_text().is_some() {
         let hop = hop(value, own, within, names)?;
@@ -42,6 +43,9 @@ pub(super) fn route(value: &Value<'_>, own: &str, within: Within, names: &Names)
     };
     if table.get("hops").is_none() {
         table.missing("hops", "list at least one hop, tried in order, such as hops = [\"smtp://mail.example.org:25\"]");
+    }
+    if let (Some(value), TlsPolicy::Off) = (table.get("credential"), route.tls) {
+        value.wrong("a password is not sent without TLS", "set tls to \"verify\" or at least \"encrypt\"");
     }
     table.finish();
     Some(route)
@@ -70,6 +74,10 @@ fn hop(value: &Value<'_>, own: &str, within: Within, names: &Names) -> Option<Ne
             return None;
         }
         return Names::check(value, name, "destinations", &names.destinations).map(NextHop::Named);
+    }
+    if text == "mx" && within == Within::Destination {
+        value.wrong("\"mx\" means the recipient's domain, which a destination does not know", "write \"mx:DOMAIN\"");
+        return None;
     }
     let read = read_hop(text, own);
     if let Err(problem) = &read {
