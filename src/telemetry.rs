@@ -1,1 +1,186 @@
-//! Logs through tracing: set up once, at start.
+//! Logs through tracing: set up once, at start, as text or JSON, to standard output or a file.
+//!
+//! A line is formatted by the thread that logs it and handed to one writer thread, so that no worker ever waits for a
+//! disk or a terminal: see `telemetry/writer.rs` for what happens when the writer can't keep up. Must never log mail
+//! content or secrets; that is up to who logs, as is one span for each session and each attempt.
+
+mod writer;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::Layer;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use writer::{Lines, Writer};
+
+/// Settings of `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How lines look.
+    pub format: Format,
+    /// Which are written: a level, or tracing's filter directives. The environment variable `WAYPOST_LOG` goes first.
+    pub level: String,
+    /// Where they go.
+    pub output: Output,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Appended to this file; opened anew by [`Telemetry::reopen`].
+    File(PathBuf),
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The file can't be opened.
+    #[error("log file {0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// The filter can't be read.
+    #[error("log level: {0}")]
+    Level(String),
+    /// No thread for the writer.
+    #[error("log writer: {0}")]
+    Thread(std::io::Error),
+    /// A subscriber is there already.
+    #[error("logging is set up already")]
+    Twice,
+}
+
+/// Keeps the writer going; dropped, it writes what is left.
+#[derive(Debug)]
+pub struct Telemetry {
+    writer: Writer,
+}
+
+/// Sets up logging for the whole process.
+///
+/// # Errors
+/// When the file can't be opened, the level can't be read, or logging was set up before.
+pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
+    let level = std::env::var("WAYPOST_LOG").unwrap_or_else(|_| config.level.clone());
+    let filter = EnvFilter::try_new(&level).map_err(|error| TelemetryError::Level(error.to_string()))?;
+    let writer = Writer::start(&config.output)?;
+    let colours = config.output == Output::Stdout && std::io::stdout().is_terminal();
+    let registry = tracing_subscriber::registry().with(filter);
+    let set = match config.format {
+        Format::Text => registry.with(text(writer.lines(), colours)).try_init(),
+        Format::Json => registry.with(json(writer.lines())).try_init(),
+    };
+    set.map_err(|_| TelemetryError::Twice)?;
+    Ok(Telemetry { writer })
+}
+
+/// What is wrong with a level, if anything.
+///
+/// # Errors
+/// A text that says which directive is not understood.
+pub fn check_level(level: &str) -> Result<(), String> {
+    // A lone word that is no level would be taken for the name of a module, and silence everything else.
+    let lone = !level.contains(['=', ',', '[']);
+    let level = level.trim();
+    if level.is_empty() || lone && level.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
+        return Err(format!("{level:?} is no log level"));
+    }
+    EnvFilter::try_new(level).map(|_| ()).map_err(|error| format!("{level:?} is no log level: {error}"))
+}
+
+impl Telemetry {
+    /// Opens the log file anew, after it was renamed away. Lines logged before go to the old file, or at least to one
+    /// of the two. A file that can't be opened leaves the old one in use, and says so on standard error.
+    pub fn reopen(&self) {
+        self.writer.reopen();
+    }
+
+    /// Waits until everything logged so far is written.
+    pub fn flush(&self) {
+        self.writer.flush();
+    }
+}
+
+type Inner = tracing_subscriber::layer::Layered<EnvFilter, Registry>;
+type JsonLayer = Layer<
+    Inner,
+    tracing_subscriber::fmt::format::JsonFields,
+    tracing_subscriber::fmt::format::Format<tracing_subscriber::fmt::format::Json>,
+    Lines,
+>;
+type TextLayer =
+    Layer<Inner, tracing_subscriber::fmt::format::DefaultFields, tracing_subscriber::fmt::format::Format, Lines>;
+
+fn text(lines: Lines, colours: bool) -> TextLayer {
+    tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(lines)
+}
+
+/// `{"timestamp":…,"level":…,"message":…,fields…,"target":…,"span":{…}}`: fields beside the message, and the innermost
+/// span, which names the session or the attempt. The list of all spans around it would double the cost of a line.
+fn json(lines: Lines) -> JsonLayer {
+    tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels() {
+        for level in ["info", "WARN", "off", "info,waypost::delivery=debug", "waypost=trace,error"] {
+            assert_eq!(check_level(level), Ok(()), "{level}");
+        }
+        for level in ["", "loud", "waypost", "info,waypost=loud", "a=b=c"] {
+            assert!(check_level(level).is_err(), "{level}");
+        }
+    }
+
+    fn logged(format: Format) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let writer = Writer::start(&Output::File(path.clone())).unwrap();
+        let registry = tracing_subscriber::registry().with(EnvFilter::new("info"));
+        let log = || {
+            let span = tracing::info_span!("session", id = "s1");
+            let _in = span.enter();
+            tracing::info!(recipient = "ann@example.net", "accepted");
+            tracing::debug!("not wanted");
+        };
+        match format {
+            Format::Text => tracing::subscriber::with_default(registry.with(text(writer.lines(), false)), log),
+            Format::Json => tracing::subscriber::with_default(registry.with(json(writer.lines())), log),
+        }
+        writer.flush();
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn text_lines() {
+        let text = logged(Format::Text);
+        assert!(text.ends_with("recipient=\"ann@example.net\"\n") && text.contains("session{id=\"s1\"}"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn json_lines() {
+        let line: serde_json::Value = serde_json::from_str(logged(Format::Json).trim_end()).unwrap();
+        assert_eq!(line["message"], "accepted");
+        assert_eq!(line["recipient"], "ann@example.net");
+        assert_eq!(line["span"]["id"], "s1");
+    }
+}

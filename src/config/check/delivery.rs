@@ -1,0 +1,209 @@
+//! `[routing]`, `[delivery]`, `[destinations.NAME]`, `[credentials.NAME]`, `[sources.NAME]`, `[lanes.NAME]`, `[retry]`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::listen::read_domain_pattern;
+use super::route::{Within, route, tls};
+use super::{Base, Names, YEAR};
+use crate::config::raw::{Table, Value};
+use crate::delivery::{Config, Credential, Destination, LaneLimits};
+use crate::hooks::{NextHop, Route, TlsPolicy};
+use crate::queue::Schedule;
+use crate::routing;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Reads the sections.
+pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> (Config, routing::Table) {
+    let retry = root.table("retry");
+    let schedule = schedule(&retry, &Schedule::default());
+    let schedules = each(retry.names(), |_, table| Some(self::schedule(table, &schedule)));
+    let delivery = root.table("delivery");
+    let limits = lane(&delivery, LaneLimits::default());
+    let lanes = each(root.named("lanes"), |_, table| Some(lane(table, limits)));
+    let credentials = each(root.named("credentials"), |_, table| credential(table, base));
+    let sources = each(root.named("sources"), |_, table| source(table));
+    let destinations = root.named("destinations");
+    let names = Names {
+        lanes: lanes.keys().cloned().collect(),
+        // Also of those that did not turn out well: their own mistake is reported, not a second one.
+        credentials: root.named("credentials").into_iter().map(|(name, _)| name).collect(),
+        sources: root.named("sources").into_iter().map(|(name, _)| name).collect(),
+        retries: schedules.keys().cloned().collect(),
+        destinations: destinations.iter().map(|(name, _)| name.clone()).collect(),
+    };
+    let config = Config {
+        hostname: hostname.clone(),
+        tls: tls(&delivery, TlsPolicy::Opportunistic),
+        mx_port: u16::try_from(delivery.integer("mx-port", 25, 1..=65535)).unwrap_or(25),
+        limits,
+        lanes,
+        destinations: each(destinations, |_, table| destination(table, base, &names)),
+        credentials,
+        sources,
+        schedule,
+        schedules,
+        connect_timeout: delivery.duration("connect-timeout", Duration::from_secs(30), SECOND..=HOUR),
+        command_timeout: delivery.duration("command-timeout", Duration::from_secs(300), SECOND..=HOUR),
+        final_timeout: delivery.duration("final-timeout", Duration::from_secs(600), SECOND..=HOUR),
+    };
+    delivery.finish();
+    (config, routing(&root.table("routing"), &names))
+}
+
+/// Every entry of a section of names, read by `read`, checked for unknown keys.
+fn each<T>(
+    entries: Vec<(Arc<str>, Value<'_>)>,
+    read: impl Fn(&Arc<str>, &Table<'_>) -> Option<T>,
+) -> BTreeMap<Arc<str>, T> {
+    let read = |(name, value): (Arc<str>, Value<'_>)| {
+        let table = value.table()?;
+        let read = read(&name, &table);
+        table.finish();
+        Some((name, read?))
+    };
+    entries.into_iter().filter_map(read).collect()
+}
+
+fn routing(table: &Table<'_>, names: &Names) -> routing::Table {
+    let default = table.get("default").and_then(|value| route(&value, "", Within::Routing, names));
+    // A bare "mx" is what the relay does anyway.
+    let default = default.filter(|route| *route != Route { hops: vec![NextHop::Mx("".into())], ..Route::default() });
+    let entry = |(domain, value): (Arc<str>, Value<'_>)| {
+        let domain = match read_domain_pattern(&domain) {
+            Ok(domain) => domain,
+            Err((problem, help)) => {
+                value.wrong(problem, &help);
+                return None;
+            }
+        };
+        let own = if domain.as_str().starts_with('.') { "" } else { domain.as_str() };
+        Some((domain.clone(), Arc::new(route(&value, own, Within::Routing, names)?)))
+    };
+    let domains = table.table("domains").open_entries().into_iter().filter_map(entry).collect();
+    table.finish();
+    routing::Table { domains, default: default.map(Arc::new) }
+}
+
+fn destination(table: &Table<'_>, base: &Base, names: &Names) -> Option<Destination> {
+    const HELP: &str =
+        "write one of: maildir = \"PATH/{domain}/{local}\", route = \"smtp://HOST:PORT\", discard = true";
+    let maildir = table.text("maildir").map(|path| Destination::Maildir { path: base.resolve(path) });
+    let discard = table.bool("discard", false).then_some(Destination::Discard);
+    let written = table.get("route");
+    let is_route = written.is_some();
+    let route = written.and_then(|value| route(&value, "", Within::Destination, names));
+    if let (Some(Destination::Maildir { path }), Some(value)) = (&maildir, table.get("maildir")) {
+        check_template(&path.to_string_lossy(), &value);
+    }
+    match (maildir, discard, is_route) {
+        (Some(maildir), None, false) => Some(maildir),
+        (None, Some(discard), false) => Some(discard),
+        (None, None, true) => route.map(|route| Destination::Route(Arc::new(route))),
+        (None, None, false) => {
+            table.wrong("does not say where mail goes", HELP);
+            None
+        }
+        _ => {
+            table.wrong("says more than one place where mail goes", HELP);
+            None
+        }
+    }
+}
+
+/// Braces in a Maildir's path are those of `{local}` and `{domain}`.
+fn check_template(path: &str, value: &Value<'_>) {
+    let rest = path.replace("{local}", "").replace("{domain}", "");
+    if rest.contains(['{', '}']) {
+        value.wrong("has braces that mean nothing", "only {local} and {domain} stand for something");
+    }
+}
+
+fn credential(table: &Table<'_>, base: &Base) -> Option<Credential> {
+    let name = table.text("name");
+    if table.get("name").is_none() {
+        table.missing("name", "write the user name for the next hop");
+    }
+    let inline = table.text("secret").map(Arc::from);
+    let secret = match (table.get("secret-file"), inline) {
+        (Some(value), None) => secret_file(&value, base),
+        (None, Some(secret)) => Some(secret),
+        (Some(value), Some(_)) => {
+            value.wrong("there is a secret already", "keep either secret or secret-file");
+            None
+        }
+        (None, None) => {
+            table.missing("secret-file", "write the path of a file with the password, or secret = \"…\"");
+            None
+        }
+    };
+    Some(Credential { name: name?.into(), secret: secret? })
+}
+
+/// The first line of a file.
+fn secret_file(value: &Value<'_>, base: &Base) -> Option<Arc<str>> {
+    let path = base.resolve(value.text()?);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text.lines().next().unwrap_or_default().into()),
+        Err(error) => {
+            value.wrong(format!("{} can't be read: {error}", path.display()), "put the password into that file");
+            None
+        }
+    }
+}
+
+fn source(table: &Table<'_>) -> Option<Vec<IpAddr>> {
+    let read = |text: &str| {
+        let help = "write an IP address of this host".to_owned();
+        text.parse::<IpAddr>().map_err(|_| (format!("{text:?} is no IP address"), help))
+    };
+    let addresses: Vec<_> = table.array("addresses").iter().filter_map(|value| value.parsed(read)).collect();
+    if table.get("addresses").is_none() {
+        table.missing("addresses", "list addresses of this host: addresses = [\"192.0.2.1\"]");
+    }
+    (!addresses.is_empty()).then_some(addresses)
+}
+
+/// The limits in `[delivery]` and in `[lanes.NAME]`.
+fn lane(table: &Table<'_>, usual: LaneLimits) -> LaneLimits {
+    let per_second = table.get("per-second").and_then(|value| value.integer(1..=1_000_000));
+    let messages = u64::from(usual.messages_per_connection);
+    LaneLimits {
+        connections: table.count("connections", usual.connections, 1..=10_000),
+        recipients: table.count("recipients", usual.recipients, 1..=10_000),
+        messages_per_connection: u32::try_from(table.integer("messages-per-connection", messages, 1..=1_000_000))
+            .unwrap_or(usual.messages_per_connection),
+        idle: table.duration("idle", usual.idle, Duration::ZERO..=Duration::from_secs(600)),
+        per_second: per_second.and_then(|n| u32::try_from(n).ok()).or(usual.per_second),
+        cool_down: table.duration("cool-down", usual.cool_down, Duration::ZERO..=HOUR),
+    }
+}
+
+fn schedule(table: &Table<'_>, usual: &Schedule) -> Schedule {
+    let percent = |key, usual: u32, range| u32::try_from(table.integer(key, usual.into(), range)).unwrap_or(usual);
+    let warn_after = match table.get("warn-after") {
+        Some(value) if value.as_text() == Some("never") => None,
+        Some(value) => value.duration(SECOND..=YEAR).or(usual.warn_after),
+        None => usual.warn_after,
+    };
+    let schedule = Schedule {
+        first: table.duration("first", usual.first, SECOND..=YEAR),
+        longest: table.duration("longest", usual.longest, SECOND..=YEAR),
+        growth_percent: percent("growth-percent", usual.growth_percent, 100..=1000),
+        jitter_percent: percent("jitter-percent", usual.jitter_percent, 0..=50),
+        warn_after,
+        give_up_after: table.duration("give-up-after", usual.give_up_after, SECOND..=YEAR),
+        give_up_after_bounce: table.duration("give-up-after-bounce", usual.give_up_after_bounce, SECOND..=YEAR),
+    };
+    if schedule.first > schedule.longest {
+        table.wrong(
+            format!("the first wait ({:?}) is longer than the longest ({:?})", schedule.first, schedule.longest),
+            "raise longest or lower first",
+        );
+    }
+    schedule
+}
