@@ -1,48 +1,80 @@
-//! What the admin socket can ask of a running relay, and the reload.
+//! What the admin socket can ask of a running relay.
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
+use bytes::Bytes;
 
 use super::Inner;
-use crate::plugin::Mode;
+use crate::admin::{Control, ListenerStatus, Pending, ReloadReport, Status, StoreStatus};
+use crate::mail::QueueId;
+use crate::queue::{Command, Filter, Record};
 
-impl Inner {
-    /// Builds a whole new set of rules from the configuration file, and swaps it in if all of it is good.
-    ///
-    /// # Errors
-    /// Everything that is wrong, a line each; the old set goes on serving.
-    pub(crate) async fn reload(&self) -> Result<u64, Vec<String>> {
-        let mut number = self.reloads.lock().await;
-        let generation = *number + 1;
-        match self.build_and_swap(generation).await {
-            Ok(()) => {
-                *number = generation;
-                tracing::info!(generation, "reloaded");
-                Ok(generation)
-            }
-            Err(errors) => {
-                for error in &errors {
-                    tracing::error!(%error, "reload refused; the old set goes on serving");
-                }
-                Err(errors)
-            }
-        }
+impl Control for Inner {
+    fn status(&self) -> Pending<'_, Status> {
+        Box::pin(async {
+            let plugins = self.plugins().await?;
+            Ok(Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_secs: self.clock.now().since(self.started_at).as_secs(),
+                generation: *self.generation.lock().await,
+                listeners: self.listeners(),
+                queue: self.queue.counts(),
+                store: StoreStatus {
+                    path: self.started.queue.path.display().to_string(),
+                    free: self.queue.spool().room().free(),
+                    refusing: self.queue.has_room().err().map(|e| e.to_string()),
+                },
+                plugins,
+            })
+        })
     }
 
-    async fn build_and_swap(&self, generation: u64) -> Result<(), Vec<String>> {
-        let path = self.config_path.clone();
-        let loaded = tokio::task::spawn_blocking(move || crate::config::load(&path)).await;
-        let settings = loaded.map_err(|e| vec![e.to_string()])?.map_err(|errors| lines(&errors))?;
-        self.refuse_what_needs_a_restart(&settings)?;
-        let previous = self.plugins.load_full();
-        let set = self.builder.plugins(&settings.plugins, Mode::Strict, Some(&previous), generation).await;
-        let set = Arc::new(set.map_err(|errors| lines(&errors))?);
-        let rules = self.builder.rules(&settings, set.clone()).await.map_err(|e| vec![format!("{e:#}")])?;
-        let policy = self.builder.policy(&settings, set.clone());
-        self.reception.rules.store(Arc::new(rules));
-        self.policy.store(Arc::new(policy));
-        self.plugins.store(set);
-        Ok(())
+    fn reload(&self) -> Pending<'_, ReloadReport> {
+        Box::pin(Self::reload(self))
+    }
+
+    fn queue_list(&self, filter: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>> {
+        let queue = self.queue.clone();
+        let list = move || queue.list(&filter, after, limit);
+        Box::pin(async move {
+            let listed = tokio::task::spawn_blocking(list).await.map_err(|e| vec![e.to_string()])?;
+            listed.map_err(|e| vec![e.to_string()])
+        })
+    }
+
+    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>> {
+        Box::pin(async move { self.queue.show(id).map_err(|e| vec![e.to_string()]) })
+    }
+
+    fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64> {
+        Box::pin(async move {
+            let changed = self.queue.command(&filter, command.clone()).await.map_err(|e| vec![e.to_string()])?;
+            tracing::info!(?filter, ?command, changed, "an operator changed the queue");
+            Ok(changed)
+        })
+    }
+
+    fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        let plugins = self.in_force.plugins.load().list();
+        let plugins = plugins.iter().map(|p| serde_json::to_value(p).map_err(|e| vec![e.to_string()])).collect();
+        Box::pin(std::future::ready(plugins))
+    }
+}
+
+impl Inner {
+    fn listeners(&self) -> Vec<ListenerStatus> {
+        let rules = self.reception.rules.load();
+        let listener = |(name, address): &(Arc<str>, std::net::SocketAddr)| {
+            let configured = rules.config.listeners.iter().find(|l| l.name == *name);
+            let tls = configured.map(|l| l.tls).and_then(|tls| serde_json::to_value(tls).ok());
+            ListenerStatus {
+                name: name.to_string(),
+                address: address.to_string(),
+                tls: tls.and_then(|tls| tls.as_str().map(ToOwned::to_owned)).unwrap_or_default(),
+                connections: self.reception.connections_of(name) as u64,
+            }
+        };
+        self.addresses.iter().map(listener).collect()
     }
 }

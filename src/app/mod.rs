@@ -1,9 +1,10 @@
 //! The composition root: builds the seams, starts the loops, reloads, drains. May touch everything.
 //!
-//! Nothing here decides about mail. What a reload may change lies in two shared values, [`listen::Rules`] and
-//! [`delivery::Policy`], each replaced in one step once everything new has been built and checked.
+//! Nothing here decides about mail. What a reload may change lies in shared values, each replaced in one step once
+//! everything new has been built and checked (`rules`).
 
 mod control;
+mod reload;
 mod rules;
 
 use std::net::SocketAddr;
@@ -12,26 +13,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin;
 use crate::config::Settings;
-use crate::delivery::{self, Dispatcher};
+use crate::delivery::Dispatcher;
+use crate::delivery::tcp::Tcp;
 use crate::listen::{Bound, Reception};
-use crate::plugin::{self, PluginSet};
+use crate::plugin::PluginSet;
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
 use crate::store::{Sled, Store};
-use crate::time::{Clock, System};
+use crate::telemetry::Telemetry;
+use crate::time::{Clock, System, Timestamp};
 
 pub use rules::check_plugins;
-use rules::Builder;
+use rules::{Builder, InForce};
 
 /// A running relay.
 pub struct App {
-    addresses: Vec<(Arc<str>, SocketAddr)>,
     inner: Arc<Inner>,
     loops: Vec<JoinHandle<()>>,
     dispatcher: JoinHandle<()>,
@@ -43,23 +45,22 @@ pub struct App {
 pub(crate) struct Inner {
     config_path: PathBuf,
     started: Settings,
-    started_at: crate::time::Timestamp,
+    started_at: Timestamp,
     clock: Arc<dyn Clock>,
     queue: Arc<Queue>,
     reception: Reception,
     builder: Builder,
-    policy: Arc<ArcSwap<delivery::Policy>>,
-    plugins: ArcSwap<PluginSet>,
+    in_force: InForce,
     addresses: Vec<(Arc<str>, SocketAddr)>,
     /// One reload at a time; the number of the last one.
-    reloads: tokio::sync::Mutex<u64>,
+    generation: tokio::sync::Mutex<u64>,
 }
 
-/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads.
+/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads it and opens its log anew.
 ///
 /// # Errors
 /// When it can't start; the error says what and where.
-pub async fn run(settings: Settings, config_path: PathBuf) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, config_path: PathBuf, telemetry: &Telemetry) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -69,7 +70,7 @@ pub async fn run(settings: Settings, config_path: PathBuf) -> anyhow::Result<()>
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
-                crate::telemetry::reopen();
+                telemetry.reopen();
                 // The outcome is in the log; a bad set leaves the old one serving.
                 let _ = app.inner.reload().await;
             }
@@ -86,20 +87,21 @@ impl App {
     /// When the queue, a listener or the admin socket can't be had.
     pub async fn start(settings: Settings, config_path: PathBuf) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(System);
-        let store = open_store(&settings).await?;
-        let queue = Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
-        let resolver: Arc<dyn Resolver> = Arc::new(Hickory::from_system().context("setting up the resolver")?);
-        let builder = Builder::new(store, queue.spool().clone(), clock.clone())?;
-        let set = Arc::new(builder.plugins(&settings.plugins, plugin::Mode::Start, None, 1).await.unwrap_or_default());
-        let rules = Arc::new(ArcSwap::from_pointee(builder.rules(&settings, set.clone()).await?));
-        let policy = Arc::new(ArcSwap::from_pointee(builder.policy(&settings, set.clone())));
-        let draining = CancellationToken::new();
-        let delivering = CancellationToken::new();
-        let names = client_names(resolver.clone());
-        let reception = Reception::new(queue.clone(), rules, clock.clone(), names, draining.clone());
+        // First of all: two relays must never work on one queue, and this is the clearest way to be told.
+        let socket = admin::bind(&settings.admin)?;
         let bound = bind(&settings)?;
+        let store = open_store(&settings).await?;
+        let queue =
+            Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
+        let resolver: Arc<dyn Resolver> = Arc::new(Hickory::from_system().context("setting up the resolver")?);
+        let builder = Builder::new(store, queue.spool().clone(), clock.clone(), &settings)?;
+        let in_force = builder.start(&settings).await?;
+        let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
+        let names = client_names(resolver.clone());
+        let reception =
+            Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
+        let dispatcher = dispatcher(&queue, &in_force, resolver, &clock)?;
         let addresses = bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
-        let dispatcher = Dispatcher::new(policy.clone(), queue.clone(), resolver, clock.clone());
         let inner = Arc::new(Inner {
             config_path,
             started_at: clock.now(),
@@ -107,25 +109,24 @@ impl App {
             queue,
             reception: reception.clone(),
             builder,
-            policy,
-            plugins: ArcSwap::new(set),
-            addresses: addresses.clone(),
-            reloads: tokio::sync::Mutex::new(1),
+            in_force,
+            addresses,
+            generation: tokio::sync::Mutex::new(1),
             started: settings,
         });
-        let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
-        loops.push(tokio::spawn(control::serve(inner.clone(), draining.clone()).await?));
-        loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
-        let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
-        for (name, address) in &addresses {
+        for (name, address) in &inner.addresses {
             tracing::info!(listener = %name, %address, "listening");
         }
-        Ok(Self { addresses, inner, loops, dispatcher, draining, delivering })
+        let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
+        loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
+        loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
+        let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
+        Ok(Self { inner, loops, dispatcher, draining, delivering })
     }
 
     /// Where it listens, by the name of the listener.
     pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
-        &self.addresses
+        &self.inner.addresses
     }
 
     /// Stops accepting, lets what is under way come to its end within the drain time, flushes the queue.
@@ -152,7 +153,6 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     let path = settings.queue.path.join("db");
     let cache = settings.queue.cache;
     let opened = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
         Sled::open(&path, cache).with_context(|| format!("opening the database in {}", path.display()))
     });
     Ok(Arc::new(opened.await??))
@@ -162,13 +162,31 @@ fn bind(settings: &Settings) -> anyhow::Result<Vec<Bound>> {
     Ok(settings.listen.listeners.iter().map(Bound::bind).collect::<Result<_, _>>()?)
 }
 
+fn dispatcher(
+    queue: &Arc<Queue>,
+    in_force: &InForce,
+    resolver: Arc<dyn Resolver>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<Dispatcher>> {
+    let clients = crate::tls::TlsClients::load(None).context("setting up TLS for next hops")?;
+    Ok(Dispatcher::new(
+        in_force.delivery.clone(),
+        in_force.table.clone(),
+        queue.clone(),
+        in_force.hooks.clone(),
+        resolver,
+        Arc::new(Tcp::new(Arc::new(clients))),
+        clock.clone(),
+    ))
+}
+
 /// The client's name is the first PTR name that leads back to its address (RFC 8601 section 2.7.3, "iprev").
 fn client_names(resolver: Arc<dyn Resolver>) -> Arc<crate::listen::ClientNames> {
     Arc::new(move |address| {
         let resolver = resolver.clone();
         Box::pin(async move {
             let look_up = crate::routing::confirmed_name(&*resolver, address);
-            tokio::time::timeout(Duration::from_secs(5), look_up).await.ok().flatten()
+            tokio::time::timeout(Duration::from_secs(5), look_up).await.ok()?.ok()?
         })
     })
 }
@@ -177,6 +195,7 @@ fn client_names(resolver: Arc<dyn Resolver>) -> Arc<crate::listen::ClientNames> 
 async fn sweep(inner: Arc<Inner>, draining: CancellationToken) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     while draining.run_until_cancelled(minute.tick()).await.is_some() {
-        inner.plugins.load().sweep(inner.clock.now()).await;
+        let set: Arc<PluginSet> = inner.in_force.plugins.load_full();
+        set.sweep(inner.clock.now()).await;
     }
 }

@@ -387,8 +387,7 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
     if mail.prepended.is_empty() {
         return head;
     }
-    let mut out = Vec::with_capacity(head.len() + 256);
-    outbound(mail, &head, &Content::default()).push_prepended(&mut out);
+    let mut out = outbound(mail, &head, &Content::default()).prepended();
     out.extend_from_slice(&head);
     out.into()
 }

@@ -16,6 +16,7 @@ pub(crate) struct Connections(Arc<Mutex<Counted>>);
 struct Counted {
     in_all: usize,
     by_client: HashMap<IpAddr, usize>,
+    by_listener: HashMap<Arc<str>, usize>,
 }
 
 /// One connection's place.
@@ -23,6 +24,7 @@ struct Counted {
 pub(crate) struct Permit {
     connections: Connections,
     client: IpAddr,
+    listener: Arc<str>,
 }
 
 /// Which limit is reached.
@@ -36,7 +38,7 @@ pub(crate) enum Crowded {
 
 impl Connections {
     /// A place for `client`, unless a limit is reached.
-    pub(crate) fn admit(&self, client: IpAddr, limits: &Limits) -> Result<Permit, Crowded> {
+    pub(crate) fn admit(&self, client: IpAddr, listener: &Arc<str>, limits: &Limits) -> Result<Permit, Crowded> {
         let mut counted = self.0.lock();
         if counted.in_all >= limits.connections {
             return Err(Crowded::InAll);
@@ -47,7 +49,13 @@ impl Connections {
         }
         *of_client += 1;
         counted.in_all += 1;
-        Ok(Permit { connections: self.clone(), client })
+        *counted.by_listener.entry(listener.clone()).or_default() += 1;
+        Ok(Permit { connections: self.clone(), client, listener: listener.clone() })
+    }
+
+    /// Connections of one listener now.
+    pub(crate) fn of(&self, listener: &str) -> usize {
+        self.0.lock().by_listener.get(listener).copied().unwrap_or_default()
     }
 
     /// Connections now.
@@ -60,6 +68,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut counted = self.connections.0.lock();
         counted.in_all = counted.in_all.saturating_sub(1);
+        if let Some(of_listener) = counted.by_listener.get_mut(&self.listener) {
+            *of_listener = of_listener.saturating_sub(1);
+        }
         if let Some(of_client) = counted.by_client.get_mut(&self.client) {
             *of_client = of_client.saturating_sub(1);
             if *of_client == 0 {
@@ -76,15 +87,16 @@ mod tests {
     #[test]
     fn places_are_counted_and_given_back() {
         let limits = Limits { connections: 3, per_client: 2, ..Limits::default() };
+        let smtp: Arc<str> = "smtp".into();
         let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let all = Connections::default();
-        let first = all.admit(a, &limits).unwrap();
-        let second = all.admit(a, &limits).unwrap();
-        assert_eq!(all.admit(a, &limits).err(), Some(Crowded::ByClient));
-        let third = all.admit(b, &limits).unwrap();
-        assert_eq!(all.admit(b, &limits).err(), Some(Crowded::InAll));
+        let first = all.admit(a, &smtp, &limits).unwrap();
+        let second = all.admit(a, &smtp, &limits).unwrap();
+        assert_eq!(all.admit(a, &smtp, &limits).err(), Some(Crowded::ByClient));
+        let third = all.admit(b, &smtp, &limits).unwrap();
+        assert_eq!(all.admit(b, &smtp, &limits).err(), Some(Crowded::InAll));
         drop((first, second, third));
-        assert_eq!(all.len(), 0);
+        assert_eq!((all.len(), all.of("smtp")), (0, 0));
         assert!(all.0.lock().by_client.is_empty(), "addresses of the past cost nothing");
     }
 }

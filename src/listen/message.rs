@@ -9,8 +9,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::perform::insufficient_storage;
 use super::serve::Serve;
 use crate::hooks::{
-    Assignment, Hook, MessageFacts, MessageVerdict, Protocol, RoutingPhase, RoutingVerdict, SessionFacts, Subject,
-    TransactionFacts,
+    Assignment, Hook, MessageFacts, MessageVerdict, Outcome, OutcomeKind, Protocol, RoutingPhase, RoutingVerdict,
+    SessionFacts, Stage, Subject, TransactionFacts,
 };
 use crate::mail::{QueueId, Received, Recipient};
 use crate::queue::{BodyPlace, Incoming, Origin, QueueError, QueuedRecipient, Record, RecipientState};
@@ -167,13 +167,27 @@ fn incoming(decided: Decided, config: &crate::session::Config, now: Timestamp) -
 
 fn queued(recipient: Recipient, assigned: &HashMap<u32, Assignment>, now: Timestamp) -> QueuedRecipient {
     let Recipient { index, mailbox, original, params } = recipient;
-    let (route, refused) = match assigned.get(&index) {
+    let (route, last) = match assigned.get(&index) {
         Some(Assignment::Route(route)) => (Some(route.clone()), None),
-        Some(Assignment::Fail(reply)) => (None, Some(reply.clone())),
+        Some(Assignment::Fail(reply)) => (None, Some(refused(index, reply, now))),
         None => (None, None),
     };
-    let state = RecipientState { due: now, attempts: 0, warned: false, reroute: false, refused, last: None };
+    let state = RecipientState { due: now, attempts: 0, warned: false, reroute: false, last };
     QueuedRecipient { index, mailbox, original, params, route, state }
+}
+
+/// A recipient that a plugin failed is queued as one whose last outcome is final: delivery reports it and lets it go.
+fn refused(recipient: u32, reply: &Reply, at: Timestamp) -> Outcome {
+    Outcome {
+        recipient,
+        kind: OutcomeKind::Permanent,
+        stage: Stage::Queue,
+        reply: Some(reply.clone()),
+        error: None,
+        remote: None,
+        remote_endpoint: None,
+        at,
+    }
 }
 
 fn trace(session: &SessionFacts, transaction: &TransactionFacts, by: &str, now: Timestamp) -> String {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{Certificate, Config, Limits, Listener, TlsMode};
-pub use credentials::{Credentials, CredentialsError};
+pub use credentials::{CredentialError, Credentials};
 
 use crate::hooks::Hooks;
 use crate::mail::QueueIds;
@@ -142,6 +142,11 @@ impl Reception {
         self.connections.len()
     }
 
+    /// Open connections of one listener.
+    pub fn connections_of(&self, listener: &str) -> usize {
+        self.connections.of(listener)
+    }
+
     /// Accepts until the relay drains; each connection is a task of its own.
     pub async fn accept(self, bound: Bound) {
         loop {
@@ -170,7 +175,7 @@ impl Reception {
     fn admit(&self, stream: TcpStream, peer: SocketAddr, listener: &Arc<str>) {
         let rules = self.rules.load_full();
         let Some(listener) = rules.listener(listener).cloned() else { return };
-        match self.connections.admit(peer.ip().to_canonical(), &rules.config.limits) {
+        match self.connections.admit(peer.ip().to_canonical(), &listener.name, &rules.config.limits) {
             Ok(permit) => {
                 let reception = self.clone();
                 self.sessions.spawn(async move {

@@ -106,7 +106,7 @@ impl Wire {
     /// What protects the connection. Empty texts for a plain one.
     pub(crate) fn tls_facts(&self) -> TlsFacts {
         match self {
-            Self::Tls(stream) => crate::tls::facts(stream.get_ref().1, stream.get_ref().1.server_name()),
+            Self::Tls(stream) => crate::tls::Tls::facts(stream.get_ref().1),
             _ => TlsFacts { protocol: "".into(), cipher: "".into(), server_name: None },
         }
     }
