@@ -43,7 +43,7 @@ const AUTH_LINE: usize = 12_288;
 pub struct Session {
     config: Arc<Config>,
     facts: Arc<SessionFacts>,
-    /// The client's address alone lets it relay.
+    /// Where the client comes from lets it relay, whoever it is.
     trusted: bool,
     state: State,
     /// Received, not yet cut into commands. Empty while mail data comes.
@@ -96,12 +96,11 @@ impl Session {
     /// A connection that has just been accepted; under implicit TLS after its handshake. What the relay's rules say of
     /// the client's address is added to `facts`.
     pub fn new(config: Arc<Config>, mut facts: SessionFacts) -> Self {
-        let trusted = facts.client.address.parse::<IpAddr>().is_ok_and(|ip| config.relay.trusts(ip));
-        facts.may_relay |= trusted;
+        facts.may_relay |= facts.client.address.parse::<IpAddr>().is_ok_and(|ip| config.relay.trusts(ip));
         Self {
             config,
+            trusted: facts.may_relay,
             facts: Arc::new(facts),
-            trusted,
             state: State::Start,
             lines: Lines::default(),
             transaction: None,
@@ -286,7 +285,10 @@ impl Session {
 
     fn refuse_with(&mut self, reply: &Reply) {
         self.say_reply(reply);
-        if reply.is_permanent() {
+        // 421 says that the connection is closed, whoever says it (RFC 5321 section 3.8).
+        if reply.code == 421 {
+            self.close();
+        } else if reply.is_permanent() {
             self.count_error();
         }
     }

@@ -82,6 +82,7 @@ impl Player {
                 return self.answers.push((hook.into(), answer.into()));
             }
             "in" if rest == "draining" && !self.started => return self.session.receive(Input::Draining),
+            "early" => return self.session.receive(Input::Octets(&unescape(rest))),
             _ => {}
         }
         if !std::mem::replace(&mut self.started, true) {
