@@ -388,7 +388,7 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
         return head;
     }
     let mut out = Vec::with_capacity(head.len() + 256);
-    outbound(mail, &head, &Content::default()).push_prepended(&mut out);
+    out.extend_from_slice(&outbound(mail, &head, &Content::default()).prepended());
     out.extend_from_slice(&head);
     out.into()
 }
