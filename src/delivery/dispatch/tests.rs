@@ -1,5 +1,6 @@
 //! The whole way from the queue to a next hop and back, over loopback.
 
+mod lanes;
 mod rig;
 mod sink;
 
