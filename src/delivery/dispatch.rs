@@ -288,3 +288,6 @@ impl Dispatcher {
         &*self.clock
     }
 }
+
+#[cfg(test)]
+mod tests;

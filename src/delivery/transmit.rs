@@ -387,7 +387,8 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
     if mail.prepended.is_empty() {
         return head;
     }
-    let mut out = outbound(mail, &head, &Content::default()).prepended();
+    let mut out = Vec::with_capacity(head.len() + 256);
+    out.extend_from_slice(&outbound(mail, &head, &Content::default()).prepended());
     out.extend_from_slice(&head);
     out.into()
 }

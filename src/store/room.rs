@@ -56,6 +56,11 @@ impl Room {
         Ok(())
     }
 
+    /// Free octets, where the file system tells.
+    pub fn free(&self) -> Option<u64> {
+        rustix::fs::statvfs(&self.path).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+    }
+
     /// Octets went to the file system.
     pub fn wrote(&self, octets: u64) {
         self.written.fetch_add(octets, Ordering::Relaxed);
