@@ -45,3 +45,5 @@ pub trait Control: Send + Sync + 'static {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::record as record_for_tests;

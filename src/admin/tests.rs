@@ -63,7 +63,7 @@ fn mailbox(local: &str, domain: &str) -> Mailbox {
     Mailbox::new(local, Domain::parse(domain).unwrap())
 }
 
-pub(super) fn record(id: u64) -> Arc<Record> {
+pub(crate) fn record(id: u64) -> Arc<Record> {
     let deferred = Outcome {
         recipient: 0,
         kind: OutcomeKind::Temporary,

@@ -6,4 +6,4 @@ mod config;
 mod credentials;
 
 pub use config::{Certificate, Config, Limits, Listener, TlsMode};
-pub use credentials::{CredentialError, Credentials};
+pub use credentials::{CredentialError, Credentials, credential_line};
