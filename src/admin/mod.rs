@@ -1,3 +1,49 @@
-//! The local admin socket: requests of the command line, answered by the running relay through `Control`.
+//! The local admin socket: requests of the command line, answered by the running relay through [`Control`].
 //!
-//! May import `queue`'s plain types; imported by `app` (which implements `Control`) and `cli` (the client).
+//! One JSON object a line in both directions (`api`), over a Unix socket that only the relay's own user may open. May
+//! import `queue`'s plain types; imported by `app` (which implements `Control`) and `cli` (the client). Must never be
+//! reachable from a network, and never trusts the size of what it reads.
+
+mod api;
+mod client;
+mod frame;
+mod server;
+mod view;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use api::{CommandForm, Done, FilterForm, ListenerStatus, ReloadReport, Request, Response, Status, StoreStatus};
+pub use client::{Client, ClientError, Page};
+pub use server::{BindError, bind, serve};
+pub use view::{MessageView, OutcomeView, RecipientView, Summary};
+
+use crate::mail::QueueId;
+use crate::queue::{Command, Filter, Record};
+
+/// What is being answered: what was asked for, or why not, in words for the operator.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Vec<String>>> + Send + 'a>>;
+
+/// What the running relay can tell and do.
+pub trait Control: Send + Sync + 'static {
+    /// How it stands.
+    fn status(&self) -> Pending<'_, Status>;
+    /// Reads the configuration and the plugins anew; all of it, or nothing and the reasons.
+    fn reload(&self) -> Pending<'_, ReloadReport>;
+    /// Messages that fit, above `after`, in order of their ids, at most `limit`.
+    fn queue_list(&self, filter: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>>;
+    /// One message and its header section.
+    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>>;
+    /// How many messages it was done to.
+    fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64>;
+    /// Every plugin, as the plugin host describes it; has `name`.
+    fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>>;
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) use tests::record as record_for_tests;

@@ -1,3 +1,126 @@
 //! The command line: one file for each subcommand. Prints for people, or JSON with `--json`.
 //!
-//! May import `admin`'s client, `config`, `app`.
+//! Exit status: 0 done; 1 refused or failed, with the reasons on standard error; 2 the command line makes no sense; 3 no
+//! relay answers. May import `admin`'s client, `config`, `app`, and for two commands that need no relay `listen` (hash of
+//! a password) and `plugin` (a look into a component). Must never touch the queue's files: the running relay owns them.
+
+mod args;
+mod check;
+mod password;
+mod plugin;
+mod queue;
+mod reload;
+mod render;
+mod run;
+mod status;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::admin::{Client, ClientError};
+use crate::config::{self, ConfigError};
+use args::{Cli, Command, Common};
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let done = perform(cli, &mut out).and_then(|()| Ok(out.flush()?));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough: `waypost queue list | head`.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            // What was printed before the failure comes first; if that can't be written, the failure still counts.
+            let _ = out.flush();
+            let _ = writeln!(io::stderr(), "{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Each on a line of its own.
+    #[error("{}", render::lines(.0))]
+    Refused(Vec<String>),
+    /// Nobody to ask.
+    #[error("{0}")]
+    NotReachable(String),
+    /// Standard output is gone.
+    #[error("waypost: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Refused(_) | Self::Output(_) => 1,
+            Self::NotReachable(_) => 3,
+        }
+    }
+
+    fn refused(why: impl Into<String>) -> Self {
+        Self::Refused(vec![why.into()])
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(reasons) => Self::Refused(reasons),
+            ClientError::Broken(_) => Self::refused(error.to_string()),
+            ClientError::NotReachable(_, ref cause) => {
+                let hint = match cause.kind() {
+                    io::ErrorKind::PermissionDenied => "Only the relay's own user and root may ask it: try sudo.",
+                    _ => "Is it running? Name its configuration with --config FILE, or its socket with --socket PATH.",
+                };
+                Self::NotReachable(format!("waypost: {error}\n{hint}"))
+            }
+        }
+    }
+}
+
+impl From<Vec<ConfigError>> for Failure {
+    fn from(errors: Vec<ConfigError>) -> Self {
+        Self::Refused(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
+fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    let common = cli.common;
+    match cli.command {
+        Command::Run => run::run(&common),
+        Command::Check(check) => wait(check::check(&common, &check, out)),
+        Command::Reload => wait(reload::reload(&common, out)),
+        Command::Status => wait(status::status(&common, out)),
+        Command::Queue(command) => wait(queue::queue(&common, command, out)),
+        Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
+        Command::Password { name } => password::password(&name, out),
+    }
+}
+
+/// Runs a command that asks and waits: one thread is plenty.
+fn wait<F: Future<Output = Result<(), Failure>>>(command: F) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::refused(format!("waypost: no runtime: {error}")))?.block_on(command)
+}
+
+/// The relay's socket: as named, or as the configuration says.
+fn socket(common: &Common) -> Result<PathBuf, Failure> {
+    match &common.socket {
+        Some(socket) => Ok(socket.clone()),
+        None => Ok(config::admin_socket(&common.config)?),
+    }
+}
+
+async fn connect(common: &Common) -> Result<Client, Failure> {
+    Ok(Client::connect(&socket(common)?).await?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! What goes over the admin socket. A request is one line; the answer is any number of `item` lines, then one `done` or
+//! one `refused`. Queue ids and times are texts, so that nothing is lost in a reader whose numbers are floats.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MessageView, Summary};
+use crate::mail::QueueId;
+use crate::queue::{Command, Counts, Filter};
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// How the relay stands.
+    Status,
+    /// Read configuration and plugins anew.
+    Reload,
+    /// A page of the queue.
+    QueueList {
+        /// Which messages.
+        #[serde(default)]
+        filter: FilterForm,
+        /// Those above this id: the last one of the page before.
+        #[serde(default)]
+        after: Option<String>,
+        /// At most so many; the relay may give fewer.
+        limit: usize,
+    },
+    /// One message.
+    QueueShow {
+        /// Its id.
+        id: String,
+    },
+    /// Do something to messages.
+    QueueCommand {
+        /// Which messages.
+        #[serde(default)]
+        filter: FilterForm,
+        /// Without any condition, this has to be said.
+        #[serde(default)]
+        all: bool,
+        /// What.
+        command: CommandForm,
+    },
+    /// Every plugin.
+    Plugins,
+}
+
+/// Conditions; all must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilterForm {
+    /// These only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// Reverse-path contains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// A recipient contains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// A recipient's domain is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Held ones only, or others only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<bool>,
+}
+
+impl FilterForm {
+    /// True if every message fits.
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// For the queue.
+    ///
+    /// # Errors
+    /// When an id is none.
+    pub fn filter(self) -> Result<Filter, String> {
+        let ids = self.ids.iter().map(|id| read_id(id)).collect::<Result<_, _>>()?;
+        Ok(Filter { ids, sender: self.sender, recipient: self.recipient, domain: self.domain, held: self.held })
+    }
+}
+
+/// A queue id as people write it.
+pub(super) fn read_id(text: &str) -> Result<QueueId, String> {
+    text.parse::<QueueId>().map_err(|error| format!("{text:?}: {error}"))
+}
+
+/// What to do to messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommandForm {
+    /// Due at once.
+    Retry {
+        /// Ask for the route anew.
+        #[serde(default)]
+        reroute: bool,
+    },
+    /// Not tried until released.
+    Hold {
+        /// Shown with it.
+        reason: String,
+    },
+    /// As before the hold, and due at once.
+    Release,
+    /// Gone, without a bounce.
+    Remove,
+}
+
+impl From<CommandForm> for Command {
+    fn from(form: CommandForm) -> Self {
+        match form {
+            CommandForm::Retry { reroute } => Self::Retry { reroute },
+            CommandForm::Hold { reason } => Self::Hold(reason.into()),
+            CommandForm::Release => Self::Release,
+            CommandForm::Remove => Self::Remove,
+        }
+    }
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// One of several.
+    Item(serde_json::Value),
+    /// The last line: all is done.
+    Done(Done),
+    /// The last line: why not.
+    Refused(Vec<String>),
+}
+
+/// The last line of an answer, by request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Done {
+    /// To `status`.
+    Status(Box<Status>),
+    /// To `reload`.
+    Reload(ReloadReport),
+    /// To `queue-list`, after a [`Summary`] for each message.
+    Page {
+        /// Where the next page starts; none: this was the last.
+        next: Option<String>,
+        /// Counts of the whole queue are in `status`; this is how many the page has.
+        messages: usize,
+    },
+    /// To `queue-show`.
+    Message(Box<MessageView>),
+    /// To `queue-command`.
+    Changed(u64),
+    /// To `plugins`, after an item for each.
+    Plugins,
+}
+
+/// How the relay stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the relay.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_secs: u64,
+    /// Grows with every reload.
+    pub generation: u64,
+    /// Its sockets.
+    pub listeners: Vec<ListenerStatus>,
+    /// Of the queue.
+    pub queue: Counts,
+    /// Where the queue is kept.
+    pub store: StoreStatus,
+    /// As `plugins` answers.
+    pub plugins: Vec<serde_json::Value>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// `[listeners.NAME]`.
+    pub name: String,
+    /// Where it really listens.
+    pub address: String,
+    /// `none`, `starttls`, `implicit`.
+    pub tls: String,
+    /// Open connections.
+    pub connections: u64,
+}
+
+/// The store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Its folder.
+    pub path: String,
+    /// Free octets on its file system, where that is known.
+    pub free: Option<u64>,
+    /// Why mail is refused for now; none: it is taken.
+    pub refusing: Option<String>,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// The generation that serves now.
+    pub generation: u64,
+    /// What is different, in words.
+    pub changes: Vec<String>,
+    /// What is different in the file but needs a restart.
+    pub needs_restart: Vec<String>,
+}
+
+impl From<Summary> for Response {
+    fn from(summary: Summary) -> Self {
+        // A summary is plain texts and numbers, which JSON always has room for.
+        Self::Item(serde_json::to_value(summary).unwrap_or_default())
+    }
+}

@@ -1,0 +1,160 @@
+//! The command line's end of the admin socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::{CommandForm, Done, FilterForm, MessageView, ReloadReport, Request, Response, Status, Summary, frame};
+
+/// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A connection to a running relay.
+#[derive(Debug)]
+pub struct Client {
+    from: BufReader<OwnedReadHalf>,
+    to: OwnedWriteHalf,
+}
+
+/// Messages, and where to go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// In order of their ids.
+    pub messages: Vec<Summary>,
+    /// `after` of the next page; none: this was the last.
+    pub next: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody is there.
+    #[error("no relay answers at {0}: {1}")]
+    NotReachable(PathBuf, io::Error),
+    /// The relay said no.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
+    /// The connection broke, or the answer makes no sense.
+    #[error("the relay's answer broke off: {0}")]
+    Broken(String),
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When no relay answers at the path.
+    pub async fn connect(path: &Path) -> Result<Self, ClientError> {
+        let stream = UnixStream::connect(path).await;
+        let stream = stream.map_err(|error| ClientError::NotReachable(path.to_owned(), error))?;
+        let (from, to) = stream.into_split();
+        Ok(Self { from: BufReader::new(from), to })
+    }
+
+    /// How the relay stands.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn status(&mut self) -> Result<Status, ClientError> {
+        match self.ask::<()>(&Request::Status).await? {
+            (_, Done::Status(status)) => Ok(*status),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has it read configuration and plugins anew.
+    ///
+    /// # Errors
+    /// What is wrong with them; the old ones keep serving.
+    pub async fn reload(&mut self) -> Result<ReloadReport, ClientError> {
+        match self.ask::<()>(&Request::Reload).await? {
+            (_, Done::Reload(report)) => Ok(report),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// A page of the queue.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn queue_list(
+        &mut self,
+        filter: FilterForm,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Page, ClientError> {
+        match self.ask(&Request::QueueList { filter, after, limit }).await? {
+            (messages, Done::Page { next, .. }) => Ok(Page { messages, next }),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// When there is none of that id.
+    pub async fn queue_show(&mut self, id: String) -> Result<MessageView, ClientError> {
+        match self.ask::<()>(&Request::QueueShow { id }).await? {
+            (_, Done::Message(message)) => Ok(*message),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Does something to messages; how many it was done to.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn queue_command(
+        &mut self,
+        filter: FilterForm,
+        all: bool,
+        command: CommandForm,
+    ) -> Result<u64, ClientError> {
+        match self.ask::<()>(&Request::QueueCommand { filter, all, command }).await? {
+            (_, Done::Changed(count)) => Ok(count),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Every plugin.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn plugins(&mut self) -> Result<Vec<serde_json::Value>, ClientError> {
+        match self.ask(&Request::Plugins).await? {
+            (plugins, Done::Plugins) => Ok(plugins),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<(Vec<T>, Done), ClientError> {
+        let answer = tokio::time::timeout(PATIENCE, self.exchange(request)).await;
+        answer.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))
+    }
+
+    async fn exchange<T: DeserializeOwned>(&mut self, request: &Request) -> Result<(Vec<T>, Done), ClientError> {
+        let broken = |error: io::Error| ClientError::Broken(error.to_string());
+        frame::write(&mut self.to, request).await.map_err(broken)?;
+        self.to.flush().await.map_err(broken)?;
+        let mut items = Vec::new();
+        loop {
+            let line = frame::read(&mut self.from, frame::RESPONSE_MAX).await.map_err(broken)?;
+            match line.ok_or_else(|| ClientError::Broken("the relay closed the connection".to_owned()))? {
+                Response::Item(item) => {
+                    items.push(serde_json::from_value(item).map_err(|e| ClientError::Broken(e.to_string()))?);
+                }
+                Response::Done(done) => return Ok((items, done)),
+                Response::Refused(reasons) => return Err(ClientError::Refused(reasons)),
+            }
+        }
+    }
+}
+
+fn unexpected(done: &Done) -> ClientError {
+    ClientError::Broken(format!("not what was asked for: {done:?}"))
+}

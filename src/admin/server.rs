@@ -1,0 +1,186 @@
+//! The relay's end of the admin socket.
+//!
+//! The socket's mode is the whole access control: 0600 before anybody can connect. Few connections at a time, none kept
+//! open idle for long, requests bounded: a runaway script must not cost mail anything.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::api::read_id;
+use super::{Control, Done, MessageView, Request, Response, Summary, frame};
+use crate::queue::Command;
+use crate::time::{Clock as _, System};
+
+/// An operator and a monitor need a few; the rest waits.
+const CONNECTIONS: usize = 16;
+/// Between requests.
+const IDLE: Duration = Duration::from_secs(60);
+/// Messages of one page.
+const PAGE: usize = 1000;
+/// After a failed accept: descriptors have run out, and asking again at once would only burn CPU.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why there is no admin socket.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another relay answers at that path.
+    #[error("another relay answers at {0}: stop it, or give this one an [admin] socket of its own")]
+    InUse(PathBuf),
+    /// Something is there that is no socket.
+    #[error("{0} is there and is no socket")]
+    NotASocket(PathBuf),
+    /// The system said no.
+    #[error("admin socket {0}: {1}")]
+    Io(PathBuf, io::Error),
+}
+
+/// Makes the socket at `path`, in place of one that a dead relay left. It is made under another name, closed to others,
+/// and only then put in place. Call within a tokio runtime.
+///
+/// # Errors
+/// When another relay answers there, or the system says no.
+pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
+    let failed = |error| BindError::Io(path.to_owned(), error);
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(BindError::InUse(path.to_owned()));
+    }
+    if std::fs::symlink_metadata(path).is_ok_and(|m| !std::os::unix::fs::FileTypeExt::is_socket(&m.file_type())) {
+        return Err(BindError::NotASocket(path.to_owned()));
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&new).map_err(failed)?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Answers requests until `shutdown`; those under way are answered first.
+pub async fn serve(listener: UnixListener, control: Arc<dyn Control>, shutdown: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        // Reap those that ended, so that the set does not grow.
+        while connections.try_join_next().is_some() {}
+        let (stream, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "admin socket: accept failed");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (control, shutdown) = (Arc::clone(&control), shutdown.clone());
+        connections.spawn(async move {
+            if let Err(error) = converse(stream, &*control, &shutdown).await {
+                tracing::debug!(%error, "admin connection ended");
+            }
+            drop(permit);
+        });
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn accept(
+    listener: &UnixListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+async fn converse(stream: UnixStream, control: &dyn Control, shutdown: &CancellationToken) -> io::Result<()> {
+    let (from, to) = stream.into_split();
+    let (mut from, mut to) = (BufReader::new(from), BufWriter::new(to));
+    loop {
+        let request = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            read = tokio::time::timeout(IDLE, frame::read(&mut from, frame::REQUEST_MAX)) => match read {
+                Err(_idle) => return Ok(()),
+                Ok(request) => request,
+            },
+        };
+        match request {
+            Ok(None) => return Ok(()),
+            Ok(Some(request)) => answer(request, control, &mut to).await?,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let why = format!("not a request: {error}");
+                frame::write(&mut to, &Response::Refused(vec![why])).await?;
+                return to.flush().await;
+            }
+            Err(error) => return Err(error),
+        }
+        to.flush().await?;
+    }
+}
+
+async fn answer(request: Request, control: &dyn Control, to: &mut BufWriter<OwnedWriteHalf>) -> io::Result<()> {
+    let (items, last) = match perform(request, control).await {
+        Ok((items, done)) => (items, Response::Done(done)),
+        Err(reasons) => (Vec::new(), Response::Refused(reasons)),
+    };
+    for item in &items {
+        frame::write(to, item).await?;
+    }
+    frame::write(to, &last).await
+}
+
+async fn perform(request: Request, control: &dyn Control) -> Result<(Vec<Response>, Done), Vec<String>> {
+    let one = |why: String| vec![why];
+    match request {
+        Request::Status => Ok((Vec::new(), Done::Status(Box::new(control.status().await?)))),
+        Request::Reload => Ok((Vec::new(), Done::Reload(control.reload().await?))),
+        Request::QueueList { filter, after, limit } => {
+            let after = after.as_deref().map(read_id).transpose().map_err(one)?;
+            let limit = limit.clamp(1, PAGE);
+            let records = control.queue_list(filter.filter().map_err(one)?, after, limit).await?;
+            let next = (records.len() >= limit).then(|| records.last().map(|r| r.id.to_string())).flatten();
+            let now = System.now();
+            let items: Vec<_> = records.iter().map(|record| Summary::of(record, now).into()).collect();
+            let messages = items.len();
+            Ok((items, Done::Page { next, messages }))
+        }
+        Request::QueueShow { id } => {
+            let (record, head) = control
+                .queue_show(read_id(&id).map_err(one)?)
+                .await?
+                .ok_or_else(|| one(format!("no message {id} in the queue")))?;
+            Ok((Vec::new(), Done::Message(Box::new(MessageView::of(&record, &head)))))
+        }
+        Request::QueueCommand { filter, all, command } => {
+            if filter.is_everything() && !all {
+                return Err(one("this would concern every message: say so with `all`".to_owned()));
+            }
+            let command = Command::from(command);
+            tracing::info!(?filter, ?command, "asked for over the admin socket");
+            let changed = control.queue_command(filter.filter().map_err(one)?, command).await?;
+            Ok((Vec::new(), Done::Changed(changed)))
+        }
+        Request::Plugins => {
+            let plugins = control.plugins().await?;
+            Ok((plugins.into_iter().map(Response::Item).collect(), Done::Plugins))
+        }
+    }
+}

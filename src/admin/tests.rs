@@ -1,0 +1,257 @@
+//! The protocol over a real socket, against a relay that answers from a list.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::hooks::{Outcome, OutcomeKind, Stage};
+use crate::mail::{Annotations, BodyKind, Domain, Mailbox, Param, ReversePath};
+use crate::queue::{BodyPlace, Counts, QueuedRecipient, RecipientState};
+use crate::smtp::Reply;
+use crate::time::Timestamp;
+
+const ARRIVED: Timestamp = Timestamp::from_secs(1_795_473_060);
+
+#[derive(Default)]
+struct Fake {
+    records: Vec<Arc<Record>>,
+    commands: Mutex<Vec<(Filter, Command)>>,
+}
+
+fn ready<'a, T: Send + 'a>(answer: Result<T, Vec<String>>) -> Pending<'a, T> {
+    Box::pin(std::future::ready(answer))
+}
+
+impl Control for Fake {
+    fn status(&self) -> Pending<'_, Status> {
+        let queue = Counts { messages: self.records.len() as u64, leased: 1, held: 1 };
+        ready(Ok(Status { version: "0.1.0".into(), pid: 7, generation: 3, queue, ..Status::default() }))
+    }
+
+    fn reload(&self) -> Pending<'_, ReloadReport> {
+        ready(Err(vec!["waypost.toml:3: smtp.x: no such key".into(), "plugin greylist: no such file".into()]))
+    }
+
+    fn queue_list(&self, _filter: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>> {
+        let above = self.records.iter().filter(|record| after.is_none_or(|after| record.id > after));
+        ready(Ok(above.take(limit).cloned().collect()))
+    }
+
+    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>> {
+        let found = self.records.iter().find(|record| record.id == id).cloned();
+        ready(Ok(found.map(|record| (record, Bytes::from_static(b"Subject: \xff\r\n\r\n")))))
+    }
+
+    fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64> {
+        let count = filter.ids.len() as u64;
+        self.commands.lock().push((filter, command));
+        ready(Ok(count))
+    }
+
+    fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        ready(Ok(vec![json!({"name": "greylist", "state": "serving"})]))
+    }
+}
+
+fn mailbox(local: &str, domain: &str) -> Mailbox {
+    Mailbox::new(local, Domain::parse(domain).unwrap())
+}
+
+pub(crate) fn record(id: u64) -> Arc<Record> {
+    let deferred = Outcome {
+        recipient: 0,
+        kind: OutcomeKind::Temporary,
+        stage: Stage::Rcpt,
+        reply: Some(Reply::new(450, crate::smtp::Status::new(4, 2, 1), "not now")),
+        error: None,
+        remote: Some("mx.example.net".into()),
+        remote_endpoint: None,
+        at: ARRIVED.plus(std::time::Duration::from_secs(60)),
+    };
+    let recipient = |index: u32, last| QueuedRecipient {
+        index,
+        mailbox: mailbox(&format!("r{index}"), "example.net"),
+        original: mailbox(&format!("r{index}"), "old.example.net"),
+        params: vec![Param { keyword: "NOTIFY".into(), value: Some("FAILURE".into()) }],
+        route: None,
+        state: RecipientState {
+            due: ARRIVED.plus(std::time::Duration::from_secs(360)),
+            attempts: 1,
+            warned: false,
+            reroute: false,
+            last,
+        },
+    };
+    let mut annotations = Annotations::default();
+    annotations.set("greylist", "1", "triplet", "new").unwrap();
+    Arc::new(Record {
+        id: QueueId::from_u64(id),
+        arrived: ARRIVED,
+        origin: None,
+        sender: ReversePath(Some(mailbox("ann", "example.org"))),
+        sender_params: Vec::new(),
+        body_kind: BodyKind::SevenBit,
+        smtputf8: false,
+        recipients: vec![recipient(0, Some(deferred)), recipient(1, None), recipient(2, None), recipient(3, None)],
+        annotations,
+        tags: vec!["bulk".into()],
+        held: None,
+        head_size: 200,
+        body_size: 4096,
+        body: BodyPlace::File { name: "a/b".into(), crc: 1 },
+    })
+}
+
+struct Served {
+    dir: tempfile::TempDir,
+    fake: Arc<Fake>,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Served {
+    fn start(records: Vec<Arc<Record>>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = bind(&dir.path().join("run/admin.sock")).unwrap();
+        let fake = Arc::new(Fake { records, ..Fake::default() });
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, fake.clone(), shutdown.clone()));
+        Self { dir, fake, shutdown, task }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.dir.path().join("run/admin.sock")
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.path()).await.unwrap()
+    }
+
+    /// Sends octets as they are; every line of the answer.
+    async fn raw(&self, octets: &[u8]) -> Vec<String> {
+        let mut stream = BufReader::new(UnixStream::connect(self.path()).await.unwrap());
+        stream.write_all(octets).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut lines = stream.lines();
+        let mut read = Vec::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            read.push(line);
+        }
+        read
+    }
+}
+
+#[tokio::test]
+async fn one_connection_carries_every_request() {
+    let served = Served::start((1..=5).map(record).collect());
+    let mut client = served.client().await;
+    assert_eq!(client.status().await.unwrap().queue.messages, 5);
+    assert_eq!(client.plugins().await.unwrap(), [json!({"name": "greylist", "state": "serving"})]);
+    let refused = client.reload().await.unwrap_err();
+    assert!(matches!(&refused, ClientError::Refused(reasons) if reasons.len() == 2), "{refused}");
+    let shown = client.queue_show(QueueId::from_u64(2).to_string()).await.unwrap();
+    assert_eq!((shown.size, shown.header.as_str()), (4296, "Subject: \u{fffd}\r\n\r\n"));
+    assert!(matches!(client.queue_show("0000000000009".into()).await, Err(ClientError::Refused(_))));
+    assert!(matches!(client.queue_show("rubbish".into()).await, Err(ClientError::Refused(_))));
+}
+
+#[tokio::test]
+async fn the_queue_is_listed_page_by_page() {
+    let served = Served::start((1..=5).map(record).collect());
+    let mut client = served.client().await;
+    let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = client.queue_list(FilterForm::default(), after, 2).await.unwrap();
+        seen.extend(page.messages.into_iter().map(|message| message.id));
+        pages += 1;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> = (1..=5).map(|id| QueueId::from_u64(id).to_string()).collect();
+    assert_eq!((seen, pages), (expected, 3));
+}
+
+#[tokio::test]
+async fn commands_reach_the_queue_and_everything_has_to_be_meant() {
+    let served = Served::start(Vec::new());
+    let mut client = served.client().await;
+    let none = FilterForm::default();
+    let refused = client.queue_command(none.clone(), false, CommandForm::Remove).await;
+    assert!(matches!(refused, Err(ClientError::Refused(_))) && served.fake.commands.lock().is_empty());
+    client.queue_command(none, true, CommandForm::Release).await.unwrap();
+    let ids = vec![QueueId::from_u64(9).to_string()];
+    let filter = FilterForm { ids, held: Some(true), ..FilterForm::default() };
+    let hold = CommandForm::Hold { reason: "odd".into() };
+    assert_eq!(client.queue_command(filter, false, hold).await.unwrap(), 1);
+    let commands = served.fake.commands.lock();
+    assert!(matches!(&commands[..], [(_, Command::Release), (filter, Command::Hold(why))]
+        if filter.ids == [QueueId::from_u64(9)] && filter.held == Some(true) && &**why == "odd"));
+}
+
+#[tokio::test]
+async fn rubbish_is_refused_and_bounded() {
+    let served = Served::start(Vec::new());
+    let long = vec![b'x'; frame::REQUEST_MAX + 1];
+    let cases: [(&[u8], &str); 6] = [
+        (b"hello\n", "not a request: expected value at line 1 column 1"),
+        (b"{\"request\":\"dance\"}\n", "unknown variant `dance`"),
+        (b"{\"request\":\"queue-list\",\"limit\":1,\"filter\":{\"size\":1}}\n", "unknown field `size`"),
+        (b"{\"request\":\"queue-show\"}\n", "missing field `id`"),
+        (b"{\"request\":\"status\"}", "a cut-off line"),
+        (&long, "a line of more than 65536 octets"),
+    ];
+    for (octets, expected) in cases {
+        let lines = served.raw(octets).await;
+        assert!(lines.len() == 1 && lines[0].starts_with("{\"refused\":[") && lines[0].contains(expected), "{lines:?}");
+    }
+    assert!(served.client().await.status().await.is_ok(), "it still answers others");
+}
+
+#[tokio::test]
+async fn the_wire_form_is_stable() {
+    let served = Served::start(vec![record(1)]);
+    let id = QueueId::from_u64(1);
+    let show = format!("{{\"request\":\"queue-show\",\"id\":\"{id}\"}}\n");
+    insta::assert_snapshot!(served.raw(show.as_bytes()).await.join("\n"));
+    let command = format!(
+        "{{\"request\":\"queue-command\",\"filter\":{{\"ids\":[\"{id}\"]}},\"command\":{{\"retry\":{{\"reroute\":true}}}}}}\n"
+    );
+    insta::assert_snapshot!(served.raw(command.as_bytes()).await.join("\n"), @r#"{"done":{"changed":1}}"#);
+    let summary = Summary::of(&record(1), ARRIVED.plus(std::time::Duration::from_secs(100)));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap());
+}
+
+#[tokio::test]
+async fn the_socket_is_the_owners_and_a_stale_one_is_replaced() {
+    let served = Served::start(Vec::new());
+    let path = served.path();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(matches!(bind(&path), Err(BindError::InUse(_))));
+    served.shutdown.cancel();
+    served.task.await.unwrap();
+    let nobody = Client::connect(&path).await;
+    assert!(matches!(nobody, Err(ClientError::NotReachable(..))));
+    assert!(bind(&path).is_ok(), "what a dead relay left is replaced");
+    let file = served.dir.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    assert!(matches!(bind(&file), Err(BindError::NotASocket(_))));
+    assert!(matches!(bind(Path::new("/proc/nowhere/admin.sock")), Err(BindError::Io(..))));
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_idle_clients() {
+    let served = Served::start(Vec::new());
+    let mut client = served.client().await;
+    client.status().await.unwrap();
+    served.shutdown.cancel();
+    served.task.await.unwrap();
+    assert!(matches!(client.status().await, Err(ClientError::Broken(_))));
+}

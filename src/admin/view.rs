@@ -1,0 +1,208 @@
+//! JSON forms of what is in the queue. Texts came from clients and next hops: whoever shows them on a terminal escapes
+//! control characters first. Pure: `now` is passed in.
+
+use serde::{Deserialize, Serialize};
+
+use crate::hooks::{Outcome, Route};
+use crate::queue::{BodyPlace, QueuedRecipient, Record};
+use crate::time::Timestamp;
+
+/// Recipients named in a summary; the rest is a number.
+const NAMED: usize = 3;
+
+/// A message in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Queue id.
+    pub id: String,
+    /// RFC 3339.
+    pub arrived: String,
+    /// Seconds since.
+    pub age_secs: u64,
+    /// Octets, header section and body.
+    pub size: u64,
+    /// Reverse-path, `<>` for the null one.
+    pub sender: String,
+    /// The first few still waiting.
+    pub recipients: Vec<String>,
+    /// How many wait in all.
+    pub waiting: usize,
+    /// Why it is held, if it is.
+    pub held: Option<String>,
+    /// RFC 3339; when the next recipient is due.
+    pub due: Option<String>,
+    /// Seconds until then; zero where that has passed.
+    pub due_in_secs: Option<u64>,
+    /// The most attempts any recipient has behind it.
+    pub attempts: u32,
+    /// What the last attempt of one of them came to.
+    pub last: Option<String>,
+}
+
+/// A message in full, but for its body.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MessageView {
+    /// Queue id.
+    pub id: String,
+    /// RFC 3339.
+    pub arrived: String,
+    /// Reverse-path, `<>` for the null one.
+    pub sender: String,
+    /// Parameters of MAIL, as they came.
+    pub sender_params: Vec<String>,
+    /// Octets, header section and body.
+    pub size: u64,
+    /// Why it is held, if it is.
+    pub held: Option<String>,
+    /// The session it came through; none for messages the relay made.
+    pub origin: Option<serde_json::Value>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// What plugins left with it: plugin, key, value.
+    pub annotations: Vec<(String, String, String)>,
+    /// The spool file of its body, if it has one of its own.
+    pub spool_file: Option<String>,
+    /// Those not yet settled.
+    pub recipients: Vec<RecipientView>,
+    /// Header section with trace fields; what is not UTF-8 is replaced.
+    pub header: String,
+}
+
+/// A recipient not yet settled.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecipientView {
+    /// Index in the message.
+    pub index: u32,
+    /// Where it goes.
+    pub address: String,
+    /// As the client sent it, where that differs.
+    pub original: Option<String>,
+    /// Parameters of RCPT, as they came.
+    pub params: Vec<String>,
+    /// RFC 3339.
+    pub due: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// As a plugin routed it; none: the relay's own table decides at each attempt.
+    pub route: Option<Route>,
+    /// What the last attempt came to.
+    pub last: Option<OutcomeView>,
+}
+
+/// What an attempt came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeView {
+    /// `delivered`, `temporary`, `permanent`, `expired`.
+    pub kind: String,
+    /// How far it came: `connect`, `rcpt`, `answer`…
+    pub stage: String,
+    /// What the next hop said.
+    pub reply: Option<String>,
+    /// What went wrong below SMTP.
+    pub error: Option<String>,
+    /// Host name of the next hop.
+    pub remote: Option<String>,
+    /// RFC 3339.
+    pub at: String,
+}
+
+impl Summary {
+    /// Of a record.
+    pub fn of(record: &Record, now: Timestamp) -> Self {
+        let due = record.due();
+        let last = record.recipients.iter().filter_map(|r| r.state.last.as_ref()).max_by_key(|outcome| outcome.at);
+        Self {
+            id: record.id.to_string(),
+            arrived: record.arrived.rfc3339(),
+            age_secs: now.since(record.arrived).as_secs(),
+            size: record.size(),
+            sender: record.sender.to_string(),
+            recipients: record.recipients.iter().take(NAMED).map(|r| r.mailbox.to_string()).collect(),
+            waiting: record.recipients.len(),
+            held: record.held.as_deref().map(str::to_owned),
+            due: due.map(Timestamp::rfc3339),
+            due_in_secs: due.map(|due| due.since(now).as_secs()),
+            attempts: record.recipients.iter().map(|r| r.state.attempts).max().unwrap_or(0),
+            last: last.map(short),
+        }
+    }
+}
+
+impl MessageView {
+    /// Of a record and its head.
+    pub fn of(record: &Record, head: &[u8]) -> Self {
+        let annotations = record.annotations.iter();
+        Self {
+            id: record.id.to_string(),
+            arrived: record.arrived.rfc3339(),
+            sender: record.sender.to_string(),
+            sender_params: record.sender_params.iter().map(param).collect(),
+            size: record.size(),
+            held: record.held.as_deref().map(str::to_owned),
+            // An origin is plain texts and numbers.
+            origin: record.origin.as_ref().map(|origin| serde_json::to_value(origin).unwrap_or_default()),
+            tags: record.tags.iter().map(|tag| tag.to_string()).collect(),
+            annotations: annotations.map(|(p, k, a)| (p.to_owned(), k.to_owned(), a.value.to_string())).collect(),
+            spool_file: match &record.body {
+                BodyPlace::Inline => None,
+                BodyPlace::File { name, .. } => Some(name.to_string()),
+            },
+            recipients: record.recipients.iter().map(RecipientView::of).collect(),
+            header: String::from_utf8_lossy(head).into_owned(),
+        }
+    }
+}
+
+impl RecipientView {
+    fn of(recipient: &QueuedRecipient) -> Self {
+        let differs = recipient.original != recipient.mailbox;
+        Self {
+            index: recipient.index,
+            address: recipient.mailbox.to_string(),
+            original: differs.then(|| recipient.original.to_string()),
+            params: recipient.params.iter().map(param).collect(),
+            due: recipient.state.due.rfc3339(),
+            attempts: recipient.state.attempts,
+            route: recipient.route.as_deref().cloned(),
+            last: recipient.state.last.as_ref().map(OutcomeView::of),
+        }
+    }
+}
+
+impl OutcomeView {
+    fn of(outcome: &Outcome) -> Self {
+        Self {
+            kind: word(&outcome.kind),
+            stage: word(&outcome.stage),
+            reply: outcome.reply.as_ref().map(ToString::to_string),
+            error: outcome.error.as_deref().map(str::to_owned),
+            remote: outcome.remote.as_deref().map(str::to_owned),
+            at: outcome.at.rfc3339(),
+        }
+    }
+}
+
+/// `mx.example.net: 450 4.2.1 not now`.
+fn short(outcome: &Outcome) -> String {
+    let reply = outcome.reply.as_ref().map(ToString::to_string);
+    let said = reply.or_else(|| outcome.error.as_deref().map(str::to_owned)).unwrap_or_else(|| word(&outcome.kind));
+    match &outcome.remote {
+        Some(remote) => format!("{remote}: {said}"),
+        None => said,
+    }
+}
+
+fn param(param: &crate::mail::Param) -> String {
+    match &param.value {
+        Some(value) => format!("{}={value}", param.keyword),
+        None => param.keyword.to_string(),
+    }
+}
+
+/// The serde name of a unit variant: the one the store, the logs and plugins use too.
+fn word(variant: &impl Serialize) -> String {
+    match serde_json::to_value(variant) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,185 @@
+//! What may be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::admin::FilterForm;
+use crate::mail::QueueId;
+
+const AFTER: &str = "Exit status: 0 done; 1 refused or failed, with the reasons on standard error; \
+                     2 wrong usage; 3 no relay answers.";
+
+/// A programmable SMTP mail relay.
+#[derive(Debug, Parser)]
+#[command(name = "waypost", version, after_help = AFTER, disable_help_subcommand = true)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// The configuration; commands to a running relay only look up its socket there.
+    #[arg(
+        short,
+        long,
+        global = true,
+        display_order = 100,
+        value_name = "FILE",
+        default_value = "/etc/waypost/waypost.toml"
+    )]
+    pub(super) config: PathBuf,
+    /// The running relay's admin socket, instead of the one in the configuration.
+    #[arg(long, global = true, display_order = 100, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+    /// Print JSON: one object, or one a line for lists.
+    #[arg(long, global = true, display_order = 100)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the relay, in the foreground.
+    ///
+    /// SIGHUP reloads, SIGTERM and SIGINT end it once the transactions under way are finished.
+    Run,
+    /// Check a configuration and its plugins, without touching a running relay.
+    ///
+    /// Reports everything that is wrong at once.
+    Check(Check),
+    /// Have the running relay read its configuration and plugins anew.
+    ///
+    /// All of it or nothing: when anything is wrong, the old settings keep serving and the reasons are printed.
+    Reload,
+    /// Show how the running relay stands.
+    Status,
+    /// Look at the running relay's queue, and change what is in it.
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Look at plugins.
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// Print a line for the file of credentials; reads the password from standard input.
+    Password {
+        /// The user name.
+        #[arg(value_parser = user_name)]
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Print the effective configuration, defaults included and secrets left out.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) print: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Queue {
+    /// List messages, oldest first.
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        /// At most so many.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Show one message: envelope, recipients and what became of them, header section.
+    Show {
+        /// Its queue id.
+        #[arg(value_parser = queue_id)]
+        id: String,
+    },
+    /// Make messages due at once.
+    Retry {
+        #[command(flatten)]
+        which: Which,
+        /// Forget where plugins routed them and ask anew.
+        #[arg(long)]
+        reroute: bool,
+    },
+    /// Keep messages from being tried until they are released.
+    Hold {
+        #[command(flatten)]
+        which: Which,
+        /// Why; shown with them.
+        #[arg(long, value_name = "TEXT", default_value = "held by the operator")]
+        reason: String,
+    },
+    /// End a hold; the messages are due at once.
+    Release {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Drop messages for good, without a bounce.
+    Remove {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which messages a list shows.
+#[derive(Debug, Default, Args)]
+pub(super) struct Filter {
+    /// Queue ids: these messages only.
+    #[arg(value_name = "ID", value_parser = queue_id)]
+    ids: Vec<String>,
+    /// Whose reverse-path contains this.
+    #[arg(long, value_name = "TEXT")]
+    sender: Option<String>,
+    /// With a recipient that contains this.
+    #[arg(long, value_name = "TEXT")]
+    recipient: Option<String>,
+    /// With a recipient of this domain.
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+    /// Held ones only.
+    #[arg(long)]
+    held: bool,
+}
+
+/// Which messages a command changes: some condition, or all of them by name.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
+    .args(["ids", "sender", "recipient", "domain", "held", "all"]))]
+pub(super) struct Which {
+    #[command(flatten)]
+    pub(super) filter: Filter,
+    /// Every message there is.
+    #[arg(long, conflicts_with_all = ["ids", "sender", "recipient", "domain", "held"])]
+    pub(super) all: bool,
+}
+
+impl From<Filter> for FilterForm {
+    fn from(filter: Filter) -> Self {
+        let Filter { ids, sender, recipient, domain, held } = filter;
+        Self { ids, sender, recipient, domain, held: held.then_some(true) }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Plugin {
+    /// List the running relay's plugins.
+    List,
+    /// Look into a component, without a relay: its hooks, what it wants, its digest.
+    Inspect {
+        /// The component, a .wasm file.
+        file: PathBuf,
+    },
+}
+
+fn queue_id(text: &str) -> Result<String, String> {
+    text.parse::<QueueId>().map(|id| id.to_string()).map_err(|error| error.to_string())
+}
+
+fn user_name(text: &str) -> Result<String, String> {
+    let bad = text.is_empty() || text.starts_with('#') || text.trim() != text;
+    if bad || text.chars().any(|c| c.is_control() || c == ':') {
+        return Err("a name has no colon and no control characters, and does not begin with #".to_owned());
+    }
+    Ok(text.to_owned())
+}

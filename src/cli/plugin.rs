@@ -1,0 +1,90 @@
+//! `waypost plugin`: list those of the running relay, look into a component.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::args::{Common, Plugin};
+use super::render::{clean, table};
+use super::{Failure, connect};
+use crate::plugin::{Engine, inspect};
+
+/// Shown first, where a plugin has them; everything is in the JSON.
+const COLUMNS: [&str; 6] = ["name", "version", "state", "order", "calls", "hooks"];
+
+/// One of the subcommands.
+pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write) -> Result<(), Failure> {
+    match command {
+        Plugin::List => {
+            let plugins = connect(common).await?.plugins().await?;
+            if common.json {
+                for plugin in &plugins {
+                    writeln!(out, "{plugin}")?;
+                }
+            } else if plugins.is_empty() {
+                writeln!(out, "no plugins")?;
+            } else {
+                write!(out, "{}", show(&plugins))?;
+            }
+            Ok(())
+        }
+        Plugin::Inspect { file } => {
+            let inspection = look_into(&file)?;
+            if common.json {
+                return Ok(writeln!(out, "{inspection}")?);
+            }
+            Ok(write!(out, "{}", show_one(&inspection))?)
+        }
+    }
+}
+
+fn look_into(file: &Path) -> Result<Value, Failure> {
+    let failed = |why: String| Failure::refused(format!("{}: {why}", file.display()));
+    let component = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let engine = Engine::new().map_err(|error| failed(error.to_string()))?;
+    let inspection = inspect(&engine, &component).map_err(|error| failed(error.to_string()))?;
+    serde_json::to_value(inspection).map_err(|error| failed(error.to_string()))
+}
+
+/// A table of what all of them have, then what there is to say of single ones.
+pub(super) fn show(plugins: &[Value]) -> String {
+    let columns: Vec<&str> = COLUMNS.into_iter().filter(|key| plugins.iter().any(|p| p.get(key).is_some())).collect();
+    let heads: Vec<String> = columns.iter().map(|key| key.to_uppercase()).collect();
+    let heads: Vec<&str> = heads.iter().map(|head| if *head == "NAME" { "PLUGIN" } else { head }).collect();
+    let row = |plugin: &Value| columns.iter().map(|key| plugin.get(key).map(word).unwrap_or_default()).collect();
+    let mut text = table(&heads, &plugins.iter().map(row).collect::<Vec<_>>());
+    for plugin in plugins {
+        let remarks = plugin
+            .get("reason")
+            .into_iter()
+            .chain(plugin.get("warnings").and_then(Value::as_array).into_iter().flatten());
+        for remark in remarks.filter_map(Value::as_str) {
+            let name = plugin.get("name").map(word).unwrap_or_default();
+            text.push_str(&format!("{}: {}\n", clean(&name), clean(remark)));
+        }
+    }
+    text
+}
+
+/// Every key on a line of its own.
+pub(super) fn show_one(value: &Value) -> String {
+    let Value::Object(entries) = value else { return format!("{value}\n") };
+    let width = entries.keys().map(String::len).max().unwrap_or(0);
+    let line = |(key, value): (&String, &Value)| {
+        let key = key.replace('_', " ");
+        format!("{:width$}  {}\n", clean(&key), clean(&word(value)))
+    };
+    entries.iter().map(line).collect()
+}
+
+/// A value in few words.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(elements) if elements.is_empty() => "-".to_owned(),
+        Value::Array(elements) => elements.iter().map(word).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,42 @@
+//! `waypost status`.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use super::args::Common;
+use super::render::{age, clean, count, size};
+use super::{Failure, connect, plugin};
+use crate::admin::Status;
+
+/// Shows how the relay stands.
+pub(super) async fn status(common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
+    let status = connect(common).await?.status().await?;
+    if common.json {
+        return Ok(writeln!(out, "{}", serde_json::json!(status))?);
+    }
+    Ok(write!(out, "{}", show(&status))?)
+}
+
+/// For people.
+pub(super) fn show(status: &Status) -> String {
+    let Status { version, pid, uptime_secs, generation, queue, store, .. } = status;
+    let mut text = format!("waypost {version}, process {pid}, up {}, generation {generation}\n", age(*uptime_secs));
+    for listener in &status.listeners {
+        let connections = count(listener.connections, "connection");
+        // Infallible for a String, here and below.
+        let _ =
+            writeln!(text, "listener {} on {}, TLS {}, {connections}", listener.name, listener.address, listener.tls);
+    }
+    let messages = count(queue.messages, "message");
+    let _ = writeln!(text, "queue: {messages}, {} under delivery, {} held", queue.leased, queue.held);
+    let free = store.free.map(|free| format!(", {} free", size(free))).unwrap_or_default();
+    let _ = writeln!(text, "store: {}{free}", clean(&store.path));
+    if let Some(why) = &store.refusing {
+        let _ = writeln!(text, "mail is refused for now: {}", clean(why));
+    }
+    if !status.plugins.is_empty() {
+        text.push('\n');
+        text.push_str(&plugin::show(&status.plugins));
+    }
+    text
+}

@@ -1,0 +1,310 @@
+//! Help and output as snapshots, and commands against a relay that answers from a list, over a real socket.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::admin::{
+    self, Control, ListenerStatus, MessageView, OutcomeView, Pending, RecipientView, ReloadReport, Status, StoreStatus,
+    Summary,
+};
+use crate::mail::QueueId;
+use crate::queue::{Counts, Filter, Record};
+
+/// Every command's help, as wide as a usual terminal.
+#[test]
+fn help() {
+    let mut shown = String::new();
+    let mut commands = vec![Cli::command().term_width(100)];
+    commands[0].build();
+    while let Some(mut command) = commands.pop() {
+        shown += &format!("{}\n----\n", command.render_help());
+        let below: Vec<_> = command.get_subcommands().cloned().collect();
+        commands.extend(below.into_iter().rev());
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn wrong_usage_is_told_from_failure() {
+    let wrong: [&[&str]; 9] = [
+        &["waypost"],
+        &["waypost", "dance"],
+        &["waypost", "queue", "remove"],
+        &["waypost", "queue", "retry", "--reroute"],
+        &["waypost", "queue", "remove", "--all", "--sender", "x"],
+        &["waypost", "queue", "show", "rubbish"],
+        &["waypost", "queue", "hold", "short"],
+        &["waypost", "check", "--print", "--json"],
+        &["waypost", "password", "a:b"],
+    ];
+    for args in wrong {
+        assert_eq!(Cli::try_parse_from(args).map(|_| ()).map_err(|e| e.exit_code()), Err(2), "{args:?}");
+    }
+    let right: [&[&str]; 4] = [
+        &["waypost", "queue", "remove", "--all"],
+        &["waypost", "queue", "remove", "--held", "--domain", "example.net"],
+        &["waypost", "queue", "list"],
+        &["waypost", "--json", "status", "--socket", "x"],
+    ];
+    for args in right {
+        assert!(Cli::try_parse_from(args).is_ok(), "{args:?}");
+    }
+}
+
+fn summary(id: u64) -> Summary {
+    Summary {
+        id: QueueId::from_u64(id).to_string(),
+        arrived: "2026-11-23T22:31:00.000Z".into(),
+        age_secs: 11_400,
+        size: 4296,
+        sender: "<ann@example.org>".into(),
+        recipients: vec!["bob@example.net".into()],
+        waiting: 1,
+        held: None,
+        due: Some("2026-11-23T22:37:00.000Z".into()),
+        due_in_secs: Some(260),
+        attempts: 2,
+        last: Some("mx.example.net: 450 4.2.1 not now".into()),
+    }
+}
+
+#[test]
+fn a_list_of_messages() {
+    let bounce = Summary { sender: "<>".into(), due_in_secs: Some(0), attempts: 0, last: None, ..summary(2) };
+    let long = "a-very-long-local-part-that-somebody-chose@example.net".to_owned();
+    let held = Summary {
+        recipients: vec![long],
+        waiting: 12,
+        held: Some("looks odd \u{1b}[31m".into()),
+        size: 20 << 20,
+        age_secs: 59,
+        ..summary(3)
+    };
+    insta::assert_snapshot!(queue::rows(&[summary(1), bounce, held]));
+}
+
+#[test]
+fn a_message_in_full() {
+    let last = OutcomeView {
+        kind: "temporary".into(),
+        stage: "rcpt".into(),
+        reply: Some("450 4.2.1 not now".into()),
+        error: None,
+        remote: Some("mx.example.net".into()),
+        at: "2026-11-23T22:32:00.000Z".into(),
+    };
+    let message = MessageView {
+        id: QueueId::from_u64(7).to_string(),
+        arrived: "2026-11-23T22:31:00.000Z".into(),
+        sender: "<ann@example.org>".into(),
+        sender_params: vec!["RET=HDRS".into()],
+        size: 4296,
+        held: Some("looks odd".into()),
+        origin: Some(json!({"listener": "smtp", "helo": "client.example.org"})),
+        tags: vec!["bulk".into(), "slow".into()],
+        annotations: vec![("greylist".into(), "greylist".into(), "passed after 5 s".into())],
+        spool_file: None,
+        recipients: vec![
+            RecipientView {
+                index: 0,
+                address: "bob@example.net".into(),
+                original: Some("robert@example.net".into()),
+                params: vec!["NOTIFY=NEVER".into()],
+                due: "2026-11-23T22:37:00.000Z".into(),
+                attempts: 1,
+                route: None,
+                last: Some(last),
+            },
+            RecipientView {
+                address: "eve@example.net".into(),
+                due: "2026-11-23T22:31:00.000Z".into(),
+                route: Some(crate::hooks::Route::default()),
+                ..RecipientView::default()
+            },
+        ],
+        header: "Received: from x\r\n\tby y\r\nSubject: \u{1b}[2J\r\n\r\n".into(),
+    };
+    insta::assert_snapshot!(queue::show(&message));
+}
+
+fn relay_status() -> Status {
+    Status {
+        version: "0.1.0".into(),
+        pid: 4711,
+        uptime_secs: 273_600,
+        generation: 3,
+        listeners: vec![ListenerStatus {
+            name: "smtp".into(),
+            address: "127.0.0.1:2525".into(),
+            tls: "starttls".into(),
+            connections: 1,
+        }],
+        queue: Counts { messages: 5, leased: 2, held: 1 },
+        store: StoreStatus { path: "waypost-data/spool".into(), free: Some(12 << 30), refusing: None },
+        plugins: vec![
+            json!({"name": "greylist", "version": "0.1.0", "state": "serving", "hooks": ["on-rcpt"], "order": 0, "calls": 12, "reason": null, "warnings": ["no such knob"]}),
+            json!({"name": "header-policy", "version": "0.1.0", "state": "failed", "reason": "no such file", "hooks": [], "order": 10}),
+        ],
+    }
+}
+
+#[test]
+fn the_status_of_a_relay() {
+    insta::assert_snapshot!(status::show(&relay_status()));
+    let full = StoreStatus { refusing: Some("12 MiB free, 256 MiB wanted".into()), free: None, ..relay_status().store };
+    insta::assert_snapshot!(status::show(&Status { store: full, plugins: Vec::new(), ..relay_status() }));
+}
+
+#[test]
+fn a_component_from_outside() {
+    let inspection = json!({"sha256": "00ff", "size": 4096, "foreign_exports": [], "hooks": ["on-rcpt", "on-message"], "name": null});
+    insta::assert_snapshot!(plugin::show_one(&inspection));
+}
+
+struct Fake(usize);
+
+fn ready<'a, T: Send + 'a>(answer: Result<T, Vec<String>>) -> Pending<'a, T> {
+    Box::pin(std::future::ready(answer))
+}
+
+impl Control for Fake {
+    fn status(&self) -> Pending<'_, Status> {
+        ready(Ok(relay_status()))
+    }
+
+    fn reload(&self) -> Pending<'_, ReloadReport> {
+        if self.0 == 0 {
+            return ready(Err(vec![
+                "waypost.toml:3: smtp.x: no such key".into(),
+                "plugin greylist: no such file".into(),
+            ]));
+        }
+        let changes = vec!["plugin greylist: 00ff to 11ee".to_owned()];
+        ready(Ok(ReloadReport { generation: 4, changes, needs_restart: vec!["queue.path".into()] }))
+    }
+
+    fn queue_list(&self, _: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>> {
+        let first = after.map_or(1, |after| after.to_u64() + 1);
+        let ids = first..=self.0 as u64;
+        ready(Ok(ids.take(limit).map(admin::record_for_tests).collect()))
+    }
+
+    fn queue_show(&self, _: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>> {
+        ready(Ok(None))
+    }
+
+    fn queue_command(&self, _: Filter, _: crate::queue::Command) -> Pending<'_, u64> {
+        ready(Ok(self.0 as u64))
+    }
+
+    fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        ready(Ok(relay_status().plugins))
+    }
+}
+
+/// Runs a command line against a relay with so many messages: what it printed, and the failure.
+async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let shutdown = CancellationToken::new();
+    let server = tokio::spawn(admin::serve(admin::bind(&path).unwrap(), Arc::new(Fake(messages)), shutdown.clone()));
+    let socket = path.to_str().unwrap();
+    let cli = Cli::try_parse_from(["waypost", "--socket", socket].iter().chain(args)).unwrap();
+    let mut out = Vec::new();
+    let done = match cli.command {
+        Command::Status => status::status(&cli.common, &mut out).await,
+        Command::Reload => reload::reload(&cli.common, &mut out).await,
+        Command::Queue(command) => queue::queue(&cli.common, command, &mut out).await,
+        Command::Plugin(command) => plugin::plugin(&cli.common, command, &mut out).await,
+        other => panic!("{other:?} asks no relay"),
+    };
+    shutdown.cancel();
+    server.await.unwrap();
+    (String::from_utf8(out).unwrap(), done.err())
+}
+
+#[tokio::test]
+async fn long_queues_are_listed_whole_unless_limited() {
+    let (listed, failure) = run(1203, &["queue", "list", "--json"]).await;
+    assert!(failure.is_none() && listed.lines().count() == 1203);
+    let (listed, _) = run(1203, &["queue", "list", "--limit", "7"]).await;
+    assert!(listed.ends_with("\n7 messages\n"), "{listed}");
+    assert_eq!(run(0, &["queue", "list"]).await.0, "0 messages\n");
+}
+
+#[tokio::test]
+async fn commands_say_how_many_messages_they_changed() {
+    assert_eq!(run(3, &["queue", "hold", "--sender", "ann"]).await.0, "3 messages held\n");
+    assert_eq!(run(1, &["queue", "remove", "--all", "--json"]).await.0, "{\"changed\":1}\n");
+    let (printed, failure) = run(0, &["queue", "retry", "0000000000001"]).await;
+    assert_eq!((printed.as_str(), failure.map(|f| f.code())), ("", Some(1)));
+    assert!(run(0, &["queue", "remove", "--all"]).await.1.is_none());
+}
+
+#[tokio::test]
+async fn a_reload_reports_what_changed_or_every_reason_against_it() {
+    insta::assert_snapshot!(run(1, &["reload"]).await.0, @"
+    generation 4 serves
+      plugin greylist: 00ff to 11ee
+      needs a restart: queue.path
+    ");
+    let failure = run(0, &["reload"]).await.1.unwrap();
+    assert_eq!(failure.code(), 1);
+    insta::assert_snapshot!(failure.to_string(), @"
+    waypost.toml:3: smtp.x: no such key
+    plugin greylist: no such file
+    ");
+    let failure = run(0, &["queue", "show", "0000000000001"]).await.1.unwrap();
+    assert_eq!(failure.to_string(), "no message 0000000000001 in the queue");
+    assert!(run(0, &["plugin", "list", "--json"]).await.0.lines().count() == 2);
+}
+
+#[test]
+fn no_relay_is_its_own_exit_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let mut out = Vec::new();
+    let args = ["waypost", "status", "--socket", path.to_str().unwrap()];
+    let failure = perform(Cli::try_parse_from(args).unwrap(), &mut out).unwrap_err();
+    assert_eq!(failure.code(), 3);
+    assert!(failure.to_string().contains("--socket PATH"), "{failure}");
+    let args = ["waypost", "status", "--config", "/nowhere/waypost.toml"];
+    assert_eq!(perform(Cli::try_parse_from(args).unwrap(), &mut out).unwrap_err().code(), 1);
+}
+
+#[test]
+fn a_bad_configuration_is_reported_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("waypost.toml");
+    std::fs::write(&path, "hostnme = 'x'\n[smtp]\nmax-errors = 'many'\n").unwrap();
+    let config = path.to_str().unwrap();
+    let mut out = Vec::new();
+    let failure =
+        perform(Cli::try_parse_from(["waypost", "check", "--config", config]).unwrap(), &mut out).unwrap_err();
+    assert_eq!((failure.code(), failure.to_string().lines().count()), (1, 3));
+    assert!(out.is_empty());
+    let failure = perform(Cli::try_parse_from(["waypost", "check", "--json", "--config", config]).unwrap(), &mut out);
+    assert_eq!(failure.unwrap_err().code(), 1);
+    let printed: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!((printed["ok"].as_bool(), printed["errors"].as_array().map(Vec::len)), (Some(false), Some(3)));
+    assert_eq!(printed["errors"][2]["key"], "smtp.max-errors");
+}
+
+#[test]
+fn a_good_configuration_is_printed() {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/configs/smarthost.toml");
+    let mut out = Vec::new();
+    perform(Cli::try_parse_from(["waypost", "check", "--print", "--config", config]).unwrap(), &mut out).unwrap();
+    let printed = String::from_utf8(out).unwrap();
+    assert!(printed.contains("smtp.provider.example") && !printed.contains("put the password here"), "{printed}");
+}
