@@ -12,7 +12,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-pub use content::{Content, Spooled};
+pub use content::{Content, SpoolFile, Spooled};
 pub use error::StoreError;
 
 /// A change to one key of one tree.
