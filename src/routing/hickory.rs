@@ -168,3 +168,6 @@ fn alternate(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
