@@ -307,6 +307,20 @@ impl fmt::Display for ReversePath {
     }
 }
 
+/// Entry for fuzzing: what is taken has no control characters, and is read back the same from its written form.
+#[doc(hidden)]
+pub fn fuzz_address(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    if let Ok(domain) = Domain::parse(text) {
+        assert_eq!(Domain::parse(domain.as_str()), Ok(domain.clone()), "{domain}");
+        assert_eq!(domain.is_literal(), domain.literal_ip().is_some(), "{domain}");
+    }
+    let Ok(mailbox) = Mailbox::parse(text, true) else { return };
+    let written = mailbox.to_string();
+    assert!(!written.contains(char::is_control), "{written:?}");
+    assert_eq!(Mailbox::parse(&written, true), Ok(mailbox), "{written:?}");
+}
+
 #[cfg(test)]
 #[path = "address_tests.rs"]
 mod tests;

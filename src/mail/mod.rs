@@ -11,10 +11,14 @@ mod queue_id;
 mod splitter;
 mod trace;
 
+#[doc(hidden)]
+pub use address::fuzz_address;
 pub use address::{AddressError, Domain, Mailbox, ReversePath};
 pub use annotations::{Annotation, Annotations, NoteError};
 pub use envelope::{BodyKind, Param, Recipient};
 pub use header::{Field, Header, HeaderEdit, HeaderError};
 pub use queue_id::{QueueId, QueueIds};
 pub use splitter::HeaderSplitter;
+#[doc(hidden)]
+pub use splitter::fuzz_header;
 pub use trace::{Received, hop_count, with_protocol};
