@@ -206,3 +206,50 @@ fn facts(connection: &CommonState, server_name: Option<&str>) -> TlsFacts {
     let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
     TlsFacts { protocol: protocol.into(), cipher: cipher.into(), server_name: server_name.map(Into::into) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_of_that_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (cert, key) in [("cert", "key"), ("other-cert", "other-key")] {
+            let made = rcgen::generate_simple_self_signed(vec!["mx.example".to_owned()]).unwrap();
+            std::fs::write(path(cert), made.cert.pem()).unwrap();
+            std::fs::write(path(key), made.signing_key.serialize_pem()).unwrap();
+        }
+        let both = std::fs::read(path("cert")).unwrap().into_iter().chain(std::fs::read(path("key")).unwrap());
+        std::fs::write(path("both"), both.collect::<Vec<u8>>()).unwrap();
+        std::fs::write(path("empty"), "").unwrap();
+        std::fs::write(path("cut"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+        std::fs::write(path("no-cert"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        std::fs::write(path("no-key"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
+        assert!(Tls::acceptor(&path("cert"), &path("key")).is_ok());
+        assert!(Tls::acceptor(&path("both"), &path("both")).is_ok());
+        let table = [
+            ("none", "key", "none", "No such file"),
+            ("cert", "none", "none", "No such file"),
+            ("empty", "key", "empty", "no certificate in PEM form"),
+            ("key", "key", "key", "no certificate in PEM form"),
+            ("cert", "cert", "cert", "no private key in PEM form"),
+            ("cut", "key", "cut", "no good certificate"),
+            ("no-cert", "key", "no-cert", ""),
+            ("cert", "no-key", "no-key", ""),
+            ("cert", "other-key", "other-key", "does not fit the certificate in"),
+        ];
+        for (cert, key, at_fault, problem) in table {
+            let error = Tls::acceptor(&path(cert), &path(key)).err().map(|e| (e.path, e.problem));
+            let (path_at_fault, said) = error.unwrap_or_else(|| panic!("{cert} and {key} were taken"));
+            assert_eq!(path_at_fault, path(at_fault), "{cert} and {key}: {said}");
+            assert!(said.contains(problem), "{cert} and {key}: {said}");
+        }
+    }
+
+    #[test]
+    fn extra_roots_must_be_certificates() {
+        assert!(TlsClients::load(None).is_ok());
+        assert!(TlsClients::load(Some(Path::new("/nowhere/ca.pem"))).is_err());
+    }
+}

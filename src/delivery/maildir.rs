@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -98,8 +98,8 @@ impl Message {
                 }
             }
         }
-        let file = lines.finish()?;
-        file.sync_all()
+        lines.last()?;
+        lines.out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     }
 
     fn publish(&self, temporary: &Path) -> io::Result<()> {
@@ -141,14 +141,9 @@ impl<W: io::Write> Lines<W> {
         }
         self.out.write_all(left)
     }
-}
 
-impl Lines<BufWriter<File>> {
-    fn finish(mut self) -> io::Result<File> {
-        if self.cr {
-            self.out.write_all(b"\r")?;
-        }
-        self.out.into_inner().map_err(io::IntoInnerError::into_error)
+    fn last(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.cr) { self.out.write_all(b"\r") } else { Ok(()) }
     }
 }
 

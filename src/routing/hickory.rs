@@ -16,6 +16,10 @@ use super::{Lookup, Mx, ResolveError, Resolver};
 /// Answers kept. An answer is some hundred octets; a relay that talks to more domains within a TTL has the memory.
 const CACHE: u64 = 8192;
 
+/// Questions on their way over one TCP connection. Past hickory's 32 it answers "busy", which would defer mail when a
+/// full queue is worked off.
+const IN_FLIGHT: usize = 1024;
+
 /// A caching stub resolver. Clones share the cache.
 #[derive(Clone, Debug)]
 pub struct Hickory(TokioResolver);
@@ -106,6 +110,7 @@ impl HickoryError {
 
 fn set(options: &mut ResolverOpts) {
     options.cache_size = CACHE;
+    options.max_active_requests = IN_FLIGHT;
 }
 
 /// Fully qualified: the search list of `resolv.conf` has no say in where mail goes (RFC 5321 section 2.3.5). What is no
@@ -168,3 +173,6 @@ fn alternate(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

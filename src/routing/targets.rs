@@ -89,7 +89,8 @@ pub async fn targets_from(
 async fn fixed(resolver: &dyn Resolver, host: &Arc<str>, port: u16, lmtp: bool) -> Result<Vec<Target>, TargetError> {
     match host.parse().ok().or_else(|| literal(host)) {
         Some(ip) => Ok(vec![tcp(ip, port, host, lmtp)]),
-        None => resolve(resolver, host, std::slice::from_ref(host), port, lmtp).await,
+        // That the operator's own host can't be found is the operator's to mend: the mail waits.
+        None => resolve(resolver, host, std::slice::from_ref(host), port, lmtp).await.map_err(TargetError::mendable),
     }
 }
 
@@ -178,6 +179,11 @@ impl TargetError {
     /// RFC 3463 section 3.5: X.4.4, unable to route.
     fn no_address(domain: &str) -> Self {
         Self::new(true, 550, Status::new(5, 4, 4), format!("no host for {domain} has an address"))
+    }
+
+    fn mendable(self) -> Self {
+        let text = self.reply.lines.first().map(ToString::to_string).unwrap_or_default();
+        if self.permanent { Self::new(false, 451, Status::new(4, 4, 4), text) } else { self }
     }
 
     /// The operator's to mend, so the mail waits.

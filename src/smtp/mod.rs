@@ -4,10 +4,10 @@
 
 pub mod command;
 pub mod dot;
-mod encode;
+pub mod encode;
 pub mod line;
 mod path;
-mod reader;
+pub mod reader;
 mod reply;
 mod status;
 

@@ -136,6 +136,32 @@ fn code_of(digits: &[u8]) -> Option<u16> {
     (200..600).contains(&code).then_some(code)
 }
 
+/// Entry for fuzzing: how the input is cut makes no difference, and limits hold.
+#[doc(hidden)]
+pub fn fuzz_reader(octets: &[u8]) {
+    let read = |size: usize| {
+        let (mut reader, mut replies) = (ReplyReader::default(), Vec::new());
+        for mut piece in octets.chunks(size) {
+            loop {
+                match reader.push(&mut piece) {
+                    Ok(Some(reply)) => replies.push(reply),
+                    Ok(None) => break,
+                    Err(error) => return (replies, Some(error)),
+                }
+            }
+            assert!(reader.octets <= REPLY_MAX && reader.partial.len() <= LINE_MAX);
+        }
+        (replies, None)
+    };
+    let whole = read(octets.len().max(1));
+    for size in [1, 2, 3, 7] {
+        let pieces = read(size);
+        assert_eq!(pieces.0, whole.0, "by {size}");
+        // A line that is too long and wrong as well may be found out for either first.
+        assert_eq!(pieces.1.is_some(), whole.1.is_some(), "by {size}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -223,6 +249,7 @@ mod tests {
         #[test]
         fn nothing_makes_it_panic(wire in proptest::collection::vec(any::<u8>(), 0..300), step in 1usize..50) {
             let _ = read(&wire, step);
+            fuzz_reader(&wire);
         }
     }
 }
