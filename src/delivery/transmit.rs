@@ -117,7 +117,7 @@ struct Failure {
 }
 
 enum Opened {
-    Line(Line),
+    Line(Box<Line>),
     Local(Transmitted),
 }
 
@@ -139,7 +139,7 @@ pub(super) async fn transmit(
     loop {
         if slot.is_none() {
             match open(dispatcher, lane, mail).await {
-                Ok(Opened::Line(line)) => *slot = Some(line),
+                Ok(Opened::Line(line)) => *slot = Some(*line),
                 Ok(Opened::Local(done)) => return done,
                 Err(failure) => return failure.transmitted(mail, dispatcher.clock().now()),
             }
@@ -241,7 +241,8 @@ async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Res
                 match how.connect(dispatcher, mail.config, hop.clone()).await {
                     Ok(connection) => {
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
-                        return Ok(Opened::Line(Line { connection, config, sent: 0, hop, lmtp, _open: open }));
+                        let line = Line { connection, config, sent: 0, hop, lmtp, _open: open };
+                        return Ok(Opened::Line(Box::new(line)));
                     }
                     Err(failed) if failed.last => return Err(failed),
                     Err(failed) => failure = Some(failed),
@@ -263,8 +264,10 @@ async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Res
 }
 
 fn misconfigured(text: String, hop: NextHop) -> Failure {
-    let reply = Reply::new(451, Status::new(4, 3, 5), text);
-    Failure { permanent: false, stage: Stage::Queue, reply: Some(reply), error: None, remote: None, hop, last: false }
+    // The cause is for the operator, who finds it in the log and in the queue; senders are not told of our settings.
+    let reply = Reply::new(451, Status::new(4, 3, 5), "the relay does not know the way now");
+    let (reply, error, stage) = (Some(reply), Some(text.into()), Stage::Queue);
+    Failure { permanent: false, stage, reply, error, remote: None, hop, last: false }
 }
 
 /// A hop that is a host, names looked up.

@@ -138,6 +138,28 @@ async fn a_dead_next_hop_is_left_alone_for_a_while() {
     rig.stop().await;
 }
 
+fn one_at_a_time(connection: usize, line: &str) -> Option<&'static str> {
+    (connection > 0 && line.is_empty()).then_some("421 4.3.2 too many connections\r\n")
+}
+
+#[tokio::test]
+async fn a_next_hop_that_lets_no_more_connections_in_gets_all_over_those_it_has() {
+    let mut sink = Sink::start(one_at_a_time).await;
+    let mut rig = Rig::new(config(), to(sink.address), Script::default()).await;
+    rig.run();
+    rig.accept("first@example.org", &["ann@example.net"]).await;
+    take(&mut sink).await;
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(rig.accept("sue@example.org", &["ann@example.net"]).await);
+    }
+    for _ in 0..50 {
+        assert_eq!(take(&mut sink).await.connection, 0);
+    }
+    rig.empty().await;
+    rig.stop().await;
+}
+
 /// Answers one message a connection, then closes it without a word.
 fn short_lived(_: usize, line: &str) -> Option<&'static str> {
     static SEEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
@@ -180,8 +202,9 @@ async fn named_destinations_are_followed_and_unknown_ones_wait() {
     rig.table.store(Arc::new(crate::routing::Table { default: Some(Arc::new(named("what"))), ..Default::default() }));
     let id = rig.accept("sue@example.org", &["ann@example.net"]).await;
     let record = rig.tried(id, 1).await;
-    let reply = record.recipients[0].state.last.clone().unwrap().reply.unwrap();
-    assert_eq!(reply.to_string(), "451 4.3.5 no destination is called what");
+    let last = record.recipients[0].state.last.clone().unwrap();
+    assert_eq!(last.reply.unwrap().to_string(), "451 4.3.5 the relay does not know the way now");
+    assert_eq!(last.error.as_deref(), Some("no destination is called what"));
     rig.stop().await;
 }
 
