@@ -160,6 +160,23 @@ async fn a_next_hop_that_lets_no_more_connections_in_gets_all_over_those_it_has(
     rig.stop().await;
 }
 
+#[tokio::test]
+async fn the_next_hop_of_a_route_is_tried_when_the_first_is_dead() {
+    let mut sink = Sink::start(usual).await;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let dead = listener.local_addr().unwrap();
+    drop(listener);
+    let mut route = to(dead);
+    route.hops.push(crate::hooks::NextHop::Named("what".into()));
+    route.hops.extend(to(sink.address).hops);
+    let mut rig = Rig::new(config(), route, Script::default()).await;
+    rig.run();
+    rig.accept("sue@example.org", &["ann@example.net"]).await;
+    assert_eq!(take(&mut sink).await.recipients, ["ann@example.net"]);
+    rig.empty().await;
+    rig.stop().await;
+}
+
 /// Answers one message a connection, then closes it without a word.
 fn short_lived(_: usize, line: &str) -> Option<&'static str> {
     static SEEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
