@@ -1,5 +1,6 @@
 //! The whole way from the queue to a next hop and back, over loopback.
 
+mod brittle;
 mod lanes;
 mod rig;
 mod sink;
@@ -371,6 +372,25 @@ async fn a_fault_loses_nothing_and_is_not_met_in_a_tight_loop() {
     assert!(record.recipients[0].state.due > rig.clock.now());
     assert_eq!(ASKED.load(std::sync::atomic::Ordering::SeqCst), 1);
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn mail_is_not_sent_over_and_over_when_outcomes_can_not_be_stored() {
+    let mut sink = Sink::start(usual).await;
+    let limits = LaneLimits { connections: 1, ..LaneLimits::default() };
+    let mut rig = Rig::new(limited(limits), to(sink.address), Script::default()).await;
+    for _ in 0..10 {
+        rig.accept("sue@example.org", &["ann@example.net"]).await;
+    }
+    rig.broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    rig.run();
+    take(&mut sink).await;
+    rig.until(|rig| rig.dispatcher.is_paused() && rig.queue.counts().leased == 0).await;
+    rig.stop().await;
+    assert_eq!(rig.queue.counts().messages, 10, "nothing is lost");
+    // The one that was to follow over the same connection may have been on its way.
+    let more = std::iter::from_fn(|| sink.taken.try_recv().ok()).count();
+    assert!(more <= 1, "{more} sent after the first outcome could not be stored");
 }
 
 #[tokio::test]
