@@ -167,7 +167,7 @@ struct Shared {
     /// Something may have become due, or there is room in the window.
     wake: Notify,
     /// One refill at a time.
-    refilling: tokio::sync::Mutex<()>,
+    refilling: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Queue {
