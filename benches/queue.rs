@@ -3,6 +3,8 @@
 //! Tasks accept messages as fast as they are acknowledged, durable; one dispatcher leases, reads the content and
 //! settles. Prints acceptances in a second and CPU time (user and system) of the whole process for each.
 
+#![expect(clippy::expect_used, reason = "a measurement has nobody to report a failure to")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
