@@ -51,7 +51,7 @@ impl Hidden {
         let before = tcgetattr(std::io::stdin()).ok();
         if let Some(mut hidden) = before.clone() {
             hidden.local_modes.remove(LocalModes::ECHO);
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &hidden);
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &hidden);
         }
         Self(before)
     }
@@ -60,7 +60,7 @@ impl Hidden {
 impl Drop for Hidden {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, before);
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
         }
         let _ = writeln!(std::io::stderr());
     }
