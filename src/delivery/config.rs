@@ -1,5 +1,6 @@
 //! Settings of `[delivery]`, `[destinations.NAME]`, `[credentials.NAME]`, `[sources.NAME]`, `[lanes.NAME]`, `[retry]`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hooks::{Route, TlsPolicy};
+use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::queue::Schedule;
 
 /// What delivery needs to know.
@@ -98,5 +99,220 @@ impl fmt::Debug for Credential {
     /// Without the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// One hop of a route with what applies to it, names looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leg {
+    /// As it stands in the route.
+    pub(super) hop: NextHop,
+    /// Where that leads.
+    pub(super) way: Way,
+}
+
+/// Where a hop leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To a host.
+    Host {
+        /// Never [`NextHop::Named`].
+        hop: NextHop,
+        /// Never [`TlsPolicy::Inherit`], unless the configuration itself says so.
+        tls: TlsPolicy,
+        /// Addresses to connect from.
+        source: Vec<IpAddr>,
+        /// What to authenticate with.
+        credential: Option<Credential>,
+    },
+    /// Into a Maildir.
+    Maildir(PathBuf),
+    /// Nowhere.
+    Discard,
+    /// A name that the configuration does not know: the operator's error, so the mail waits until it is mended.
+    Unknown(String),
+}
+
+/// A destination may name another one, which may name no third: what an operator can still see through, and no
+/// circle can hold it up.
+const DEPTH: usize = 2;
+
+impl Config {
+    /// The route's hops in order, destinations replaced by what they stand for. Source, credential and TLS of a
+    /// destination are its own: those of another hop are never shown to its host.
+    pub(super) fn legs(&self, route: &Route) -> Vec<Leg> {
+        let mut legs = Vec::with_capacity(route.hops.len());
+        for hop in &route.hops {
+            self.push_legs(&mut legs, hop, hop, route, DEPTH);
+        }
+        if legs.is_empty() {
+            let hop = NextHop::Named("".into());
+            legs.push(Leg { hop, way: Way::Unknown("the route has no hops".into()) });
+        }
+        legs
+    }
+
+    fn push_legs(&self, legs: &mut Vec<Leg>, shown: &NextHop, hop: &NextHop, route: &Route, depth: usize) {
+        let NextHop::Named(name) = hop else {
+            legs.push(Leg { hop: shown.clone(), way: self.host(hop, route) });
+            return;
+        };
+        let way = match self.destinations.get(name) {
+            Some(Destination::Route(inner)) if depth > 0 => {
+                inner.hops.iter().for_each(|hop| self.push_legs(legs, shown, hop, inner, depth - 1));
+                return;
+            }
+            Some(Destination::Route(_)) => Way::Unknown(format!("destination {name} is named through too many others")),
+            Some(Destination::Maildir { path }) => Way::Maildir(path.clone()),
+            Some(Destination::Discard) => Way::Discard,
+            None => Way::Unknown(format!("no destination is called {name}")),
+        };
+        legs.push(Leg { hop: shown.clone(), way });
+    }
+
+    fn host(&self, hop: &NextHop, route: &Route) -> Way {
+        let source = match &route.source {
+            None => Vec::new(),
+            Some(name) => match self.sources.get(name) {
+                Some(addresses) => addresses.clone(),
+                None => return Way::Unknown(format!("no source is called {name}")),
+            },
+        };
+        let credential = match &route.credential {
+            None => None,
+            Some(name) => match self.credentials.get(name) {
+                Some(credential) => Some(credential.clone()),
+                None => return Way::Unknown(format!("no credential is called {name}")),
+            },
+        };
+        let tls = if route.tls == TlsPolicy::Inherit { self.tls } else { route.tls };
+        Way::Host { hop: hop.clone(), tls, source, credential }
+    }
+
+    /// Limits of the lane that a route's mail goes through.
+    pub(super) fn limits(&self, route: &Route) -> LaneLimits {
+        let lane = self.setting(route, |route| route.lane.as_ref(), DEPTH);
+        lane.and_then(|name| self.lanes.get(name)).copied().unwrap_or(self.limits)
+    }
+
+    /// The retry schedule of a route's mail, with the route's own give-up time if it has one.
+    pub(super) fn schedule(&self, route: &Route) -> Cow<'_, Schedule> {
+        let named = self.setting(route, |route| route.retry_schedule.as_ref(), DEPTH);
+        let schedule = named.and_then(|name| self.schedules.get(name)).unwrap_or(&self.schedule);
+        let Some(&secs) = self.setting(route, |route| route.expires_after_secs.as_ref(), DEPTH) else {
+            return Cow::Borrowed(schedule);
+        };
+        let give_up = Duration::from_secs(secs.into());
+        let give_up_bounce = schedule.give_up_after_bounce.min(give_up);
+        Cow::Owned(Schedule { give_up_after: give_up, give_up_after_bounce: give_up_bounce, ..schedule.clone() })
+    }
+
+    /// A setting of the route, or of the destination that its first hop names.
+    fn setting<'a, T>(&'a self, route: &'a Route, of: fn(&Route) -> Option<&T>, depth: usize) -> Option<&'a T> {
+        of(route).or_else(|| match route.hops.first() {
+            Some(NextHop::Named(name)) if depth > 0 => match self.destinations.get(name) {
+                Some(Destination::Route(inner)) => self.setting(inner, of, depth - 1),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A configuration to vary in tests.
+    pub(in crate::delivery) fn config() -> Config {
+        Config {
+            hostname: "relay.test".into(),
+            tls: TlsPolicy::Off,
+            mx_port: 25,
+            limits: LaneLimits::default(),
+            lanes: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+            credentials: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            schedule: Schedule { jitter_percent: 0, ..Schedule::default() },
+            schedules: BTreeMap::new(),
+            connect_timeout: Duration::from_secs(30),
+            command_timeout: Duration::from_secs(300),
+            final_timeout: Duration::from_secs(600),
+        }
+    }
+
+    pub(in crate::delivery) fn named(name: &str) -> Route {
+        Route { hops: vec![NextHop::Named(name.into())], ..Route::default() }
+    }
+
+    fn host(name: &str) -> NextHop {
+        NextHop::Smtp { host: name.into(), port: 25 }
+    }
+
+    fn ways(config: &Config, route: &Route) -> Vec<Way> {
+        config.legs(route).into_iter().map(|leg| leg.way).collect()
+    }
+
+    #[test]
+    fn a_destinations_secrets_stay_with_its_own_hops() {
+        let mut config = config();
+        let credential = Credential { name: "me".into(), secret: "s3cret".into() };
+        config.credentials.insert("smart".into(), credential.clone());
+        let inner = Route { hops: vec![host("smart.test")], credential: Some("smart".into()), ..Route::default() };
+        config.destinations.insert("smarthost".into(), Destination::Route(Arc::new(inner)));
+        let hops = vec![NextHop::Named("smarthost".into()), host("backup.test")];
+        let route = Route { hops, tls: TlsPolicy::Encrypt, ..Route::default() };
+        let (tls, source) = (TlsPolicy::Off, Vec::new());
+        let expected = vec![
+            Way::Host { hop: host("smart.test"), tls, source: source.clone(), credential: Some(credential) },
+            Way::Host { hop: host("backup.test"), tls: TlsPolicy::Encrypt, source, credential: None },
+        ];
+        assert_eq!(ways(&config, &route), expected);
+        assert_eq!(config.legs(&route)[0].hop, NextHop::Named("smarthost".into()), "shown as the plugin wrote it");
+    }
+
+    #[test]
+    fn unknown_names_and_circles_are_told() {
+        let mut config = config();
+        config.destinations.insert("a".into(), Destination::Route(Arc::new(named("b"))));
+        config.destinations.insert("b".into(), Destination::Route(Arc::new(named("a"))));
+        config.destinations.insert("hole".into(), Destination::Discard);
+        let sourced = Route { hops: vec![host("x.test")], source: Some("nowhere".into()), ..Route::default() };
+        let lent = Route { hops: vec![host("x.test")], credential: Some("nobody".into()), ..Route::default() };
+        for (route, text) in [
+            (named("a"), "destination a is named through too many others"),
+            (named("c"), "no destination is called c"),
+            (Route::default(), "the route has no hops"),
+            (sourced, "no source is called nowhere"),
+            (lent, "no credential is called nobody"),
+        ] {
+            assert_eq!(ways(&config, &route), vec![Way::Unknown(text.into())]);
+        }
+        assert_eq!(ways(&config, &named("hole")), vec![Way::Discard]);
+    }
+
+    #[test]
+    fn lane_and_schedule_come_from_the_route_or_its_destination() {
+        let mut config = config();
+        let slow = LaneLimits { connections: 1, ..LaneLimits::default() };
+        config.lanes.insert("slow".into(), slow);
+        let patient = Schedule { first: Duration::from_secs(3600), ..Schedule::default() };
+        config.schedules.insert("patient".into(), patient.clone());
+        let inner = Route {
+            hops: vec![host("x.test")],
+            lane: Some("slow".into()),
+            retry_schedule: Some("patient".into()),
+            ..Route::default()
+        };
+        config.destinations.insert("d".into(), Destination::Route(Arc::new(inner)));
+        assert_eq!(config.limits(&named("d")), slow);
+        assert_eq!(*config.schedule(&named("d")), patient);
+        assert_eq!(config.limits(&Route::default()), config.limits);
+        let short = Route { expires_after_secs: Some(600), ..named("d") };
+        let schedule = config.schedule(&short).into_owned();
+        assert_eq!(schedule.give_up_after, Duration::from_secs(600));
+        assert_eq!(schedule.give_up_after_bounce, Duration::from_secs(600));
+        assert_eq!(schedule.first, Duration::from_secs(3600));
     }
 }

@@ -4,6 +4,23 @@
 //! through the client machine, which does no I/O. May import `mail`, `smtp`, `hooks`, `queue`, `routing`, `bounce`,
 //! `store`, `tls`, `time`; never `listen`, `session`, `plugin`.
 
+mod attempt;
+pub mod client;
 mod config;
+pub mod connection;
+pub mod connector;
+mod dispatch;
+mod lane;
+mod lane_worker;
+mod limits;
+pub mod maildir;
+mod notices;
+pub mod outcome;
+mod requeue;
+mod reroutes;
+mod settle;
+pub mod tcp;
+mod transmit;
 
 pub use config::{Config, Credential, Destination, LaneLimits};
+pub use dispatch::Dispatcher;

@@ -5,13 +5,20 @@
 mod address;
 mod annotations;
 mod envelope;
+mod fold;
 mod header;
 mod queue_id;
+mod splitter;
 mod trace;
 
+#[doc(hidden)]
+pub use address::fuzz_address;
 pub use address::{AddressError, Domain, Mailbox, ReversePath};
 pub use annotations::{Annotation, Annotations, NoteError};
 pub use envelope::{BodyKind, Param, Recipient};
-pub use header::{Field, Header, HeaderEdit, HeaderError, HeaderSplitter};
+pub use header::{Field, Header, HeaderEdit, HeaderError};
 pub use queue_id::{QueueId, QueueIds};
-pub use trace::{Received, hop_count};
+pub use splitter::HeaderSplitter;
+#[doc(hidden)]
+pub use splitter::fuzz_header;
+pub use trace::{Received, hop_count, with_protocol};

@@ -6,21 +6,37 @@
 //! Leases live in memory only; a restart forgets them and what was leased is due again.
 //! May import `mail`, `smtp`, `store`, `time` and the plain types of `hooks`; never `delivery`, `bounce`, `routing`.
 
+mod accept;
+mod backlog;
+mod command;
+mod content;
+mod keys;
+mod lease;
+mod list;
 mod record;
+mod recover;
+mod refill;
 mod schedule;
+mod settle;
+mod stored;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub use lease::Lease;
 
 pub use record::{BodyPlace, Origin, QueuedRecipient, RecipientState, Record};
 pub use schedule::{Retry, Schedule};
 
 use crate::hooks::{Outcome, Route};
-use crate::mail::QueueId;
-use crate::store::{Content, StoreError};
-use crate::time::Timestamp;
+use crate::mail::{QueueId, QueueIds};
+use crate::store::{Content, Spool, Store, StoreError};
+use crate::time::{Clock, Timestamp};
+
+use backlog::Backlog;
 
 /// Settings of `[queue]`.
 #[derive(Clone, Debug)]
@@ -46,15 +62,6 @@ pub struct Incoming {
     pub head: Bytes,
     /// What follows.
     pub body: Content,
-}
-
-/// A claim on the due recipients of one message. Dropped without `settle`, they are due again.
-#[derive(Debug)]
-pub struct Lease {
-    /// The record as of the lease.
-    pub record: Arc<Record>,
-    /// Indexes of the recipients leased.
-    pub recipients: Vec<u32>,
 }
 
 /// What becomes of one leased recipient.
@@ -126,6 +133,8 @@ pub struct Counts {
     pub leased: u64,
     /// Of them held.
     pub held: u64,
+    /// Set aside because what was stored did not verify; not among the messages.
+    pub damaged: u64,
 }
 
 /// Why the queue did not do as asked.
@@ -142,5 +151,63 @@ pub enum QueueError {
     Damaged(QueueId, Arc<str>),
 }
 
-/// How long settlements may wait for a flush to ride on.
-pub const SETTLE_WITHIN: Duration = Duration::from_millis(100);
+/// The queue.
+pub struct Queue {
+    shared: Arc<Shared>,
+}
+
+/// What the queue, its leases and its blocking threads share.
+struct Shared {
+    config: Config,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    spool: Spool,
+    ids: QueueIds,
+    backlog: Mutex<Backlog>,
+    /// Something may have become due, or there is room in the window.
+    wake: Notify,
+    /// One refill at a time.
+    refilling: tokio::sync::Mutex<()>,
+}
+
+impl Queue {
+    /// Where bodies are drafted.
+    pub fn spool(&self) -> &Spool {
+        &self.shared.spool
+    }
+
+    /// A new id.
+    pub fn next_id(&self) -> QueueId {
+        self.shared.ids.next(self.shared.clock.now())
+    }
+
+    /// Whether more mail can be taken. Cheap: to be asked at MAIL and at the end of the data.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] below the floor of free space.
+    pub fn has_room(&self) -> Result<(), StoreError> {
+        self.shared.spool.room().check()
+    }
+
+    /// How many there are.
+    pub fn counts(&self) -> Counts {
+        self.shared.backlog.lock().counts()
+    }
+
+    /// Flushes what rode along. To be called when nothing is leased any more.
+    pub async fn close(&self) {
+        if let Err(error) = self.shared.barrier().await {
+            tracing::error!(%error, "the last settlements may be repeated");
+        }
+    }
+}
+
+impl Shared {
+    /// Completes once everything that was settled before is applied and flushed.
+    async fn barrier(&self) -> Result<(), StoreError> {
+        self.store.commit(keys::TREE, Vec::new()).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -52,3 +52,103 @@ impl Default for Schedule {
         }
     }
 }
+
+impl Schedule {
+    /// What follows an attempt that failed for now. `attempts` counts it; `random` is of 0..1 and spreads the wait.
+    pub fn next(
+        &self,
+        attempts: u32,
+        arrived: Timestamp,
+        null_sender: bool,
+        warned: bool,
+        now: Timestamp,
+        random: f64,
+    ) -> Retry {
+        let expires = self.expires(arrived, null_sender);
+        if now >= expires {
+            return Retry::GiveUp;
+        }
+        // One last try at the give-up time itself, rather than none in the wait that would pass it.
+        let at = now.plus(self.wait(attempts, random)).min(expires);
+        // RFC 3464 section 2.3.3: a delay notice goes to a sender; the null reverse-path is none (RFC 5321 section 4.5.5).
+        let old_enough = self.warn_after.is_some_and(|after| now >= arrived.plus(after));
+        Retry::At { at, warn: old_enough && !warned && !null_sender }
+    }
+
+    /// The give-up time.
+    pub fn expires(&self, arrived: Timestamp, null_sender: bool) -> Timestamp {
+        arrived.plus(if null_sender { self.give_up_after_bounce } else { self.give_up_after })
+    }
+
+    fn wait(&self, attempts: u32, random: f64) -> Duration {
+        let growth = f64::from(self.growth_percent.max(100)) / 100.0;
+        let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
+        let longest = self.longest.as_secs_f64();
+        let plain = (self.first.as_secs_f64() * growth.powi(exponent)).min(longest);
+        let jitter = f64::from(self.jitter_percent.min(100)) / 100.0;
+        let spread = 1.0 + jitter * (random.clamp(0.0, 1.0) * 2.0 - 1.0);
+        Duration::try_from_secs_f64(plain * spread).unwrap_or(self.longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARRIVED: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn after(secs: u64) -> Timestamp {
+        ARRIVED.plus(Duration::from_secs(secs))
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let schedule = Schedule { jitter_percent: 0, ..Schedule::default() };
+        let table = [(1, 300), (2, 600), (3, 1200), (6, 9600), (7, 14400), (50, 14400), (u32::MAX, 14400), (0, 300)];
+        for (attempts, wait) in table {
+            let retry = schedule.next(attempts, ARRIVED, false, false, after(60), 0.9);
+            assert_eq!(retry, Retry::At { at: after(60 + wait), warn: false }, "attempt {attempts}");
+        }
+    }
+
+    #[test]
+    fn randomness_spreads_a_wait_either_way_and_no_further() {
+        let schedule = Schedule::default();
+        for (random, wait) in [(0.0, 270), (0.5, 300), (1.0, 330), (7.0, 330), (-1.0, 270)] {
+            let retry = schedule.next(1, ARRIVED, false, false, ARRIVED, random);
+            assert_eq!(retry, Retry::At { at: after(wait), warn: false }, "{random}");
+        }
+    }
+
+    #[test]
+    fn a_delay_is_told_once_and_never_to_nobody() {
+        let schedule = Schedule::default();
+        let four_hours = 4 * 3600;
+        let table = [
+            (four_hours - 1, false, false, false),
+            (four_hours, false, false, true),
+            (four_hours, true, false, false),
+            (four_hours, false, true, false),
+        ];
+        for (age, null_sender, warned, expected) in table {
+            let Retry::At { warn, .. } = schedule.next(1, ARRIVED, null_sender, warned, after(age), 0.5) else {
+                panic!("given up after {age} s");
+            };
+            assert_eq!(warn, expected, "{age} {null_sender} {warned}");
+        }
+        let silent = Schedule { warn_after: None, ..schedule };
+        assert!(matches!(silent.next(1, ARRIVED, false, false, after(86_400), 0.5), Retry::At { warn: false, .. }));
+    }
+
+    #[test]
+    fn the_last_try_is_at_the_give_up_time() {
+        let schedule = Schedule::default();
+        let (days5, day) = (5 * 86_400, 86_400);
+        for (null_sender, end) in [(false, days5), (true, day)] {
+            assert_eq!(schedule.expires(ARRIVED, null_sender), after(end));
+            let retry = schedule.next(9, ARRIVED, null_sender, true, after(end - 60), 0.5);
+            assert_eq!(retry, Retry::At { at: after(end), warn: false });
+            assert_eq!(schedule.next(9, ARRIVED, null_sender, true, after(end), 0.5), Retry::GiveUp);
+        }
+    }
+}

@@ -9,22 +9,23 @@ use crate::smtp::Reply;
 /// What the loop is to do next.
 #[derive(Debug)]
 pub enum Action {
-    /// Nothing without more octets: flush what was sent, then read. The wait is for a command, or for mail data.
+    /// Nothing without more octets: read. Whatever was to be sent came before, as one `Send`.
     Read {
         /// True while mail data comes: another time limit applies.
         data: bool,
     },
-    /// Octets for the client. May be gathered until the next `Read`, `StartTls` or `Close`.
+    /// Octets for the client: all replies since the last `Send`. Comes only right before `Read`, `StartTls` or `Close`.
     Send(Bytes),
     /// Ask, then call `answer`.
     Ask(Box<Question>),
-    /// MAIL was taken, the transaction begins: pin a set of hooks for it.
+    /// MAIL was good, a transaction begins: pin a set of hooks for it, then call `begin` with its id.
     Begin,
     /// Mail data is coming: open a draft.
     Open,
     /// A piece of the body for the draft.
     Keep(Bytes),
-    /// The transaction ended without being kept: drop the draft, if there is one.
+    /// The transaction ended without being kept: drop the draft, if there is one, and let go of its hooks. After an
+    /// answer `Queued` there is none.
     Discard,
     /// Flush what was sent, do the handshake, then call `receive` with `Input::Tls`. Octets received beyond the
     /// command were dropped (RFC 3207 section 4.2).
@@ -46,7 +47,11 @@ pub enum Question {
     Mail(Subject),
     /// Hook rcpt; `subject.candidate` is the recipient.
     Rcpt(Subject),
-    /// Mail data has ended. `subject.message` is there but for its body, which the loop puts in from the draft.
+    /// Mail data has ended. `subject.message` is there but for its body and `received_at` (so far that of MAIL), which
+    /// the loop puts in from draft and clock. `separator` says whether an empty line is to be written after the header
+    /// section: it is true also where the client sent none before a body whose first line is no field, because that
+    /// line would otherwise become part of the trace field put on top. `subject.transaction` travels with the
+    /// question, and does not come back.
     /// Answered after the hooks message and route and, unless refused, the commit to the queue.
     Message(Subject),
 }
@@ -54,7 +59,7 @@ pub enum Question {
 /// The answer to the question asked last.
 #[derive(Debug)]
 pub enum Answer {
-    /// To Connect, Helo, Mail and Rcpt: the subject as edited, and the verdict.
+    /// To Connect, Helo, Mail and Rcpt: the subject as edited, and the verdict. The transaction must come back with it.
     Session(Subject, SessionVerdict),
     /// To Auth.
     Auth(Subject, AuthVerdict),
@@ -78,12 +83,12 @@ pub enum MessageAnswer {
 /// What the loop tells the machine.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// Octets from the client.
+    /// Octets from the client. While a question is out they wait, and are not bounded here: read only at `Read`.
     Octets(&'a [u8]),
     /// The TLS handshake is done.
     Tls(TlsFacts),
-    /// Too long without a command or data.
+    /// Too long without a command or data. Ignored while a question is out.
     TimedOut,
-    /// The relay is shutting down: 421 at the next command, an open message is still taken.
+    /// The relay is shutting down: 421 as soon as no transaction is open, an open message is still taken.
     Draining,
 }

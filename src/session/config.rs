@@ -59,4 +59,36 @@ impl RelayRules {
         let client = client.to_canonical();
         self.networks.iter().any(|net| net.contains(&client))
     }
+
+    /// True if anybody may send to this domain. An address literal is one only where it is listed itself.
+    pub fn takes(&self, domain: &Domain) -> bool {
+        let name = domain.as_str();
+        self.domains.contains(name)
+            || name.match_indices('.').any(|(at, _)| name.get(at..).is_some_and(|suffix| self.domains.contains(suffix)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_are_taken_exactly_or_by_suffix() {
+        let listed = ["example.net", ".example.org", "[192.0.2.1]"].map(|text| Domain::parse_pattern(text).unwrap());
+        let rules = RelayRules { domains: listed.into(), ..RelayRules::default() };
+        let takes = |text| rules.takes(&Domain::parse(text).unwrap());
+        for domain in ["example.net", "EXAMPLE.NET", "a.example.org", "a.b.example.org", "[192.0.2.1]"] {
+            assert!(takes(domain), "{domain}");
+        }
+        for domain in ["a.example.net", "example.org", "badexample.org", "[192.0.2.2]", "org"] {
+            assert!(!takes(domain), "{domain}");
+        }
+    }
+
+    #[test]
+    fn mapped_addresses_are_those_they_map() {
+        let rules = RelayRules { networks: vec!["192.0.2.0/24".parse().unwrap()], ..RelayRules::default() };
+        assert!(rules.trusts("::ffff:192.0.2.7".parse().unwrap()));
+        assert!(!rules.trusts("::ffff:192.0.3.7".parse().unwrap()) && !rules.trusts("::1".parse().unwrap()));
+    }
 }

@@ -1,10 +1,331 @@
 //! The session: the server's half of the SMTP dialogue as a machine without I/O.
 //!
-//! Octets go in through `receive`, what is to be done comes out of `poll`, answers come back through `answer`.
-//! May import `mail`, `smtp` and the types of `hooks`; must never touch a socket, a clock, the queue or tokio.
+//! Octets go in through [`Session::receive`], what is to be done comes out of [`Session::poll`], answers come back through
+//! [`Session::answer`]. May import `mail`, `smtp` and the types of `hooks`; must never touch a socket, a clock, the queue
+//! or tokio.
+//!
+//! The states and where each is dealt with: `greeting` (banner, HELO, EHLO, STARTTLS), `auth` (the SASL exchange),
+//! `transaction` (MAIL, RCPT), `data` (DATA up to the answer). Commands that were pipelined (RFC 2920) wait uncut while a
+//! question is out; the replies they get are gathered until the client has to be waited for.
 
 mod action;
+mod auth;
 mod config;
+mod data;
+mod greeting;
+mod params;
+mod transaction;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
 
 pub use action::{Action, Answer, Input, MessageAnswer, Question};
 pub use config::{Config, Extensions, RelayRules};
+
+use crate::hooks::{Protocol, SessionFacts, Subject, TransactionFacts};
+use crate::smtp::Reply;
+use crate::smtp::command::{self, Command, CommandError};
+use crate::smtp::line::{Cut, Lines};
+
+/// RFC 5321 section 4.5.3.1.4 has 512 octets; SIZE, BODY, SMTPUTF8, DSN and AUTH parameters may add more than 1,000
+/// (RFC 1870, RFC 6152, RFC 6531, RFC 3461, RFC 4954).
+const COMMAND_LINE: usize = 2048;
+/// RFC 4954 section 4.
+const AUTH_LINE: usize = 12_288;
+
+/// One connection, from the greeting to QUIT.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    facts: Arc<SessionFacts>,
+    /// Where the client comes from lets it relay, whoever it is.
+    trusted: bool,
+    state: State,
+    /// Received, not yet cut into commands. Empty while mail data comes.
+    lines: Lines,
+    /// None while it travels with a question.
+    transaction: Option<Arc<TransactionFacts>>,
+    /// Replies not yet handed out.
+    out: BytesMut,
+    /// To be handed out before anything else is done.
+    actions: VecDeque<Action>,
+    errors: u32,
+    auth_failures: u32,
+    draining: bool,
+}
+
+/// What the session waits for.
+#[derive(Debug)]
+enum State {
+    /// Its first poll.
+    Start,
+    /// An answer.
+    Asked(Asked),
+    /// A command.
+    Ready,
+    /// A line of a SASL exchange.
+    Auth(auth::Exchange),
+    /// `begin`: MAIL was good.
+    Beginning(Box<transaction::Opening>),
+    /// Mail data.
+    Data(Box<data::Incoming>),
+    /// `Input::Tls`.
+    Handshake,
+    /// Nothing: it is over.
+    Closed,
+}
+
+/// The question that is out.
+#[derive(Debug)]
+enum Asked {
+    Connect,
+    /// With what held before, should the new name be refused.
+    Helo(Protocol, Option<Arc<str>>),
+    Auth,
+    Mail,
+    Rcpt,
+    Message,
+}
+
+impl Session {
+    /// A connection that has just been accepted; under implicit TLS after its handshake. What the relay's rules say of
+    /// the client's address is added to `facts`.
+    pub fn new(config: Arc<Config>, mut facts: SessionFacts) -> Self {
+        facts.may_relay |= facts.client.address.parse::<IpAddr>().is_ok_and(|ip| config.relay.trusts(ip));
+        Self {
+            config,
+            trusted: facts.may_relay,
+            facts: Arc::new(facts),
+            state: State::Start,
+            lines: Lines::default(),
+            transaction: None,
+            out: BytesMut::new(),
+            actions: VecDeque::new(),
+            errors: 0,
+            auth_failures: 0,
+            draining: false,
+        }
+    }
+
+    /// What is known of the connection.
+    pub fn facts(&self) -> &Arc<SessionFacts> {
+        &self.facts
+    }
+
+    /// The transaction under way; none also while it travels with a question.
+    pub fn transaction(&self) -> Option<&Arc<TransactionFacts>> {
+        self.transaction.as_ref()
+    }
+
+    /// Takes in what happened. Call `poll` afterwards.
+    pub fn receive(&mut self, input: Input<'_>) {
+        match (input, &self.state) {
+            (Input::Octets(_), State::Closed | State::Handshake) => {}
+            (Input::Octets(octets), State::Data(_)) => self.take_data(octets),
+            (Input::Octets(octets), _) => self.lines.push(octets),
+            (Input::Tls(tls), State::Handshake) => self.secured(tls),
+            (Input::Tls(_), _) => {}
+            // The client is not to blame for the time a question takes.
+            (Input::TimedOut, State::Asked(_) | State::Closed) => {}
+            (Input::TimedOut, State::Handshake) => self.state = State::Closed,
+            (Input::TimedOut, _) => self.close_with(&format!("421 4.4.2 {} timed out", self.config.hostname)),
+            (Input::Draining, _) => self.draining = true,
+        }
+    }
+
+    /// What is to be done next. To be called until it says `Read`, `Ask`, `Begin` or `StartTls`, and again after each
+    /// `receive`, `answer` and `begin`. After `Close` it says nothing else.
+    pub fn poll(&mut self) -> Action {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return action;
+            }
+            match self.state {
+                State::Start => self.ask_connect(),
+                State::Ready | State::Auth(_) => self.next_line(),
+                State::Data(_) => self.wait(true),
+                State::Beginning(_) => return Action::Begin,
+                State::Handshake => return Action::StartTls,
+                // Nothing can be done without the answer: to be polled here is an error of the loop.
+                State::Asked(_) | State::Closed => return Action::Close,
+            }
+        }
+    }
+
+    /// The answer to the question asked last.
+    pub fn answer(&mut self, answer: Answer) {
+        if !matches!(self.state, State::Asked(_)) {
+            return;
+        }
+        let State::Asked(asked) = std::mem::replace(&mut self.state, State::Ready) else { return };
+        match (asked, answer) {
+            (Asked::Connect, Answer::Session(subject, verdict)) => self.connected(subject, verdict),
+            (Asked::Helo(protocol, name), Answer::Session(subject, verdict)) => {
+                self.greeted(protocol, name, subject, verdict);
+            }
+            (Asked::Auth, Answer::Auth(subject, verdict)) => self.authenticated(subject, verdict),
+            (Asked::Mail, Answer::Session(subject, verdict)) => self.mail_answered(subject, verdict),
+            (Asked::Rcpt, Answer::Session(subject, verdict)) => self.rcpt_answered(subject, verdict),
+            (Asked::Message, Answer::Message(answer)) => self.message_answered(answer),
+            _ => self.close_with("421 4.3.0 internal error"),
+        }
+    }
+
+    /// Cuts the next line and acts on it, or waits for one.
+    fn next_line(&mut self) {
+        let in_auth = matches!(self.state, State::Auth(_));
+        if self.draining && self.transaction.is_none() && !in_auth {
+            return self.close_with(&format!("421 4.3.2 {} is shutting down", self.config.hostname));
+        }
+        let limit = if in_auth || self.lines.starts_with(b"AUTH ") { AUTH_LINE } else { COMMAND_LINE };
+        match self.lines.cut(limit) {
+            None => self.wait(false),
+            Some(Cut::Line(line)) if in_auth => self.auth_line(&line),
+            Some(Cut::Line(line)) => self.command(&line),
+            Some(cut) => {
+                self.state = State::Ready;
+                self.refuse(match cut {
+                    Cut::TooLong if in_auth => "500 5.5.6 line too long",
+                    Cut::TooLong => "500 5.5.2 line too long",
+                    _ => "500 5.5.2 bare CR or LF in a command",
+                });
+            }
+        }
+    }
+
+    fn command(&mut self, line: &[u8]) {
+        match command::parse(line) {
+            Ok(command) => self.perform(command),
+            Err(CommandError::Unknown) => self.refuse("500 5.5.2 command not recognized"),
+            Err(CommandError::Http) => self.close_with("421 4.7.0 this is SMTP, not HTTP"),
+            Err(CommandError::Argument(why)) => self.refuse(&format!("501 5.5.4 {why}")),
+        }
+    }
+
+    fn perform(&mut self, command: Command<'_>) {
+        match command {
+            Command::Ehlo(name) => self.helo(Protocol::Esmtp, name),
+            Command::Helo(name) => self.helo(Protocol::Smtp, name),
+            Command::StartTls => self.start_tls(),
+            Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
+            Command::Mail { path, params } => self.mail(path, params),
+            Command::Rcpt { path, params } => self.rcpt(path, params),
+            Command::Data => self.data(),
+            Command::Rset => {
+                self.abandon();
+                self.say("250 2.0.0 ok");
+            }
+            Command::Noop => self.say("250 2.0.0 ok"),
+            // Says neither yes nor no (RFC 5321 section 7.3).
+            Command::Vrfy => self.say("252 2.0.0 send mail and see"),
+            Command::Expn => self.refuse("502 5.5.1 EXPN is not offered"),
+            Command::Help => self.say("214 2.0.0 EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"),
+            Command::Quit => self.close_with("221 2.0.0 bye"),
+        }
+    }
+
+    /// Nothing can be done without more octets.
+    fn wait(&mut self, data: bool) {
+        self.flush();
+        self.actions.push_back(Action::Read { data });
+    }
+
+    fn flush(&mut self) {
+        if !self.out.is_empty() {
+            self.actions.push_back(Action::Send(self.out.split().freeze()));
+        }
+    }
+
+    fn ask(&mut self, asked: Asked, question: Question) {
+        self.state = State::Asked(asked);
+        self.actions.push_back(Action::Ask(Box::new(question)));
+    }
+
+    /// What hooks are shown of the session alone.
+    fn subject(&self) -> Subject {
+        Subject { session: Some(Arc::clone(&self.facts)), ..Subject::default() }
+    }
+
+    /// Hooks may leave notes with the connection.
+    fn keep_notes(&mut self, subject: &mut Subject) {
+        if let Some(facts) = subject.session.take() {
+            self.facts = facts;
+        }
+    }
+
+    fn facts_mut(&mut self) -> &mut SessionFacts {
+        Arc::make_mut(&mut self.facts)
+    }
+
+    /// A line of the relay's own: code, status and text as they go out.
+    fn say(&mut self, line: &str) {
+        self.out.extend_from_slice(line.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// A reply that a hook wrote.
+    fn say_reply(&mut self, reply: &Reply) {
+        let mut wire = Vec::with_capacity(128);
+        reply.write(&mut wire);
+        self.out.extend_from_slice(&wire);
+    }
+
+    /// Says no to a command.
+    fn refuse(&mut self, line: &str) {
+        self.say(line);
+        if line.starts_with('5') {
+            self.count_error();
+        }
+    }
+
+    fn refuse_with(&mut self, reply: &Reply) {
+        self.say_reply(reply);
+        // 421 says that the connection is closed, whoever says it (RFC 5321 section 3.8).
+        if reply.code == 421 {
+            self.close();
+        } else if reply.is_permanent() {
+            self.count_error();
+        }
+    }
+
+    /// A client that gets everything wrong is not a mail client.
+    fn count_error(&mut self) {
+        self.errors += 1;
+        if self.errors >= self.config.max_errors {
+            self.close_with("421 4.7.0 too many errors");
+        }
+    }
+
+    /// The transaction ends without its message being kept.
+    fn abandon(&mut self) {
+        if self.transaction.take().is_some() {
+            self.discard();
+        }
+    }
+
+    fn discard(&mut self) {
+        self.end_transaction();
+        self.actions.push_back(Action::Discard);
+    }
+
+    fn end_transaction(&mut self) {
+        let facts = self.facts_mut();
+        facts.transactions = facts.transactions.saturating_add(1);
+    }
+
+    fn close_with(&mut self, line: &str) {
+        self.say(line);
+        self.close();
+    }
+
+    fn close(&mut self) {
+        self.abandon();
+        self.flush();
+        self.state = State::Closed;
+    }
+}

@@ -2,8 +2,17 @@
 //!
 //! Pure: bytes in, values out. May import [`crate::mail`]; never tokio, never a clock. Everything here is fuzzed.
 
+pub mod command;
+pub mod dot;
+pub mod encode;
+pub mod line;
+mod path;
+pub mod reader;
 mod reply;
 mod status;
 
+pub use encode::{Encoder, Slices};
+pub use path::Path;
+pub use reader::{ReplyError, ReplyReader};
 pub use reply::Reply;
 pub use status::Status;

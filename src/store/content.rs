@@ -1,11 +1,11 @@
 //! A body, wherever it is: in memory or in a spool file. Cheap to clone, read by position, never loaded whole.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use super::SpoolFile;
 
 /// Octets in memory or in a spool file.
 #[derive(Clone, Debug)]
@@ -20,17 +20,11 @@ pub enum Content {
 #[derive(Clone, Debug)]
 pub struct Spooled {
     /// The open file; kept by whatever must know when the last reader has gone.
-    pub file: Arc<dyn SpoolFile>,
+    pub file: Arc<SpoolFile>,
     /// Where the content starts in it.
     pub offset: u64,
     /// Octets.
     pub len: u64,
-}
-
-/// An open spool file that does something of its own when the last reader drops it (goes back to the pool, is removed).
-pub trait SpoolFile: std::fmt::Debug + Send + Sync {
-    /// The file itself.
-    fn file(&self) -> &File;
 }
 
 impl Default for Content {
@@ -72,6 +66,11 @@ impl Content {
 }
 
 impl Spooled {
+    /// It is all that its file holds.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.offset == 0 && self.file.sealed().is_some_and(|sealed| sealed.len == self.len)
+    }
+
     /// As [`Content::read_at`], blocking.
     ///
     /// # Errors
@@ -80,7 +79,7 @@ impl Spooled {
         let left = self.len.saturating_sub(offset);
         let take = usize::try_from(left).unwrap_or(usize::MAX).min(max);
         let mut buffer = vec![0; take];
-        self.file.file().read_exact_at(&mut buffer, self.offset.saturating_add(offset))?;
+        self.file.read_exact_at(&mut buffer, self.offset.saturating_add(offset))?;
         Ok(buffer.into())
     }
 }

@@ -4,8 +4,13 @@
 //! May touch the disk; `sled.rs` is the only file that names sled. Must never let a writer believe in durability
 //! before a flush has covered its write, nor go on after a flush failed.
 
+mod committer;
 mod content;
+mod draft;
 mod error;
+mod room;
+mod sled;
+mod spool;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +18,12 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 pub use content::{Content, Spooled};
+pub use draft::Draft;
 pub use error::StoreError;
+pub use room::Room;
+pub use sled::Sled;
+pub(crate) use spool::Sealed;
+pub use spool::{Spool, SpoolFile};
 
 /// A change to one key of one tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +32,7 @@ pub enum Write {
     Put {
         /// Key.
         key: Bytes,
-        /// Value.
+        /// Value; at most 100 KiB, above that engines are slow to give space back.
         value: Bytes,
     },
     /// Removes; a missing key is no error.
@@ -38,9 +48,14 @@ pub type Pair = (Bytes, Bytes);
 /// The answer of a commit.
 pub type Committed<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 
+/// The place of a [`Store::ride`] or [`Store::commit`] in the order of writes; compare with [`Store::applied`] and
+/// [`Store::flushed`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
 /// Ordered trees with atomic batches (a seam: sled here, a replicated engine where one machine is not enough).
 ///
-/// Trees come into being when they are first written. Reads see what was applied, flushed or not.
+/// Trees come into being when they are first used. Reads see what was applied, flushed or not.
 pub trait Store: Send + Sync + 'static {
     /// The value of a key.
     ///
@@ -66,6 +81,22 @@ pub trait Store: Send + Sync + 'static {
     /// When the engine can't write.
     fn swap(&self, tree: &str, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, StoreError>;
 
-    /// Applies all writes or none and completes once a flush covers them. Many callers share one flush.
+    /// Applies all writes or none and completes once a flush covers them. Many callers share one flush. The writes
+    /// are on their way when this returns; dropping the future does not take them back. Without writes: completes
+    /// once everything that rode before is flushed.
     fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_>;
+
+    /// Lets the writes ride with the next batch, in the order of calls of `ride` and `commit`: all or none of them,
+    /// applied and flushed within about 100 ms, sooner if somebody commits. Cheaper than [`Store::apply`], not at
+    /// once visible. What rode on a batch that found the disk full rides again once there is space.
+    ///
+    /// # Errors
+    /// When the store is broken or closed; nothing will be applied then.
+    fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError>;
+
+    /// Everything up to and with this ticket is visible to reads (or was refused as a whole).
+    fn applied(&self) -> Ticket;
+
+    /// Everything up to and with this ticket is covered by a flush (or was refused as a whole).
+    fn flushed(&self) -> Ticket;
 }

@@ -1,0 +1,321 @@
+//! `[plugins.domain-routes.config]`: hops are written as in the relay's own configuration.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use waypost_plugin::{Checked, DomainTable, HostTarget, NextHop, Route, TlsPolicy, reply};
+
+use crate::table::{Entry, OWN_MX};
+
+/// The table, checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    entries: Vec<Entry>,
+    domains: DomainTable<usize>,
+}
+
+impl Settings {
+    /// The entry of a domain and its number.
+    pub(crate) fn find(&self, domain: &str) -> Option<(usize, &Entry)> {
+        let number = *self.domains.find(domain)?;
+        Some((number, self.entries.get(number)?))
+    }
+}
+
+/// As written.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Table {
+    routes: BTreeMap<String, Spec>,
+    domains: BTreeMap<String, Way>,
+}
+
+/// `"smtp://…"` or a table.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Way {
+    Text(String),
+    Spec(Box<Spec>),
+    // Untagged reading says nothing of what is wrong; this takes the rest, so that the message can.
+    Other(serde::de::IgnoredAny),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Spec {
+    hops: Vec<String>,
+    tls: Option<Tls>,
+    source: Option<String>,
+    credential: Option<String>,
+    lane: Option<String>,
+    retry: Option<String>,
+    expires_after_seconds: Option<u32>,
+    fail: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Tls {
+    Off,
+    Opportunistic,
+    Encrypt,
+    Verify,
+    Dane,
+}
+
+/// The contract takes no longer list.
+const MOST_HOPS: usize = 16;
+
+impl waypost_plugin::Settings for Settings {
+    fn read(document: &str) -> Result<Checked<Self>, Vec<String>> {
+        Checked::from_table(document, check)
+    }
+}
+
+fn check(table: Table, errors: &mut Vec<String>, warnings: &mut Vec<String>) -> Settings {
+    let mut settings = Settings { entries: Vec::new(), domains: DomainTable::default() };
+    let mut names = HashMap::new();
+    for (name, spec) in table.routes {
+        match entry(spec) {
+            Ok(entry) => {
+                names.insert(name, (settings.entries.len(), false));
+                settings.entries.push(entry);
+            }
+            Err(error) => {
+                errors.push(format!("routes.{name}: {error}"));
+                // Known all the same, so that its users are not complained of as well.
+                names.insert(name, (usize::MAX, true));
+            }
+        }
+    }
+    for (pattern, way) in table.domains {
+        match way_to(way, &mut names, &mut settings.entries) {
+            Ok(number) => {
+                if let Err(error) = settings.domains.insert(&pattern, number) {
+                    errors.push(format!("domains: {error}"));
+                }
+            }
+            Err(error) => errors.push(format!("domains.{pattern:?}: {error}")),
+        }
+    }
+    warnings.extend(names.iter().filter(|(_, (_, used))| !used).map(|(name, _)| format!("routes.{name}: never used")));
+    warnings.sort();
+    if settings.domains.is_empty() && errors.is_empty() {
+        warnings.push("domains: empty, so the plugin does nothing".to_owned());
+    }
+    settings
+}
+
+fn way_to(way: Way, names: &mut HashMap<String, (usize, bool)>, entries: &mut Vec<Entry>) -> Result<usize, String> {
+    let spec = match way {
+        Way::Text(text) => match text.strip_prefix("route:") {
+            Some(name) => {
+                let (number, used) = names.get_mut(name).ok_or_else(|| format!("there is no routes.{name}"))?;
+                *used = true;
+                return Ok(*number);
+            }
+            None => Spec { hops: vec![text], ..Spec::default() },
+        },
+        Way::Spec(spec) => *spec,
+        Way::Other(_) => {
+            return Err("neither a hop, nor a table with hops, tls, source, credential, lane, retry, \
+                        expires-after-seconds (all of the right type) or fail"
+                .to_owned());
+        }
+    };
+    entries.push(entry(spec)?);
+    Ok(entries.len() - 1)
+}
+
+fn entry(spec: Spec) -> Result<Entry, String> {
+    if let Some(text) = &spec.fail {
+        if !spec.hops.is_empty() {
+            return Err("has both hops and fail".to_owned());
+        }
+        let reply = reply::parse(text, (550, (5, 1, 2))).map_err(|error| format!("fail: {error}"))?;
+        if reply.code < 500 {
+            return Err(format!("fail: {} is not permanent; write a code from 500 to 599", reply.code));
+        }
+        return Ok(Entry::Fail(reply));
+    }
+    if spec.hops.is_empty() || spec.hops.len() > MOST_HOPS {
+        return Err(format!("write 1 to {MOST_HOPS} hops, or fail"));
+    }
+    let hops = spec.hops.iter().map(|text| hop(text)).collect::<Result<_, _>>()?;
+    Ok(Entry::Route(Route {
+        hops,
+        tls: spec.tls.map_or(TlsPolicy::Inherit, Tls::policy),
+        source: spec.source,
+        credential: spec.credential,
+        lane: spec.lane,
+        retry_schedule: spec.retry,
+        expires_after_seconds: spec.expires_after_seconds,
+        options: Vec::new(),
+    }))
+}
+
+impl Tls {
+    fn policy(self) -> TlsPolicy {
+        match self {
+            Self::Off => TlsPolicy::Off,
+            Self::Opportunistic => TlsPolicy::Opportunistic,
+            Self::Encrypt => TlsPolicy::Encrypt,
+            Self::Verify => TlsPolicy::Verify,
+            Self::Dane => TlsPolicy::Dane,
+        }
+    }
+}
+
+fn hop(text: &str) -> Result<NextHop, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is no hop; write mx, mx:DOMAIN, smtp://HOST:PORT, lmtp://HOST:PORT, lmtp+unix:/PATH or \
+             destination:NAME"
+        )
+    };
+    if text == "mx" {
+        return Ok(NextHop::Mx(OWN_MX.to_owned()));
+    }
+    if let Some(domain) = text.strip_prefix("mx:").filter(|domain| is_host(domain)) {
+        return Ok(NextHop::Mx(domain.to_ascii_lowercase()));
+    }
+    if let Some(name) = text.strip_prefix("destination:").filter(|name| !name.is_empty()) {
+        return Ok(NextHop::Named(name.to_owned()));
+    }
+    if let Some(path) = text.strip_prefix("lmtp+unix:").filter(|path| path.starts_with('/')) {
+        return Ok(NextHop::Lmtp(HostTarget { host: format!("unix:{path}"), port: 0 }));
+    }
+    if let Some(rest) = text.strip_prefix("smtp://") {
+        return target(rest, 25).map(NextHop::Smtp).ok_or_else(wrong);
+    }
+    if let Some(rest) = text.strip_prefix("lmtp://") {
+        return target(rest, 24).map(NextHop::Lmtp).ok_or_else(wrong);
+    }
+    Err(wrong())
+}
+
+/// `host`, `host:port`, `[2001:db8::1]:port`.
+fn target(text: &str, usual_port: u16) -> Option<HostTarget> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            address.parse::<IpAddr>().ok().filter(IpAddr::is_ipv6)?;
+            (address, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let port = match port {
+        Some(port) => port.parse().ok().filter(|port| *port > 0)?,
+        None => usual_port,
+    };
+    let fits = is_host(host) || host.parse::<IpAddr>().is_ok();
+    fits.then(|| HostTarget { host: host.to_ascii_lowercase(), port })
+}
+
+fn is_host(text: &str) -> bool {
+    text.len() <= 255
+        && text.split('.').all(|label| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use waypost_plugin::Settings as _;
+
+    use super::*;
+
+    #[test]
+    fn hops_are_written_as_in_the_relay() {
+        for (text, expected) in [
+            ("mx", "mx "),
+            ("mx:Example.org", "mx example.org"),
+            ("smtp://mail.example.org", "smtp mail.example.org 25"),
+            ("smtp://192.0.2.1:2525", "smtp 192.0.2.1 2525"),
+            ("smtp://[2001:db8::1]:587", "smtp 2001:db8::1 587"),
+            ("lmtp://[2001:db8::1]", "lmtp 2001:db8::1 24"),
+            ("lmtp+unix:/run/lmtp", "lmtp unix:/run/lmtp 0"),
+            ("destination:hub", "named hub"),
+        ] {
+            let shown = match hop(text).unwrap() {
+                NextHop::Mx(domain) => format!("mx {domain}"),
+                NextHop::Smtp(t) => format!("smtp {} {}", t.host, t.port),
+                NextHop::Lmtp(t) => format!("lmtp {} {}", t.host, t.port),
+                NextHop::Named(name) => format!("named {name}"),
+            };
+            assert_eq!(shown, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_hops_are_refused() {
+        for text in [
+            "",
+            "example.org",
+            "smtp://",
+            "smtp://a:0",
+            "smtp://a:x",
+            "smtp://a b",
+            "smtp://[192.0.2.1]:25",
+            "smtp://[::1]25",
+            "lmtp+unix:run",
+            "mx:",
+            "mx:a..b",
+            "destination:",
+            "http://a",
+            "smtp://a:65536",
+        ] {
+            assert!(hop(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        let document = r#"{
+            "routes": {"a": {"hops": []}, "b": {"hops": ["nowhere"]}, "c": {"hops": ["mx"], "fail": "no"}},
+            "domains": {
+                "x.example": "route:a", "y.example": "route:z", "a..b": "mx", "z.example": 7,
+                "u.example": {"fail": "450 later"}, "v.example": {"fail": "250 fine"}, "w.example": {"hop": "mx"}
+            }
+        }"#;
+        let errors = Settings::read(document).unwrap_err();
+        let at: Vec<_> = errors.iter().filter_map(|error| error.split(": ").next()).collect();
+        assert_eq!(
+            at,
+            [
+                "routes.a",
+                "routes.b",
+                "routes.c",
+                "domains",
+                r#"domains."u.example""#,
+                r#"domains."v.example""#,
+                r#"domains."w.example""#,
+                r#"domains."y.example""#,
+                r#"domains."z.example""#
+            ]
+        );
+    }
+
+    #[test]
+    fn what_does_nothing_is_warned_of() {
+        let checked = Settings::read(r#"{"routes": {"a": {"hops": ["mx"]}}}"#).unwrap();
+        assert_eq!(checked.warnings, ["routes.a: never used", "domains: empty, so the plugin does nothing"]);
+    }
+
+    #[test]
+    fn every_setting_of_a_route_arrives() {
+        let document = r#"{"domains": {"example.org": {"hops": ["smtp://a", "smtp://b"], "tls": "dane", "source": "s",
+            "credential": "c", "lane": "l", "retry": "r", "expires-after-seconds": 60}}}"#;
+        let settings = Settings::read(document).unwrap().settings;
+        let Some((_, Entry::Route(route))) = settings.find("example.org") else { panic!("no route") };
+        assert_eq!(route.hops.len(), 2);
+        assert_eq!(route.tls, TlsPolicy::Dane);
+        let names = [&route.source, &route.credential, &route.lane, &route.retry_schedule].map(|n| n.as_deref());
+        assert_eq!(names, [Some("s"), Some("c"), Some("l"), Some("r")]);
+        assert_eq!(route.expires_after_seconds, Some(60));
+    }
+}

@@ -1,0 +1,80 @@
+//! What the admin socket can ask of a running relay.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Inner;
+use crate::admin::{Control, ListenerStatus, Pending, ReloadReport, Status, StoreStatus};
+use crate::mail::QueueId;
+use crate::queue::{Command, Filter, Record};
+
+impl Control for Inner {
+    fn status(&self) -> Pending<'_, Status> {
+        Box::pin(async {
+            let plugins = self.plugins().await?;
+            Ok(Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_secs: self.clock.now().since(self.started_at).as_secs(),
+                generation: *self.generation.lock().await,
+                listeners: self.listeners(),
+                queue: self.queue.counts(),
+                store: StoreStatus {
+                    path: self.started.queue.path.display().to_string(),
+                    free: self.queue.spool().room().free(),
+                    refusing: self.queue.has_room().err().map(|e| e.to_string()),
+                },
+                plugins,
+            })
+        })
+    }
+
+    fn reload(&self) -> Pending<'_, ReloadReport> {
+        Box::pin(Self::reload(self))
+    }
+
+    fn queue_list(&self, filter: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>> {
+        let queue = self.queue.clone();
+        let list = move || queue.list(&filter, after, limit);
+        Box::pin(async move {
+            let listed = tokio::task::spawn_blocking(list).await.map_err(|e| vec![e.to_string()])?;
+            listed.map_err(|e| vec![e.to_string()])
+        })
+    }
+
+    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>> {
+        Box::pin(async move { self.queue.show(id).map_err(|e| vec![e.to_string()]) })
+    }
+
+    fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64> {
+        Box::pin(async move {
+            let changed = self.queue.command(&filter, command.clone()).await.map_err(|e| vec![e.to_string()])?;
+            tracing::info!(?filter, ?command, changed, "an operator changed the queue");
+            Ok(changed)
+        })
+    }
+
+    fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        let plugins = self.in_force.plugins.load().list();
+        let plugins = plugins.iter().map(|p| serde_json::to_value(p).map_err(|e| vec![e.to_string()])).collect();
+        Box::pin(std::future::ready(plugins))
+    }
+}
+
+impl Inner {
+    fn listeners(&self) -> Vec<ListenerStatus> {
+        let rules = self.reception.rules.load();
+        let listener = |(name, address): &(Arc<str>, std::net::SocketAddr)| {
+            let configured = rules.config.listeners.iter().find(|l| l.name == *name);
+            let tls = configured.map(|l| l.tls).and_then(|tls| serde_json::to_value(tls).ok());
+            ListenerStatus {
+                name: name.to_string(),
+                address: address.to_string(),
+                tls: tls.and_then(|tls| tls.as_str().map(ToOwned::to_owned)).unwrap_or_default(),
+                connections: self.reception.connections_of(name) as u64,
+            }
+        };
+        self.addresses.iter().map(listener).collect()
+    }
+}

@@ -1,0 +1,201 @@
+//! The composition root: builds the seams, starts the loops, reloads, drains. May touch everything.
+//!
+//! Nothing here decides about mail. What a reload may change lies in shared values, each replaced in one step once
+//! everything new has been built and checked (`rules`).
+
+mod control;
+mod reload;
+mod rules;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin;
+use crate::config::Settings;
+use crate::delivery::Dispatcher;
+use crate::delivery::tcp::Tcp;
+use crate::listen::{Bound, Reception};
+use crate::plugin::PluginSet;
+use crate::queue::Queue;
+use crate::routing::{Hickory, Resolver};
+use crate::store::{Sled, Store};
+use crate::telemetry::Telemetry;
+use crate::time::{Clock, System, Timestamp};
+
+pub use rules::check_plugins;
+use rules::{Builder, InForce};
+
+/// A running relay.
+pub struct App {
+    inner: Arc<Inner>,
+    loops: Vec<JoinHandle<()>>,
+    dispatcher: JoinHandle<()>,
+    draining: CancellationToken,
+    delivering: CancellationToken,
+}
+
+/// What the admin socket and the signals reach.
+pub(crate) struct Inner {
+    config_path: PathBuf,
+    started: Settings,
+    started_at: Timestamp,
+    clock: Arc<dyn Clock>,
+    queue: Arc<Queue>,
+    reception: Reception,
+    builder: Builder,
+    in_force: InForce,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+    /// One reload at a time; the number of the last one.
+    generation: tokio::sync::Mutex<u64>,
+}
+
+/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads it and opens its log anew.
+///
+/// # Errors
+/// When it can't start; the error says what and where.
+pub async fn run(settings: Settings, config_path: PathBuf, telemetry: &Telemetry) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let app = App::start(settings, config_path).await?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                telemetry.reopen();
+                // The outcome is in the log; a bad set leaves the old one serving.
+                let _ = app.inner.reload().await;
+            }
+        }
+    }
+    app.shutdown().await;
+    Ok(())
+}
+
+impl App {
+    /// Opens the queue, builds the plugins, binds the listeners and starts to work.
+    ///
+    /// # Errors
+    /// When the queue, a listener or the admin socket can't be had.
+    pub async fn start(settings: Settings, config_path: PathBuf) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(System);
+        // First of all: two relays must never work on one queue, and this is the clearest way to be told.
+        let socket = admin::bind(&settings.admin)?;
+        let bound = bind(&settings)?;
+        let store = open_store(&settings).await?;
+        let queue =
+            Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
+        let resolver: Arc<dyn Resolver> = Arc::new(Hickory::from_system().context("setting up the resolver")?);
+        let builder = Builder::new(store, queue.spool().clone(), clock.clone(), &settings)?;
+        let in_force = builder.start(&settings).await?;
+        let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
+        let names = client_names(resolver.clone());
+        let reception =
+            Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
+        let dispatcher = dispatcher(&queue, &in_force, resolver, &clock)?;
+        let addresses = bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
+        let inner = Arc::new(Inner {
+            config_path,
+            started_at: clock.now(),
+            clock,
+            queue,
+            reception: reception.clone(),
+            builder,
+            in_force,
+            addresses,
+            generation: tokio::sync::Mutex::new(1),
+            started: settings,
+        });
+        for (name, address) in &inner.addresses {
+            tracing::info!(listener = %name, %address, "listening");
+        }
+        let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
+        loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
+        loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
+        let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
+        Ok(Self { inner, loops, dispatcher, draining, delivering })
+    }
+
+    /// Where it listens, by the name of the listener.
+    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.inner.addresses
+    }
+
+    /// Stops accepting, lets what is under way come to its end within the drain time, flushes the queue.
+    pub async fn shutdown(self) {
+        tracing::info!("draining");
+        let drain = self.inner.reception.rules.load().config.limits.drain;
+        self.draining.cancel();
+        if tokio::time::timeout(drain, self.inner.reception.drained()).await.is_err() {
+            tracing::warn!(connections = self.inner.reception.connections(), "drain time is over");
+        }
+        self.delivering.cancel();
+        if tokio::time::timeout(drain, self.dispatcher).await.is_err() {
+            tracing::warn!("attempts under way are cut off; they will be made again");
+        }
+        for task in self.loops {
+            task.abort();
+        }
+        self.inner.queue.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    let path = settings.queue.path.join("db");
+    let cache = settings.queue.cache;
+    let opened = tokio::task::spawn_blocking(move || {
+        Sled::open(&path, cache).with_context(|| format!("opening the database in {}", path.display()))
+    });
+    Ok(Arc::new(opened.await??))
+}
+
+fn bind(settings: &Settings) -> anyhow::Result<Vec<Bound>> {
+    Ok(settings.listen.listeners.iter().map(Bound::bind).collect::<Result<_, _>>()?)
+}
+
+fn dispatcher(
+    queue: &Arc<Queue>,
+    in_force: &InForce,
+    resolver: Arc<dyn Resolver>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<Dispatcher>> {
+    let clients = crate::tls::TlsClients::load(None).context("setting up TLS for next hops")?;
+    Ok(Dispatcher::new(
+        in_force.delivery.clone(),
+        in_force.table.clone(),
+        queue.clone(),
+        in_force.hooks.clone(),
+        resolver,
+        Arc::new(Tcp::new(Arc::new(clients))),
+        clock.clone(),
+    ))
+}
+
+/// The client's name is the first PTR name that leads back to its address (RFC 8601 section 2.7.3, "iprev").
+fn client_names(resolver: Arc<dyn Resolver>) -> Arc<crate::listen::ClientNames> {
+    Arc::new(move |address| {
+        let resolver = resolver.clone();
+        Box::pin(async move {
+            let look_up = crate::routing::confirmed_name(&*resolver, address);
+            tokio::time::timeout(Duration::from_secs(5), look_up).await.ok()?.ok()?
+        })
+    })
+}
+
+/// Removes what has expired from the plugins' kv, once a minute.
+async fn sweep(inner: Arc<Inner>, draining: CancellationToken) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    while draining.run_until_cancelled(minute.tick()).await.is_some() {
+        let set: Arc<PluginSet> = inner.in_force.plugins.load_full();
+        set.sweep(inner.clock.now()).await;
+    }
+}

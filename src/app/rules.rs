@@ -1,0 +1,141 @@
+//! From settings to what the loops use: everything new is built and checked here before anything old is replaced.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+
+use crate::config::Settings;
+use crate::hooks::Hooks;
+use crate::listen::{Credentials, Rules};
+use crate::plugin::{self, Build, Engine, LoadError, PluginSet, Services};
+use crate::routing::Table;
+use crate::store::{Sled, Spool, Store};
+use crate::time::{Clock, System};
+use crate::{delivery, tls};
+
+/// What serves now: shared with the loops, replaced by a reload.
+pub(crate) struct InForce {
+    pub(crate) rules: Arc<ArcSwap<Rules>>,
+    pub(crate) delivery: Arc<ArcSwap<delivery::Config>>,
+    pub(crate) table: Arc<ArcSwap<Table>>,
+    pub(crate) hooks: Arc<ArcSwap<Arc<dyn Hooks>>>,
+    pub(crate) plugins: ArcSwap<PluginSet>,
+}
+
+/// Everything new, built and checked.
+pub(crate) struct New {
+    rules: Rules,
+    delivery: delivery::Config,
+    table: Table,
+    plugins: Arc<PluginSet>,
+}
+
+/// Builds what a reload replaces.
+pub(crate) struct Builder {
+    engine: Engine,
+    services: Services,
+}
+
+impl Builder {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        spool: Spool,
+        clock: Arc<dyn Clock>,
+        settings: &Settings,
+    ) -> anyhow::Result<Self> {
+        let engine = Engine::new().context("starting the WebAssembly engine")?;
+        let listeners = settings.listen.listeners.iter();
+        let largest = listeners.map(|l| l.session.max_message_size).max().unwrap_or_default();
+        Ok(Self { engine, services: Services::new(store, spool, clock, largest) })
+    }
+
+    /// The first generation. A plugin that can't be loaded answers by its failure policy; the relay starts.
+    pub(crate) async fn start(&self, settings: &Settings) -> anyhow::Result<InForce> {
+        let build = Build { generation: 1, strict: false, previous: None };
+        let set = self.plugins(&settings.plugins, build).await;
+        let set = set.map_err(|errors| anyhow::anyhow!(lines(&errors).join("\n")))?;
+        let new = self.finish(settings, set).await?;
+        let hooks: Arc<dyn Hooks> = new.plugins.clone();
+        Ok(InForce {
+            rules: Arc::new(ArcSwap::from_pointee(new.rules)),
+            delivery: Arc::new(ArcSwap::from_pointee(new.delivery)),
+            table: Arc::new(ArcSwap::from_pointee(new.table)),
+            hooks: Arc::new(ArcSwap::from_pointee(hooks)),
+            plugins: ArcSwap::new(new.plugins),
+        })
+    }
+
+    /// A later generation: all of it is good, or nothing is built. What did not change is not compiled again.
+    pub(crate) async fn next(
+        &self,
+        settings: &Settings,
+        previous: &PluginSet,
+        generation: u64,
+    ) -> Result<New, Vec<String>> {
+        let build = Build { generation, strict: true, previous: Some(previous) };
+        let set = self.plugins(&settings.plugins, build).await.map_err(|errors| lines(&errors))?;
+        self.finish(settings, set).await.map_err(|error| vec![format!("{error:#}")])
+    }
+
+    async fn plugins(&self, config: &plugin::Config, build: Build<'_>) -> Result<PluginSet, Vec<LoadError>> {
+        PluginSet::build(&self.engine, config, &self.services, build).await
+    }
+
+    async fn finish(&self, settings: &Settings, set: PluginSet) -> anyhow::Result<New> {
+        let plugins = Arc::new(set);
+        let hooks: Arc<dyn Hooks> = plugins.clone();
+        let config = settings.listen.clone();
+        let rules = tokio::task::spawn_blocking(move || rules(config, hooks)).await??;
+        Ok(New { rules, delivery: settings.delivery.clone(), table: settings.routing.clone(), plugins })
+    }
+}
+
+impl InForce {
+    /// From here on new connections, transactions and attempts use the new set.
+    pub(crate) fn replace(&self, new: New) {
+        let hooks: Arc<dyn Hooks> = new.plugins.clone();
+        self.rules.store(Arc::new(new.rules));
+        self.delivery.store(Arc::new(new.delivery));
+        self.table.store(Arc::new(new.table));
+        self.hooks.store(Arc::new(hooks));
+        self.plugins.store(new.plugins);
+    }
+}
+
+/// What receiving needs; reads certificate and credentials from disk.
+fn rules(config: crate::listen::Config, hooks: Arc<dyn Hooks>) -> anyhow::Result<Rules> {
+    let acceptor = match &config.certificate {
+        Some(certificate) => Some(tls::Tls::acceptor(&certificate.chain, &certificate.key)?),
+        None => None,
+    };
+    let credentials = match &config.credentials {
+        Some(path) => {
+            let loaded = Credentials::load(path).map_err(|errors| anyhow::anyhow!(lines(&errors).join("\n")))?;
+            Some(Arc::new(loaded))
+        }
+        None => None,
+    };
+    Ok(Rules { config, acceptor, credentials, hooks })
+}
+
+/// Loads every plugin of the settings as a reload would, against a store of its own; returns what is wrong.
+pub async fn check_plugins(settings: &Settings) -> Vec<String> {
+    let check = async {
+        let folder = std::env::temp_dir().join(format!("waypost-check-{}", std::process::id()));
+        let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
+        let spool = Spool::open(&folder, 0, store.clone())?;
+        let builder = Builder::new(store, spool, Arc::new(System), settings)?;
+        let build = Build { generation: 0, strict: true, previous: None };
+        let built = builder.plugins(&settings.plugins, build).await;
+        drop(builder);
+        std::fs::remove_dir_all(&folder)?;
+        Ok::<_, anyhow::Error>(built.err().map(|errors| lines(&errors)).unwrap_or_default())
+    };
+    check.await.unwrap_or_else(|error| vec![format!("{error:#}")])
+}
+
+/// One text for each.
+pub(crate) fn lines<E: ToString>(errors: &[E]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,321 @@
+//! One attempt: some recipients of one message, one next hop. Prepare (give-up time, attempt hook), send, finish
+//! (result hook, settlement). One snapshot of configuration and hooks holds from the first step to the last, and
+//! whatever happens on the way, the lease is settled or dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::Config;
+use super::dispatch::Dispatcher;
+use super::lane::{Job, Lane};
+use super::limits::Reach;
+use super::settle::{self, Case, Ending};
+use super::transmit::{self, Contact, Line, Mail, Reporting, Transmitted, local_outcome};
+use crate::hooks::{
+    AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, Outcome, OutcomeKind, Route, Stage, Subject,
+};
+use crate::mail::Recipient;
+use crate::queue::{Change, Lease, Record, Settled};
+use crate::smtp::{Reply, Status};
+use crate::store::Content;
+use crate::time::Timestamp;
+
+/// The schedule's last try is due at the give-up time itself: so long it may be on its way here.
+const LAST_TRY: Duration = Duration::from_secs(60);
+
+/// What the worker does after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next job.
+    Next,
+    /// Leave: the next hop lets no more connections in, and others are open.
+    Leave,
+}
+
+/// An attempt under way.
+pub(super) struct Attempt<'a> {
+    pub(super) dispatcher: &'a Dispatcher,
+    pub(super) config: Arc<Config>,
+    pub(super) hooks: Arc<Arc<dyn Hooks>>,
+    pub(super) lease: Lease,
+    pub(super) route: Arc<Route>,
+    pub(super) fresh: bool,
+    pub(super) recipients: Arc<[Recipient]>,
+    /// Built once a hook needs them.
+    pub(super) facts: Option<Arc<DeliveryFacts>>,
+    pub(super) next_hop: Arc<str>,
+    /// Head and body, if they were read ahead.
+    content: Option<(Bytes, Content)>,
+    span: tracing::Span,
+}
+
+impl<'a> Attempt<'a> {
+    /// With the snapshots of this moment.
+    pub(super) fn new(dispatcher: &'a Dispatcher, job: Job, next_hop: Arc<str>) -> Self {
+        let Job { lease, route, fresh, asked } = job;
+        let span = tracing::info_span!("attempt", queue_id = %lease.record.id, next_hop = &*next_hop);
+        let recipients = leased(&lease);
+        let (config, hooks) = (dispatcher.config(), dispatcher.hooks());
+        Self { dispatcher, config, hooks, lease, route, fresh, recipients, facts: asked, next_hop, content: None, span }
+    }
+
+    /// First step: give-up time, rest of the next hop, attempt hook. None: the recipients are settled already.
+    pub(super) async fn prepare(self, lane: &Lane, connected: bool) -> Option<Self> {
+        let span = self.span.clone();
+        self.prepare_inside(lane, connected).instrument(span).await
+    }
+
+    async fn prepare_inside(mut self, lane: &Lane, connected: bool) -> Option<Self> {
+        let now = self.dispatcher.clock().now();
+        if let Some(outcomes) = self.expired(now) {
+            self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
+            return None;
+        }
+        if !connected && lane.is_cooling(Instant::now()) {
+            let reply = Reply::new(450, Status::new(4, 4, 1), "the next hop could not be reached a moment ago");
+            let outcomes = self.all(OutcomeKind::Temporary, Stage::Connect, &reply, now);
+            self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
+            return None;
+        }
+        if self.facts.is_none() && self.hooks.listens(Hook::DeliveryAttempt) {
+            match self.ask().await {
+                AttemptVerdict::Proceed => {}
+                verdict => {
+                    self.turned_away(verdict, now).await;
+                    return None;
+                }
+            }
+        }
+        Some(self)
+    }
+
+    /// Second step: sends it. `next`, whose content is at hand, follows over the same connection.
+    pub(super) async fn send(&self, lane: &Arc<Lane>, next: Option<&Self>, slot: &mut Option<Line>) -> Transmitted {
+        let next = next.map(Attempt::mail);
+        transmit::transmit(self.dispatcher, lane, &self.mail(), next.as_ref(), slot).instrument(self.span.clone()).await
+    }
+
+    /// Third step: result hook, settlement.
+    pub(super) async fn finish(self, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, done: Transmitted) -> After {
+        let span = self.span.clone();
+        self.finish_inside(dispatcher, lane, done).instrument(span).await
+    }
+
+    async fn finish_inside(mut self, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, done: Transmitted) -> After {
+        match done.contact {
+            Contact::Reached => {
+                if lane.reached(Instant::now()) {
+                    dispatcher.spawn_worker(lane);
+                }
+            }
+            Contact::Unreachable => {
+                if lane.refused(Instant::now()) == Reach::Enough {
+                    lane.give_back(self.into_job());
+                    return After::Leave;
+                }
+            }
+            Contact::None => {}
+        }
+        let dispositions = self.tell(&done).await;
+        self.conclude(done.outcomes, dispositions, done.reporting).await;
+        After::Next
+    }
+
+    /// Gets the content before it is needed. What can't be read is told of when it is sent.
+    pub(super) async fn load(&mut self) {
+        if self.content.is_none() {
+            self.content = self.dispatcher.queue().content(&self.lease).await.ok();
+        }
+    }
+
+    fn mail(&self) -> Mail<'_> {
+        let record = &*self.lease.record;
+        let (sender, prepended) = match &self.facts {
+            Some(facts) => (&facts.sender, &*facts.prepended),
+            None => (&record.sender, &[][..]),
+        };
+        Mail {
+            config: &self.config,
+            lease: &self.lease,
+            record,
+            recipients: &self.recipients,
+            sender,
+            prepended,
+            route: &self.route,
+            content: self.content.as_ref(),
+        }
+    }
+
+    /// Asks the attempt hook.
+    async fn ask(&mut self) -> AttemptVerdict {
+        let facts = self.facts.take().unwrap_or_else(|| self.known());
+        let subject = Subject { delivery: Some(facts), ..Subject::default() };
+        let (subject, verdict) = self.hooks.delivery_attempt(subject).await;
+        self.keep(subject);
+        verdict
+    }
+
+    /// Asks the result hook.
+    async fn tell(&mut self, done: &Transmitted) -> Vec<Disposition> {
+        if !self.hooks.listens(Hook::DeliveryResult) {
+            return Vec::new();
+        }
+        let mut facts = self.facts.take().unwrap_or_else(|| self.known());
+        let known = Arc::make_mut(&mut facts);
+        if let Some(hop) = &done.hop {
+            known.hop = hop.clone();
+        }
+        if let Some((remote, tls)) = &done.remote {
+            known.remote = Some(remote.clone());
+            known.tls.clone_from(tls);
+        }
+        let subject = Subject { delivery: Some(facts), ..Subject::default() };
+        let (subject, dispositions) = self.hooks.delivery_result(subject, done.outcomes.as_slice().into()).await;
+        self.keep(subject);
+        dispositions
+    }
+
+    fn keep(&mut self, subject: Subject) {
+        if let Some(facts) = subject.delivery {
+            self.facts = Some(facts);
+        }
+    }
+
+    /// The attempt hook said no. No attempt was made, so only giving up is final.
+    async fn turned_away(self, verdict: AttemptVerdict, now: Timestamp) {
+        let expired = self.expires() <= now;
+        match verdict {
+            AttemptVerdict::HoldSeconds(secs) if !expired => {
+                let at = now.plus(Duration::from_secs(secs.max(1).into())).min(self.expires());
+                tracing::info!(secs, "held back by a plugin");
+                self.postpone(at, None).await;
+            }
+            AttemptVerdict::Reroute(route) if self.dispatcher.may_reroute(self.lease.record.id, now) => {
+                tracing::info!("rerouted by a plugin");
+                self.postpone(now, Some(route)).await;
+            }
+            AttemptVerdict::Fail(reply) => {
+                let outcomes = self.all(OutcomeKind::Permanent, Stage::Queue, &reply, now);
+                self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
+            }
+            // Held back beyond the give-up time, or sent from one route to the next in a circle.
+            AttemptVerdict::HoldSeconds(_) | AttemptVerdict::Reroute(_) | AttemptVerdict::Proceed => {
+                let reply = Reply::new(451, Status::new(4, 3, 5), "a rule of this relay holds the message back");
+                let outcomes = self.all(OutcomeKind::Temporary, Stage::Queue, &reply, now);
+                self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
+            }
+        }
+    }
+
+    /// Settles all recipients for another time, without an attempt.
+    async fn postpone(self, at: Timestamp, route: Option<Arc<Route>>) {
+        let route = route.or_else(|| self.fresh.then(|| Arc::clone(&self.route)));
+        let settled = self.recipients.iter().map(|recipient| {
+            let warned = self.lease.record.recipients.iter().any(|r| r.index == recipient.index && r.state.warned);
+            let change = Change::Retry { at, counted: false, route: route.clone(), warned };
+            Settled { recipient: recipient.index, change, outcome: None }
+        });
+        let settled = settled.collect();
+        let annotations = self.annotations();
+        self.dispatcher.settle(self.lease, settled, annotations, Vec::new()).await;
+    }
+
+    /// Decides what becomes of each recipient, makes the notices, settles.
+    pub(super) async fn conclude(self, outcomes: Vec<Outcome>, dispositions: Vec<Disposition>, reporting: Reporting) {
+        let now = self.dispatcher.clock().now();
+        let id = self.lease.record.id;
+        let ending = {
+            let schedule = self.config.schedule(&self.route);
+            let case = Case {
+                record: &self.lease.record,
+                recipients: &self.recipients,
+                schedule: &schedule,
+                fresh: self.fresh.then_some(&self.route),
+                reporting,
+                next_hop: &self.next_hop,
+                now,
+                random: fastrand::f64(),
+            };
+            settle::decide(&case, outcomes, &dispositions, &mut || self.dispatcher.may_reroute(id, now))
+        };
+        let Ending { settled, told } = ending;
+        let notices = if told.is_empty() { Vec::new() } else { super::notices::due(&self, told, now).await };
+        let annotations = self.annotations();
+        self.dispatcher.settle(self.lease, settled, annotations, notices).await;
+    }
+
+    /// An outcome without an attempt, for those whose time was up before they could be tried again. A message that
+    /// was never tried - held, or waiting while the relay was down - gets its one attempt.
+    fn expired(&self, now: Timestamp) -> Option<Vec<Outcome>> {
+        let record = &*self.lease.record;
+        let tried = |index| record.recipients.iter().any(|r| r.index == index && r.state.attempts > 0);
+        if self.expires().plus(LAST_TRY) > now || !self.recipients.iter().all(|r| tried(r.index)) {
+            return None;
+        }
+        let outcomes = self.recipients.iter().map(|recipient| {
+            let last = record.recipients.iter().find(|r| r.index == recipient.index).and_then(|r| r.state.last.clone());
+            let reply = Reply::new(451, Status::new(4, 4, 7), "the give-up time has come");
+            let fallback = || local_outcome(recipient.index, OutcomeKind::Expired, Stage::Queue, &reply, now);
+            // The report shows what the next hop said last.
+            last.map_or_else(fallback, |last| Outcome { kind: OutcomeKind::Expired, ..last })
+        });
+        Some(outcomes.collect())
+    }
+
+    fn expires(&self) -> Timestamp {
+        let record = &*self.lease.record;
+        self.config.schedule(&self.route).expires(record.arrived, record.sender.is_null())
+    }
+
+    /// The same outcome for all recipients.
+    pub(super) fn all(&self, kind: OutcomeKind, stage: Stage, reply: &Reply, at: Timestamp) -> Vec<Outcome> {
+        self.recipients.iter().map(|recipient| local_outcome(recipient.index, kind, stage, reply, at)).collect()
+    }
+
+    /// What the hooks are told of the attempt.
+    pub(super) fn known(&self) -> Arc<DeliveryFacts> {
+        if let Some(facts) = &self.facts {
+            return Arc::clone(facts);
+        }
+        let record = &*self.lease.record;
+        let states = || record.recipients.iter().filter(|r| self.lease.recipients.contains(&r.index));
+        let nowhere = || crate::hooks::NextHop::Named("".into());
+        Arc::new(DeliveryFacts {
+            id: record.id,
+            arrived: record.arrived,
+            attempts: states().map(|r| r.state.attempts).max().unwrap_or(0),
+            expires: self.expires(),
+            sender: record.sender.clone(),
+            recipients: Arc::clone(&self.recipients),
+            message_size: record.size(),
+            route: Arc::clone(&self.route),
+            hop: self.route.hops.first().cloned().unwrap_or_else(nowhere),
+            previous: states().filter_map(|r| r.state.last.clone()).collect(),
+            remote: None,
+            tls: None,
+            annotations: Arc::new(record.annotations.clone()),
+            prepended: Arc::default(),
+        })
+    }
+
+    /// The annotations, if plugins changed them.
+    fn annotations(&self) -> Option<crate::mail::Annotations> {
+        let now = &*self.facts.as_ref()?.annotations;
+        (*now != self.lease.record.annotations).then(|| now.clone())
+    }
+
+    /// As it was, but for what the attempt hook left.
+    pub(super) fn into_job(self) -> Job {
+        Job { lease: self.lease, route: self.route, fresh: self.fresh, asked: self.facts }
+    }
+}
+
+/// The leased recipients of a record.
+fn leased(lease: &Lease) -> Arc<[Recipient]> {
+    let Record { recipients, .. } = &*lease.record;
+    recipients.iter().filter(|r| lease.recipients.contains(&r.index)).map(|r| r.recipient()).collect()
+}

@@ -1,0 +1,109 @@
+//! What a next hop says it can do (RFC 5321 section 2.2): the EHLO or LHLO reply, read.
+
+use crate::smtp::Reply;
+
+/// The extensions that matter to this client. Nothing is assumed of a server that only knows HELO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// PIPELINING (RFC 2920).
+    pub pipelining: bool,
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit_mime: bool,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// STARTTLS (RFC 3207).
+    pub starttls: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
+    /// SIZE (RFC 1870).
+    pub size: bool,
+    /// The limit that SIZE gave; none: no fixed one.
+    pub size_limit: Option<u64>,
+    /// AUTH PLAIN (RFC 4616).
+    pub auth_plain: bool,
+    /// AUTH LOGIN.
+    pub auth_login: bool,
+}
+
+impl Capabilities {
+    /// From a positive reply to EHLO or LHLO. The first line is a greeting and names no extension.
+    pub fn of_ehlo(reply: &Reply) -> Self {
+        let mut all = Self::default();
+        for line in reply.lines.iter().skip(1) {
+            all.add(line);
+        }
+        all
+    }
+
+    fn add(&mut self, line: &str) {
+        let mut words = line.split_ascii_whitespace();
+        let Some(keyword) = words.next() else { return };
+        match keyword.to_ascii_uppercase().as_str() {
+            "PIPELINING" => self.pipelining = true,
+            "8BITMIME" => self.eight_bit_mime = true,
+            "SMTPUTF8" => self.smtputf8 = true,
+            "STARTTLS" => self.starttls = true,
+            "DSN" => self.dsn = true,
+            "SIZE" => {
+                self.size = true;
+                // RFC 1870 section 4: 0 is no fixed limit. A value that is no number says nothing.
+                self.size_limit = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+            }
+            "AUTH" => words.for_each(|mechanism| self.mechanism(mechanism)),
+            // Servers older than RFC 2554 write AUTH=PLAIN, and new ones repeat it for old clients.
+            other => {
+                if let Some(first) = other.strip_prefix("AUTH=") {
+                    self.mechanism(first);
+                    words.for_each(|mechanism| self.mechanism(mechanism));
+                }
+            }
+        }
+    }
+
+    fn mechanism(&mut self, name: &str) {
+        self.auth_plain |= name.eq_ignore_ascii_case("PLAIN");
+        self.auth_login |= name.eq_ignore_ascii_case("LOGIN");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(lines: &[&str]) -> Capabilities {
+        Capabilities::of_ehlo(&Reply::bare(250, lines.iter().map(|l| (*l).into())))
+    }
+
+    #[test]
+    fn extensions_are_found_in_any_case_and_only_where_they_stand() {
+        let all = of(&["mx SIZE 5", "pipelining", "Size 1000", "8BITMIME", "SMTPUTF8", "STARTTLS", "DSN", "X-NEW y"]);
+        let want = Capabilities {
+            pipelining: true,
+            eight_bit_mime: true,
+            smtputf8: true,
+            starttls: true,
+            dsn: true,
+            size: true,
+            size_limit: Some(1000),
+            ..Capabilities::default()
+        };
+        assert_eq!(all, want);
+        assert_eq!(of(&["PIPELINING"]), Capabilities::default(), "the first line names the host");
+        assert_eq!(of(&["mx", "PIPELININGS", "", "  "]), Capabilities::default());
+    }
+
+    #[test]
+    fn limits_and_mechanisms() {
+        for (line, size, limit) in [("SIZE", true, None), ("SIZE 0", true, None), ("SIZE x", true, None)] {
+            assert_eq!((of(&["mx", line]).size, of(&["mx", line]).size_limit), (size, limit), "{line}");
+        }
+        for (line, plain, login) in [
+            ("AUTH PLAIN LOGIN", true, true),
+            ("AUTH=LOGIN", false, true),
+            ("auth=login plain", true, true),
+            ("AUTH CRAM-MD5", false, false),
+        ] {
+            assert_eq!((of(&["mx", line]).auth_plain, of(&["mx", line]).auth_login), (plain, login), "{line}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The client side of SMTP and LMTP (RFC 5321, RFC 2033), as machines that do no I/O: replies go in, commands come out.
+//!
+//! [`Opener`] leads a connection from the greeting to the point where mail can be sent; [`Transaction`] sends one
+//! message and knows what became of each recipient. May import `mail`, `smtp`, `hooks` and the rules of
+//! [`super::outcome`]; must never read time, touch a socket, or let anything from an envelope out of its command line.
+
+mod capabilities;
+mod envelope;
+mod opener;
+mod transaction;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use capabilities::Capabilities;
+pub use opener::{Next, OpenError, Opener, TlsUse};
+pub use transaction::{Transaction, Wanted};
+
+use crate::mail::{BodyKind, Header, HeaderEdit, Param, Recipient, ReversePath};
+use crate::store::Content;
+
+/// A message on its way out: what one transaction sends.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboundMail<'a> {
+    /// Reverse-path.
+    pub sender: &'a ReversePath,
+    /// Whom it is for; results come in this order.
+    pub recipients: &'a [Recipient],
+    /// As declared when it was received.
+    pub body_kind: BodyKind,
+    /// As declared when it was received.
+    pub smtputf8: bool,
+    /// Octets of head and body, for the SIZE extension.
+    pub size: u64,
+    /// Parameters of MAIL; of them RET and ENVID are passed on.
+    pub params: &'a [Param],
+    /// Fields on top of the content, in order, for this attempt only.
+    pub prepended: &'a [(Arc<str>, Arc<str>)],
+    /// Trace field, header section and the empty line.
+    pub head: &'a Bytes,
+    /// What follows.
+    pub body: &'a Content,
+}
+
+impl OutboundMail<'_> {
+    /// The fields on top, in their wire form. They were checked when they were set; one that does not fit a header
+    /// section all the same is left out.
+    pub fn prepended(&self) -> Vec<u8> {
+        let mut top = Vec::new();
+        for (name, value) in self.prepended {
+            let edit = HeaderEdit::Append { name: Arc::clone(name), value: Arc::clone(value) };
+            if let Ok(field) = Header::default().edit(&[edit]) {
+                top.extend_from_slice(field.block());
+            }
+        }
+        top
+    }
+
+    fn wire_size(&self) -> u64 {
+        // Without folding: RFC 1870 section 5 takes an estimate for good enough.
+        let prepended: usize = self.prepended.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        self.size + prepended as u64
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+//! A connection to a next hop: drives the client machines over a stream, with time limits.
+//!
+//! Memory is bounded whatever the size of a message: small ones are written in one piece, larger ones as they are read
+//! from the spool. Must never send the final dot after content that could not be read whole.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+
+use super::Credential;
+use super::client::{Capabilities, Next, OpenError, Opener, OutboundMail, TlsUse, Transaction, Wanted};
+use super::connector::{Connector, Stream};
+use super::outcome::Delivered;
+use crate::hooks::{Endpoint, Stage, TlsFacts, TlsPolicy};
+use crate::routing::{Address, Target};
+use crate::smtp::{Encoder, Reply, ReplyReader, Status};
+use crate::store::Content;
+
+/// Content up to this size is sent in one write.
+const SMALL: u64 = 64 * 1024;
+/// Read from the spool at a time.
+const READ: usize = 256 * 1024;
+/// A slice of content as long as this is written from where it is; shorter ones are gathered first.
+const LARGE_SLICE: usize = 16 * 1024;
+/// Replies are read into this much; a group of replies seldom has more.
+const INBOX: usize = 4096;
+/// Where TLS begins without STARTTLS (RFC 8314 section 3.3).
+const IMPLICIT_TLS_PORT: u16 = 465;
+
+/// How a connection is opened and used.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// This relay's name, for EHLO.
+    pub hostname: Arc<str>,
+    /// `Inherit` counts as `Opportunistic`; `Dane` is refused.
+    pub tls: TlsPolicy,
+    /// To authenticate with. Never sent without TLS, unless the policy is `Off`.
+    pub credential: Option<Credential>,
+    /// Local address to connect from.
+    pub source: Option<IpAddr>,
+    /// Opening the connection.
+    pub connect_timeout: Duration,
+    /// Each reply and each write.
+    pub command_timeout: Duration,
+    /// The answer to the final dot.
+    pub final_timeout: Duration,
+}
+
+/// An open connection, ready for mail.
+#[derive(Debug)]
+pub struct Connection {
+    wire: Wire,
+    capabilities: Capabilities,
+    lmtp: bool,
+    host: Arc<str>,
+    endpoint: Endpoint,
+    tls: Option<TlsFacts>,
+    command_timeout: Duration,
+    final_timeout: Duration,
+    /// A transaction was left open: RSET comes before the next MAIL.
+    reset: bool,
+    broken: bool,
+    /// The transaction whose commands went out with the end of the one before.
+    ahead: Option<Transaction>,
+}
+
+/// The stream, and what is on its way in and out.
+#[derive(Debug)]
+struct Wire {
+    stream: Box<dyn Stream>,
+    reader: ReplyReader,
+    inbox: Box<[u8]>,
+    /// Read, not yet looked at.
+    unread: std::ops::Range<usize>,
+    out: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects to `target` and goes as far as mail can be sent: greeting, EHLO or LHLO, STARTTLS by policy, AUTH.
+    /// Under the opportunistic policy a failed handshake leads to a second connection in plain text (RFC 7435).
+    ///
+    /// # Errors
+    /// When it does not come that far; the connection is closed then.
+    pub async fn open(connector: &dyn Connector, target: &Target, how: &Opening) -> Result<Self, OpenError> {
+        let (tls, fall_back) = match how.tls {
+            TlsPolicy::Off => (TlsUse::Never, false),
+            TlsPolicy::Inherit | TlsPolicy::Opportunistic => (TlsUse::IfOffered, !is_implicit(target)),
+            TlsPolicy::Encrypt | TlsPolicy::Verify => (TlsUse::Must, false),
+            TlsPolicy::Dane => return Err(no_dane()),
+        };
+        let secured = tls != TlsUse::Never && is_implicit(target);
+        let opener = Opener::new(Arc::clone(&how.hostname), target.lmtp, tls, secured, how.credential.clone());
+        match Self::attempt(connector, target, how, opener, secured).await {
+            Err(failed) if fall_back && failed.handshake => {
+                let again = Opener::plain_again(Arc::clone(&how.hostname), target.lmtp, how.credential.clone());
+                Self::attempt(connector, target, how, again, false).await.map_err(|failed| failed.error)
+            }
+            done => done.map_err(|failed| failed.error),
+        }
+    }
+
+    async fn attempt(
+        connector: &dyn Connector,
+        target: &Target,
+        how: &Opening,
+        mut opener: Opener,
+        implicit: bool,
+    ) -> Result<Self, Failed> {
+        let connecting = connector.connect(&target.address, how.source);
+        let stream = within(how.connect_timeout, connecting).await.map_err(|e| Failed::by(Stage::Connect, &e))?;
+        let mut wire = Wire::new(stream);
+        let mut tls = None;
+        if implicit {
+            (wire, tls) = wire.secure(connector, target, how).await?;
+        }
+        loop {
+            let reply = wire.reply(how.command_timeout).await.map_err(|e| Failed::by(opener.stage(), &e))?;
+            let mut next = opener.reply(reply, &mut wire.out);
+            if next == Next::Handshake {
+                (wire, tls) = wire.secure(connector, target, how).await?;
+                next = opener.secured(&mut wire.out);
+            }
+            match next {
+                Next::Reply | Next::Handshake => {
+                    wire.send_out(how.command_timeout).await.map_err(|e| Failed::by(opener.stage(), &e))?;
+                }
+                Next::Ready => break,
+                Next::Failed(error) => {
+                    wire.quit().await;
+                    return Err(Failed { error, handshake: false });
+                }
+            }
+        }
+        Ok(Self {
+            wire,
+            capabilities: *opener.capabilities(),
+            lmtp: target.lmtp,
+            host: Arc::clone(&target.host),
+            endpoint: endpoint_of(&target.address),
+            tls,
+            command_timeout: how.command_timeout,
+            final_timeout: how.final_timeout,
+            reset: false,
+            broken: false,
+            ahead: None,
+        })
+    }
+
+    /// One transaction. One result for each recipient, in their order.
+    pub async fn send(&mut self, mail: &OutboundMail<'_>) -> Vec<Delivered> {
+        self.send_with_next(mail, None).await
+    }
+
+    /// One transaction, and, where the next hop allows it, the commands of the one after it in the same write as the
+    /// final dot (RFC 2920 section 3.1): that saves a round trip for each message of a row.
+    ///
+    /// Whoever names a `next` must send that very mail next over this connection, without waiting for anything but this
+    /// result, or drop the connection: the server is waiting for its content. Another mail is not sent but deferred, and
+    /// the connection is of no use then.
+    pub async fn send_with_next(&mut self, mail: &OutboundMail<'_>, next: Option<&OutboundMail<'_>>) -> Vec<Delivered> {
+        let mut transaction = Transaction::new(mail, &self.capabilities, self.lmtp, self.reset);
+        match self.ahead.take() {
+            Some(ahead) if ahead.is_same(&transaction) => transaction = ahead,
+            Some(_) => {
+                self.broken = true;
+                transaction.lost(&io::Error::other("another message was announced to the next hop"));
+            }
+            None if self.broken => transaction.lost(&io::ErrorKind::NotConnected.into()),
+            None => {}
+        }
+        let mut following = next.map(|next| Transaction::new(next, &self.capabilities, self.lmtp, false));
+        let mut announced = false;
+        loop {
+            let step = match transaction.advance() {
+                Wanted::Send(commands) => self.wire.send(commands, self.command_timeout).await,
+                Wanted::Reply(stage) => {
+                    let limit = if stage == Stage::Answer { self.final_timeout } else { self.command_timeout };
+                    self.wire.reply(limit).await.map(|reply| transaction.reply(reply))
+                }
+                Wanted::Content => {
+                    let commands = following.as_mut().and_then(Transaction::send_ahead);
+                    announced = commands.is_some();
+                    let sending = self.wire.send_content(mail, commands.unwrap_or_default(), self.command_timeout);
+                    sending.await.map(|()| transaction.content_sent())
+                }
+                Wanted::Nothing => break,
+            };
+            if let Err(error) = step {
+                transaction.lost(&error);
+            }
+        }
+        self.broken |= transaction.is_broken();
+        self.reset = transaction.is_open();
+        if announced && !self.broken {
+            self.ahead = following;
+        }
+        transaction.finish()
+    }
+
+    /// False once the server said 421, broke the protocol or went away, as far as this is known without asking it.
+    pub fn is_usable(&self) -> bool {
+        !self.broken
+    }
+
+    /// As [`Self::is_usable`], after a look at the stream: false if the server closed it or said something unasked (such
+    /// as 421, when it grew tired of waiting). Costs no round trip. For a connection that stood idle.
+    pub fn is_still_usable(&mut self) -> bool {
+        if !self.broken && self.ahead.is_none() {
+            self.broken = !self.wire.is_quiet();
+        }
+        !self.broken
+    }
+
+    /// What protects it.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref()
+    }
+
+    /// Host name and address of the other end.
+    pub fn remote(&self) -> (&Arc<str>, &Endpoint) {
+        (&self.host, &self.endpoint)
+    }
+
+    /// What the next hop offers. Without DSN, this relay is the one to confirm what was asked to be confirmed (RFC 3461
+    /// section 5.2.2).
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Says QUIT and closes, without waiting for long.
+    pub async fn quit(mut self) {
+        // After an announced transaction the server takes whatever comes for content.
+        if !self.broken && self.ahead.is_none() {
+            self.wire.quit().await;
+        }
+    }
+}
+
+impl Wire {
+    fn new(stream: Box<dyn Stream>) -> Self {
+        let inbox = vec![0; INBOX].into_boxed_slice();
+        Self { stream, reader: ReplyReader::default(), inbox, unread: 0..0, out: Vec::new() }
+    }
+
+    /// The handshake, over a stream that has nothing unread: what came in plain text behind the answer to STARTTLS was
+    /// not said by whom we are about to trust (RFC 3207 section 4.2, CVE-2011-0411 and its kin).
+    async fn secure(
+        self,
+        connector: &dyn Connector,
+        target: &Target,
+        how: &Opening,
+    ) -> Result<(Self, Option<TlsFacts>), Failed> {
+        if !self.unread.is_empty() || !self.reader.is_empty() {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "octets in plain text after STARTTLS");
+            return Err(Failed::by(Stage::Tls, &error));
+        }
+        let handshake = connector.secure(self.stream, &target.host, how.tls);
+        let (stream, facts) = within(how.command_timeout, handshake)
+            .await
+            .map_err(|error| Failed { handshake: true, ..Failed::by(Stage::Tls, &error) })?;
+        Ok((Self::new(stream), Some(facts)))
+    }
+
+    async fn reply(&mut self, limit: Duration) -> io::Result<Reply> {
+        loop {
+            let mut unread = self.inbox.get(self.unread.clone()).unwrap_or_default();
+            let reply = self.reader.push(&mut unread).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            self.unread.start = self.unread.end - unread.len();
+            if let Some(reply) = reply {
+                return Ok(reply);
+            }
+            let read = within(limit, self.stream.read(&mut self.inbox)).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.unread = 0..read;
+        }
+    }
+
+    async fn send(&mut self, octets: &[u8], limit: Duration) -> io::Result<()> {
+        write(&mut self.stream, octets, limit).await?;
+        within(limit, self.stream.flush()).await
+    }
+
+    async fn send_out(&mut self, limit: Duration) -> io::Result<()> {
+        write(&mut self.stream, &self.out, limit).await?;
+        self.out.clear();
+        within(limit, self.stream.flush()).await
+    }
+
+    /// The content in its wire form, the final dot, and `after` it. Small content goes out in one write.
+    async fn send_content(&mut self, mail: &OutboundMail<'_>, after: &[u8], limit: Duration) -> io::Result<()> {
+        let mut encoder = Encoder::default();
+        self.out.clear();
+        encoder.push(&mail.prepended(), &mut self.out);
+        encoder.push(mail.head, &mut self.out);
+        match mail.body {
+            Content::Memory(body) if mail.size <= SMALL => encoder.push(body, &mut self.out),
+            body => self.stream_body(body, &mut encoder, limit).await?,
+        }
+        self.out.extend_from_slice(encoder.finish());
+        self.out.extend_from_slice(after);
+        let sent = self.send_out(limit).await;
+        // A large head must not be held for as long as the connection lives.
+        self.out.shrink_to(2 * SMALL as usize);
+        sent
+    }
+
+    async fn stream_body(&mut self, body: &Content, encoder: &mut Encoder, limit: Duration) -> io::Result<()> {
+        let mut offset = 0;
+        while offset < body.len() {
+            let piece = body.read_at(offset, READ).await?;
+            if piece.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stored body is shorter than it was"));
+            }
+            offset += piece.len() as u64;
+            for slice in encoder.slices(&piece) {
+                if slice.len() < LARGE_SLICE && self.out.len() < SMALL as usize {
+                    self.out.extend_from_slice(slice);
+                    continue;
+                }
+                write(&mut self.stream, &self.out, limit).await?;
+                self.out.clear();
+                if slice.len() < LARGE_SLICE {
+                    self.out.extend_from_slice(slice);
+                } else {
+                    write(&mut self.stream, slice, limit).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// True if the server neither closed nor said anything.
+    fn is_quiet(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut buffer = ReadBuf::new(&mut self.inbox);
+        let read = std::pin::Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer);
+        read.is_pending() && self.unread.is_empty() && self.reader.is_empty()
+    }
+
+    async fn quit(&mut self) {
+        // RFC 5321 section 4.1.1.10 would have us wait for the reply. It changes nothing, and every message's lane would
+        // wait with us: as most clients do, this one closes at once.
+        let limit = Duration::from_secs(2);
+        self.out.clear();
+        self.out.extend_from_slice(b"QUIT\r\n");
+        let _ = self.send_out(limit).await;
+        let _ = within(limit, self.stream.shutdown()).await;
+    }
+}
+
+/// Why an attempt to open failed, and whether plain text could do better.
+struct Failed {
+    error: OpenError,
+    handshake: bool,
+}
+
+impl Failed {
+    fn by(stage: Stage, error: &io::Error) -> Self {
+        Self { error: OpenError::of_error(stage, error), handshake: false }
+    }
+}
+
+async fn write(stream: &mut Box<dyn Stream>, octets: &[u8], limit: Duration) -> io::Result<()> {
+    // The limit holds for each piece that makes progress (RFC 5321 section 4.5.3.2.5), not for a whole large write.
+    for piece in octets.chunks(READ) {
+        within(limit, stream.write_all(piece)).await?;
+    }
+    Ok(())
+}
+
+async fn within<T>(limit: Duration, doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(limit, doing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn is_implicit(target: &Target) -> bool {
+    matches!(&target.address, Address::Tcp(address) if address.port() == IMPLICIT_TLS_PORT) && !target.lmtp
+}
+
+fn endpoint_of(address: &Address) -> Endpoint {
+    match address {
+        Address::Tcp(address) => Endpoint::of(*address),
+        Address::Unix(path) => Endpoint { address: format!("unix:{}", path.display()).into(), port: 0 },
+    }
+}
+
+/// Routes that ask for DANE are refused when they are configured. One that a plugin made waits until the operator mends it.
+fn no_dane() -> OpenError {
+    let text = "DANE is not supported by this version";
+    OpenError {
+        try_next_target: false,
+        ..OpenError::local(Stage::Tls, Reply::new(451, Status::new(4, 7, 10), text), text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! The dispatch loop: leases what is due, routes it, and hands it to the lane of its next hop.
+//!
+//! Between the lease and the settlement a message changes tasks once, from this loop to the worker that sends it. The
+//! loop itself waits for nobody but the queue: hooks are asked by workers, or by tasks of their own. A fault in any task
+//! drops its lease, which makes the recipients due again; the lane then rests, so that no fault is met in a tight loop.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Config;
+use super::connector::Connector;
+use super::lane::{Job, Lane, LaneKey, Pushed};
+use super::lane_worker::Seat;
+use super::reroutes::Reroutes;
+use crate::hooks::{Hooks, Route};
+use crate::mail::{Annotations, QueueId};
+use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
+use crate::routing::{Resolver, Table};
+use crate::time::Clock;
+
+/// Messages leased at a time: enough to keep the lanes fed, few enough that a reload or a shutdown finds little on
+/// its way. How many are leased in all is the queue's own window.
+const BATCH: usize = 64;
+
+/// How often lanes without work are looked for.
+const SWEEP: Duration = Duration::from_secs(15);
+
+/// How long attempts under way may go on at shutdown. What is cut off is tried again after the restart.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// No leases for this long after the queue could not take a settlement: the same mail would be sent over and over.
+const PAUSE: Duration = Duration::from_secs(15);
+
+/// Takes due recipients from the queue to their next hops and settles them.
+pub struct Dispatcher {
+    config: Arc<ArcSwap<Config>>,
+    table: Arc<ArcSwap<Table>>,
+    queue: Arc<Queue>,
+    hooks: Arc<ArcSwap<Arc<dyn Hooks>>>,
+    resolver: Arc<dyn Resolver>,
+    connector: Arc<dyn Connector>,
+    clock: Arc<dyn Clock>,
+    lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
+    reroutes: Mutex<Reroutes>,
+    /// No leases before this.
+    paused: Mutex<Option<Instant>>,
+    tasks: TaskTracker,
+    /// The drain time is over.
+    cut: CancellationToken,
+}
+
+impl Dispatcher {
+    /// A dispatcher at rest.
+    pub fn new(
+        config: Arc<ArcSwap<Config>>,
+        table: Arc<ArcSwap<Table>>,
+        queue: Arc<Queue>,
+        hooks: Arc<ArcSwap<Arc<dyn Hooks>>>,
+        resolver: Arc<dyn Resolver>,
+        connector: Arc<dyn Connector>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            table,
+            queue,
+            hooks,
+            resolver,
+            connector,
+            clock,
+            lanes: Mutex::default(),
+            reroutes: Mutex::default(),
+            paused: Mutex::default(),
+            tasks: TaskTracker::new(),
+            cut: CancellationToken::new(),
+        })
+    }
+
+    /// Runs until `shutdown`, then finishes what is under way, within a bound.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let leases = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                _ = sweep.tick() => {
+                    self.sweep();
+                    continue;
+                }
+                leases = self.leases() => leases,
+            };
+            for lease in leases {
+                self.dispatch(lease).await;
+            }
+        }
+        self.drain().await;
+    }
+
+    /// What is due next. Dropped while it waits, nothing is lost: a lease that is not dispatched is due again.
+    async fn leases(&self) -> Vec<Lease> {
+        let pause = *self.paused.lock();
+        if let Some(until) = pause {
+            tokio::time::sleep_until(until).await;
+            self.paused.lock().take_if(|paused| *paused <= until);
+        }
+        self.queue.lease(BATCH).await
+    }
+
+    /// Routes one message's recipients and hands them to lanes.
+    async fn dispatch(self: &Arc<Self>, lease: Lease) {
+        let record = Arc::clone(&lease.record);
+        let mut leased = record.recipients.iter().filter(|r| lease.recipients.contains(&r.index));
+        if lease.recipients.len() == 1
+            && let Some(only) = leased.next()
+            && !only.state.reroute
+        {
+            let route = self.route_of(only);
+            return self.hand_over(Job { lease, route, fresh: false, asked: None }).await;
+        }
+        if record.recipients.iter().any(|r| r.state.reroute && lease.recipients.contains(&r.index)) {
+            let dispatcher = Arc::clone(self);
+            self.spawn(async move { super::requeue::reroute(&dispatcher, lease).await });
+            return;
+        }
+        let routes: Vec<(u32, Arc<Route>)> = leased.map(|r| (r.index, self.route_of(r))).collect();
+        self.hand_over_all(lease, routes, false).await;
+    }
+
+    /// The route a plugin stored with the recipient, or the relay's own.
+    pub(super) fn route_of(&self, recipient: &QueuedRecipient) -> Arc<Route> {
+        match &recipient.route {
+            Some(route) => Arc::clone(route),
+            None => self.table.load().route(&recipient.mailbox.domain),
+        }
+    }
+
+    /// Splits a lease by route, and by how many recipients one transaction may have.
+    pub(super) async fn hand_over_all(self: &Arc<Self>, lease: Lease, routes: Vec<(u32, Arc<Route>)>, fresh: bool) {
+        let mut order: Vec<Arc<Route>> = Vec::new();
+        let mut groups: HashMap<Arc<Route>, Vec<u32>> = HashMap::new();
+        for (index, route) in routes {
+            match groups.entry(route) {
+                Entry::Occupied(mut group) => group.get_mut().push(index),
+                Entry::Vacant(group) => {
+                    order.push(Arc::clone(group.key()));
+                    group.insert(vec![index]);
+                }
+            }
+        }
+        let config = self.config();
+        let mut ways = Vec::new();
+        let mut parts = Vec::new();
+        for route in order {
+            let most = config.limits(&route).recipients.max(1);
+            for chunk in groups.get(&route).map(Vec::as_slice).unwrap_or_default().chunks(most) {
+                ways.push(Arc::clone(&route));
+                parts.push(chunk.to_vec());
+            }
+        }
+        for (lease, route) in lease.split(parts).into_iter().zip(ways) {
+            self.hand_over(Job { lease, route, fresh, asked: None }).await;
+        }
+    }
+
+    /// Puts a job into its lane; what does not fit goes back to the queue.
+    async fn hand_over(self: &Arc<Self>, job: Job) {
+        let limits = self.config.load().limits(&job.route);
+        let (lane, pushed) = {
+            // Held while the job is pushed, so that no lane is swept away with a job in it.
+            let mut lanes = self.lanes.lock();
+            let lane = match lanes.entry(LaneKey(Arc::clone(&job.route))) {
+                Entry::Occupied(lane) => Arc::clone(lane.get()),
+                Entry::Vacant(place) => {
+                    let lane = Arc::new(Lane::new(place.key(), limits));
+                    Arc::clone(place.insert(lane))
+                }
+            };
+            let pushed = lane.push(job, limits);
+            (lane, pushed)
+        };
+        match pushed {
+            Pushed::Ready => {}
+            Pushed::Spawn => self.spawn_worker(&lane),
+            Pushed::Full(job, after) => self.send_back(*job, after).await,
+        }
+    }
+
+    async fn send_back(&self, job: Job, after: Duration) {
+        let at = self.clock.now().plus(after.mul_f64(1.0 + fastrand::f64()));
+        let Job { lease, route, fresh, .. } = job;
+        let settled = lease.record.recipients.iter().filter(|r| lease.recipients.contains(&r.index)).map(|r| {
+            let route = fresh.then(|| Arc::clone(&route));
+            let change = Change::Retry { at, counted: false, route, warned: r.state.warned };
+            Settled { recipient: r.index, change, outcome: None }
+        });
+        let settled = settled.collect();
+        self.settle(lease, settled, None, Vec::new()).await;
+    }
+
+    /// Records what became of a lease. If that fails, leasing pauses: what was just delivered is due again, and would
+    /// be delivered again.
+    pub(super) async fn settle(
+        &self,
+        lease: Lease,
+        settled: Vec<Settled>,
+        annotations: Option<Annotations>,
+        notices: Vec<Incoming>,
+    ) {
+        let id = lease.record.id;
+        match self.queue.settle(lease, settled, annotations, notices).await {
+            Ok(()) => {}
+            Err(QueueError::Unknown(_)) => tracing::info!(queue_id = %id, "removed while it was under way"),
+            Err(error) => {
+                tracing::error!(queue_id = %id, %error, "outcome can't be stored; it will be tried again");
+                *self.paused.lock() = Some(Instant::now() + PAUSE);
+            }
+        }
+    }
+
+    /// Adds a worker that the lane has counted already.
+    pub(super) fn spawn_worker(self: &Arc<Self>, lane: &Arc<Lane>) {
+        self.spawn(Seat::new(Arc::clone(self), Arc::clone(lane)).work());
+    }
+
+    /// Runs something that the drain waits for, and cuts off when it took too long.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move {
+            cut.run_until_cancelled_owned(work).await;
+        });
+    }
+
+    /// Forgets lanes without work.
+    fn sweep(&self) {
+        let now = Instant::now();
+        self.lanes.lock().retain(|_, lane| !lane.is_over(now));
+        self.reroutes.lock().sweep(self.clock.now());
+    }
+
+    async fn drain(&self) {
+        let lanes = std::mem::take(&mut *self.lanes.lock());
+        lanes.values().for_each(|lane| lane.close());
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "attempts cut off at shutdown; they will be made again");
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+    }
+
+    /// False once a message went from one route to the next too often.
+    pub(super) fn may_reroute(&self, id: QueueId, now: crate::time::Timestamp) -> bool {
+        self.reroutes.lock().allow(id, now)
+    }
+
+    /// The configuration of this moment.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// The hooks of this moment.
+    pub(super) fn hooks(&self) -> Arc<Arc<dyn Hooks>> {
+        self.hooks.load_full()
+    }
+
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(super) fn resolver(&self) -> &dyn Resolver {
+        &*self.resolver
+    }
+
+    pub(super) fn connector(&self) -> &dyn Connector {
+        &*self.connector
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! A lane's worker: one task, at most one connection, one job after the other.
+//!
+//! While jobs wait, the next one is prepared before the one at hand is sent, so that the connection can send its commands
+//! together with the final dot and save a round trip for each message of a row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::attempt::{After, Attempt};
+use super::dispatch::Dispatcher;
+use super::lane::{Job, Lane, Take};
+use super::transmit::Line;
+
+/// QUIT is a courtesy: its answer is not worth more.
+pub(super) const QUIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A worker's place in its lane. Dropped in whatever way the worker ends, it leaves the lane in order.
+pub(super) struct Seat {
+    dispatcher: Arc<Dispatcher>,
+    lane: Arc<Lane>,
+    starting: bool,
+}
+
+impl Seat {
+    /// A place that the lane has counted already.
+    pub(super) fn new(dispatcher: Arc<Dispatcher>, lane: Arc<Lane>) -> Self {
+        Self { dispatcher, lane, starting: true }
+    }
+
+    /// Works until there is nothing left to do.
+    pub(super) async fn work(mut self) {
+        let mut line: Option<Line> = None;
+        self.jobs(&mut line).await;
+        if let Some(line) = line {
+            // The peer may have gone long ago.
+            let _ = timeout(QUIT_WITHIN, line.quit()).await;
+        }
+    }
+
+    async fn jobs(&mut self, line: &mut Option<Line>) {
+        let (dispatcher, lane) = (Arc::clone(&self.dispatcher), Arc::clone(&self.lane));
+        let mut ahead: Option<Attempt<'_>> = None;
+        loop {
+            let attempt = match ahead.take() {
+                Some(attempt) => attempt,
+                None => {
+                    let Some(job) = self.next().await else { return };
+                    let attempt = Attempt::new(&dispatcher, job, Arc::clone(&lane.name));
+                    match attempt.prepare(&lane, line.is_some()).await {
+                        Some(attempt) => attempt,
+                        None => continue,
+                    }
+                }
+            };
+            if line.is_some() {
+                ahead = self.look_ahead(&dispatcher).await;
+            }
+            let done = attempt.send(&lane, ahead.as_ref(), line).await;
+            if attempt.finish(&dispatcher, &lane, done).await == After::Leave {
+                if let Some(attempt) = ahead {
+                    lane.give_back(attempt.into_job());
+                }
+                return;
+            }
+        }
+    }
+
+    /// The job after this one, if it waits already: its commands can go out with the end of this one.
+    async fn look_ahead<'a>(&self, dispatcher: &'a Dispatcher) -> Option<Attempt<'a>> {
+        let job = self.lane.take_ahead(Instant::now())?;
+        let attempt = Attempt::new(dispatcher, job, Arc::clone(&self.lane.name));
+        let mut attempt = attempt.prepare(&self.lane, true).await?;
+        attempt.load().await;
+        Some(attempt)
+    }
+
+    async fn next(&mut self) -> Option<Job> {
+        loop {
+            match self.lane.take(&mut self.starting, Instant::now()) {
+                Take::Job { job, spawn } => {
+                    if spawn {
+                        self.dispatcher.spawn_worker(&self.lane);
+                    }
+                    return Some(*job);
+                }
+                Take::Wait(at) => {
+                    tokio::time::sleep_until(at).await;
+                    self.lane.woken();
+                }
+                Take::Idle(long) => {
+                    let waited = timeout(long, self.lane.wakes()).await;
+                    self.lane.woken();
+                    // A job that came in this very moment is seen by `leave`.
+                    waited.ok()?;
+                }
+                Take::Closed => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.lane.leave(self.starting, std::thread::panicking(), Instant::now()) {
+            self.dispatcher.spawn_worker(&self.lane);
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Transmission of one message to one next hop: over the open connection, or over a new one to the first target that
+//! lets us in; or into a named destination that is no host.
+//!
+//! May speak to the network through `Connection`; knows no queue states and no schedules.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::client::{OpenError, OutboundMail};
+use super::config::{Leg, Way};
+use super::connection::{Connection, Opening};
+use super::dispatch::Dispatcher;
+use super::lane::{Lane, OpenMark};
+use super::lane_worker::QUIT_WITHIN;
+use super::maildir::deliver_to_maildir;
+use super::outcome::Delivered;
+use super::{Config, Credential};
+use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Route, Stage, TlsFacts, TlsPolicy};
+use crate::mail::{Recipient, ReversePath};
+use crate::queue::{Lease, Record};
+use crate::routing::{Address, Target, targets};
+use crate::smtp::{Reply, Status};
+use crate::store::Content;
+use crate::time::Timestamp;
+
+/// Addresses of one hop that are tried within one attempt (Postfix's number too): more would keep a worker for long.
+const TARGETS: usize = 5;
+
+/// A worker's open connection.
+pub(super) struct Line {
+    connection: Connection,
+    config: Arc<Config>,
+    sent: u32,
+    hop: NextHop,
+    lmtp: bool,
+    _open: OpenMark,
+}
+
+impl Line {
+    /// Says good-bye.
+    pub(super) async fn quit(self) {
+        self.connection.quit().await;
+    }
+
+    fn is_fit(&mut self, config: &Arc<Config>, most: u32) -> bool {
+        self.may_take(config, 0, most) && self.connection.is_still_usable()
+    }
+
+    /// True if it may carry a message after `more` others.
+    fn may_take(&self, config: &Arc<Config>, more: u32, most: u32) -> bool {
+        self.sent.saturating_add(more) < most.max(1) && Arc::ptr_eq(&self.config, config)
+    }
+}
+
+/// The message and what the attempt made of it.
+pub(super) struct Mail<'a> {
+    pub(super) config: &'a Arc<Config>,
+    pub(super) lease: &'a Lease,
+    pub(super) record: &'a Record,
+    pub(super) recipients: &'a [Recipient],
+    pub(super) sender: &'a ReversePath,
+    pub(super) prepended: &'a [(Arc<str>, Arc<str>)],
+    pub(super) route: &'a Route,
+    /// If it was read ahead.
+    pub(super) content: Option<&'a (Bytes, Content)>,
+}
+
+/// Who tells the sender of a delivery that was to be reported (RFC 3461 section 6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reporting {
+    /// The next hop: it speaks DSN, and NOTIFY went on with the message.
+    NextHop,
+    /// We do, and say that it was passed on.
+    Relayed,
+    /// We do, and say that it was delivered: the journey ends here.
+    Delivered,
+}
+
+/// How a transmission went.
+pub(super) struct Transmitted {
+    /// One for each recipient.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Did the next hop take part?
+    pub(super) contact: Contact,
+    /// The hop that the outcomes are about.
+    pub(super) hop: Option<NextHop>,
+    /// Its address and TLS, where there was a connection.
+    pub(super) remote: Option<(Endpoint, Option<TlsFacts>)>,
+    /// Who reports success.
+    pub(super) reporting: Reporting,
+}
+
+/// What a transmission says about the next hop as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// It took part in a transaction.
+    Reached,
+    /// No connection could be opened.
+    Unreachable,
+    /// Nothing.
+    None,
+}
+
+/// Why no transaction took place.
+struct Failure {
+    permanent: bool,
+    stage: Stage,
+    reply: Option<Reply>,
+    error: Option<Arc<str>>,
+    remote: Option<Arc<str>>,
+    hop: NextHop,
+    /// No other target or hop would do better.
+    last: bool,
+}
+
+enum Opened {
+    Line(Line),
+    Local(Transmitted),
+}
+
+/// Sends the message to the lane's next hop, over `slot` if that is still good. If there is a `next`, it is to be sent
+/// right after this one.
+pub(super) async fn transmit(
+    dispatcher: &Dispatcher,
+    lane: &Arc<Lane>,
+    mail: &Mail<'_>,
+    next: Option<&Mail<'_>>,
+    slot: &mut Option<Line>,
+) -> Transmitted {
+    let most = lane.limits().messages_per_connection;
+    if let Some(old) = slot.take_if(|line| !line.is_fit(mail.config, most)) {
+        dispatcher.spawn(async move {
+            let _ = timeout(QUIT_WITHIN, old.quit()).await;
+        });
+    }
+    loop {
+        if slot.is_none() {
+            match open(dispatcher, lane, mail).await {
+                Ok(Opened::Line(line)) => *slot = Some(line),
+                Ok(Opened::Local(done)) => return done,
+                Err(failure) => return failure.transmitted(mail, dispatcher.clock().now()),
+            }
+        }
+        let Some(line) = slot.as_mut() else { continue };
+        let read;
+        let (head, body) = match mail.content {
+            Some(content) => content,
+            None => match dispatcher.queue().content(mail.lease).await {
+                Ok(content) => {
+                    read = content;
+                    &read
+                }
+                Err(error) => return unreadable(mail, &error, dispatcher.clock().now()),
+            },
+        };
+        let reused = line.sent > 0;
+        let next = next.filter(|next| line.may_take(next.config, 1, most));
+        let next = next.and_then(|next| next.content.map(|(head, body)| outbound(next, head, body)));
+        let delivered = line.connection.send_with_next(&outbound(mail, head, body), next.as_ref()).await;
+        line.sent += 1;
+        if reused && !line.connection.is_usable() && was_stale(&delivered) {
+            // It had waited too long and was closed under us before it took anything: a new one may do better, and
+            // is not counted as reused, so this happens once.
+            *slot = None;
+            continue;
+        }
+        let done = transmitted(mail, line, delivered, dispatcher.clock().now());
+        slot.take_if(|line| !line.connection.is_usable());
+        return done;
+    }
+}
+
+/// True if the connection was gone before the next hop could have taken the message: nothing was answered but perhaps 421
+/// (RFC 5321 section 3.8), and the final dot was not sent.
+fn was_stale(delivered: &[Delivered]) -> bool {
+    delivered.iter().all(|one| {
+        one.kind == OutcomeKind::Temporary
+            && matches!(one.stage, Stage::Mail | Stage::Rcpt | Stage::Data)
+            && (one.error.is_some() || one.reply.as_ref().is_none_or(|reply| reply.code == 421))
+    })
+}
+
+fn outbound<'a>(mail: &Mail<'a>, head: &'a Bytes, body: &'a Content) -> OutboundMail<'a> {
+    OutboundMail {
+        sender: mail.sender,
+        recipients: mail.recipients,
+        body_kind: mail.record.body_kind,
+        smtputf8: mail.record.smtputf8,
+        size: mail.record.size(),
+        params: &mail.record.sender_params,
+        prepended: mail.prepended,
+        head,
+        body,
+    }
+}
+
+fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Timestamp) -> Transmitted {
+    let (host, endpoint) = line.connection.remote();
+    let mut answers = delivered.into_iter();
+    let outcomes = mail.recipients.iter().map(|recipient| {
+        let one = answers.next();
+        let missing = one.is_none();
+        let (kind, stage) = one.as_ref().map_or((OutcomeKind::Temporary, Stage::Answer), |one| (one.kind, one.stage));
+        let (reply, error) = one.map_or((None, None), |one| (one.reply, one.error));
+        Outcome {
+            recipient: recipient.index,
+            kind,
+            stage,
+            reply,
+            error: if missing { Some("no answer for this recipient".into()) } else { error },
+            remote: Some(Arc::clone(host)),
+            remote_endpoint: Some(endpoint.clone()),
+            at,
+        }
+    });
+    Transmitted {
+        outcomes: outcomes.collect(),
+        contact: Contact::Reached,
+        hop: Some(line.hop.clone()),
+        remote: Some((endpoint.clone(), line.connection.tls().cloned())),
+        reporting: match (line.connection.capabilities().dsn, line.lmtp) {
+            (true, _) => Reporting::NextHop,
+            // What LMTP accepts is in its mailbox (RFC 2033 section 4.2).
+            (false, true) => Reporting::Delivered,
+            (false, false) => Reporting::Relayed,
+        },
+    }
+}
+
+/// Opens a connection for the first hop that has one, or delivers into the first destination that is none.
+async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Result<Opened, Failure> {
+    let mut failure = None;
+    for Leg { hop, way } in mail.config.legs(mail.route) {
+        match way {
+            Way::Host { hop: to, tls, source, credential } => {
+                let lmtp = matches!(to, NextHop::Lmtp { .. });
+                let how = Host { to, tls, source, credential };
+                match how.connect(dispatcher, mail.config, hop.clone()).await {
+                    Ok(connection) => {
+                        let (config, open) = (Arc::clone(mail.config), lane.opened());
+                        return Ok(Opened::Line(Line { connection, config, sent: 0, hop, lmtp, _open: open }));
+                    }
+                    Err(failed) if failed.last => return Err(failed),
+                    Err(failed) => failure = Some(failed),
+                }
+            }
+            Way::Maildir(path) => return Ok(Opened::Local(into_maildir(dispatcher, mail, &path, hop).await)),
+            Way::Discard => {
+                let reply = Reply::new(250, Status::new(2, 0, 0), "discarded");
+                let outcomes = local(mail, OutcomeKind::Delivered, Stage::Done, &reply, dispatcher.clock().now());
+                return Ok(Opened::Local(ended_here(outcomes, hop)));
+            }
+            Way::Unknown(text) => {
+                tracing::error!(next_hop = &*lane.name, "{text}: mail waits until the configuration is mended");
+                failure = Some(misconfigured(text, hop));
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| misconfigured("the route has no hops".into(), NextHop::Named("".into()))))
+}
+
+fn misconfigured(text: String, hop: NextHop) -> Failure {
+    let reply = Reply::new(451, Status::new(4, 3, 5), text);
+    Failure { permanent: false, stage: Stage::Queue, reply: Some(reply), error: None, remote: None, hop, last: false }
+}
+
+/// A hop that is a host, names looked up.
+struct Host {
+    to: NextHop,
+    tls: TlsPolicy,
+    source: Vec<IpAddr>,
+    credential: Option<Credential>,
+}
+
+impl Host {
+    async fn connect(&self, dispatcher: &Dispatcher, config: &Config, hop: NextHop) -> Result<Connection, Failure> {
+        let found = match targets(dispatcher.resolver(), &self.to, config.mx_port).await {
+            Ok(found) => found,
+            Err(error) => {
+                let (permanent, reply) = (error.permanent, Some(error.reply));
+                let stage = Stage::Resolve;
+                return Err(Failure { permanent, stage, reply, error: None, remote: None, hop, last: false });
+            }
+        };
+        let mut failure = None;
+        for target in found.into_iter().take(TARGETS) {
+            match Connection::open(dispatcher.connector(), &target, &self.opening(config, &target)).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    let failed = Failure::at(&target, error, hop.clone());
+                    if failed.last {
+                        return Err(failed);
+                    }
+                    failure = Some(failed);
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let error = Some(Arc::from("the next hop has no address"));
+            let stage = Stage::Resolve;
+            Failure { permanent: false, stage, reply: None, error, remote: None, hop, last: false }
+        }))
+    }
+
+    fn opening(&self, config: &Config, target: &Target) -> Opening {
+        let family: Vec<IpAddr> = match &target.address {
+            Address::Tcp(to) => self.source.iter().copied().filter(|ip| ip.is_ipv4() == to.is_ipv4()).collect(),
+            Address::Unix(_) => Vec::new(),
+        };
+        Opening {
+            hostname: Arc::clone(&config.hostname),
+            tls: self.tls,
+            credential: self.credential.clone(),
+            source: fastrand::choice(family),
+            connect_timeout: config.connect_timeout,
+            command_timeout: config.command_timeout,
+            final_timeout: config.final_timeout,
+        }
+    }
+}
+
+impl Failure {
+    fn at(target: &Target, error: OpenError, hop: NextHop) -> Self {
+        Self {
+            permanent: error.permanent,
+            stage: error.stage,
+            reply: error.reply,
+            error: error.error,
+            remote: Some(Arc::clone(&target.host)),
+            hop,
+            last: !error.try_next_target,
+        }
+    }
+
+    fn transmitted(self, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
+        let kind = if self.permanent { OutcomeKind::Permanent } else { OutcomeKind::Temporary };
+        let outcomes = mail.recipients.iter().map(|recipient| Outcome {
+            recipient: recipient.index,
+            kind,
+            stage: self.stage,
+            reply: self.reply.clone(),
+            error: self.error.clone(),
+            remote: self.remote.clone(),
+            remote_endpoint: None,
+            at,
+        });
+        let site = !self.permanent && self.stage != Stage::Queue;
+        Transmitted {
+            outcomes: outcomes.collect(),
+            contact: if site { Contact::Unreachable } else { Contact::None },
+            hop: Some(self.hop),
+            remote: None,
+            reporting: Reporting::Relayed,
+        }
+    }
+}
+
+async fn into_maildir(dispatcher: &Dispatcher, mail: &Mail<'_>, path: &std::path::Path, hop: NextHop) -> Transmitted {
+    let (head, body) = match dispatcher.queue().content(mail.lease).await {
+        Ok(content) => content,
+        Err(error) => return unreadable(mail, &error, dispatcher.clock().now()),
+    };
+    let head = with_prepended(mail, head);
+    let mut outcomes = Vec::with_capacity(mail.recipients.len());
+    for recipient in mail.recipients {
+        let stored = deliver_to_maildir(path, recipient, mail.sender, &head, &body, &mail.config.hostname).await;
+        let (kind, stage, reply, error) = match stored {
+            Ok(()) => (OutcomeKind::Delivered, Stage::Done, Reply::new(250, Status::new(2, 0, 0), "delivered"), None),
+            Err(error) => {
+                // The path and the system's words are for the log; the sender may see the reply.
+                let reply = Reply::new(451, Status::new(4, 2, 0), "the mailbox can't be written now");
+                tracing::error!(path = %path.display(), %error, "maildir can't be written");
+                (OutcomeKind::Temporary, Stage::Data, reply, None)
+            }
+        };
+        let (recipient, reply, at) = (recipient.index, Some(reply), dispatcher.clock().now());
+        outcomes.push(Outcome { recipient, kind, stage, reply, error, remote: None, remote_endpoint: None, at });
+    }
+    ended_here(outcomes, hop)
+}
+
+/// Fields of this attempt on top of the content.
+fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
+    if mail.prepended.is_empty() {
+        return head;
+    }
+    let mut out = Vec::with_capacity(head.len() + 256);
+    out.extend_from_slice(&outbound(mail, &head, &Content::default()).prepended());
+    out.extend_from_slice(&head);
+    out.into()
+}
+
+fn ended_here(outcomes: Vec<Outcome>, hop: NextHop) -> Transmitted {
+    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting: Reporting::Delivered }
+}
+
+fn unreadable(mail: &Mail<'_>, error: &crate::queue::QueueError, at: Timestamp) -> Transmitted {
+    tracing::error!(queue_id = %mail.record.id, %error, "content can't be read");
+    let reply = Reply::new(451, Status::new(4, 3, 0), "the message can't be read from the queue now");
+    let outcomes = local(mail, OutcomeKind::Temporary, Stage::Queue, &reply, at);
+    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting: Reporting::Relayed }
+}
+
+/// The same outcome for all, made by the relay itself.
+fn local(mail: &Mail<'_>, kind: OutcomeKind, stage: Stage, reply: &Reply, at: Timestamp) -> Vec<Outcome> {
+    mail.recipients.iter().map(|recipient| local_outcome(recipient.index, kind, stage, reply, at)).collect()
+}
+
+/// An outcome that no next hop had a part in.
+pub(super) fn local_outcome(recipient: u32, kind: OutcomeKind, stage: Stage, reply: &Reply, at: Timestamp) -> Outcome {
+    Outcome { recipient, kind, stage, reply: Some(reply.clone()), error: None, remote: None, remote_endpoint: None, at }
+}

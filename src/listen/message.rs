@@ -1,0 +1,253 @@
+//! The end of mail data: the message hook, the route hook, the trace field, and the queue. Only after the queue has
+//! flushed is anything answered with 250 (RFC 5321 section 6.1).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::perform::insufficient_storage;
+use super::serve::Serve;
+use crate::hooks::{
+    Assignment, Hook, MessageFacts, MessageVerdict, Outcome, OutcomeKind, Protocol, RoutingPhase, RoutingVerdict,
+    SessionFacts, Stage, Subject, TransactionFacts,
+};
+use crate::mail::{QueueId, Received, Recipient};
+use crate::queue::{BodyPlace, Incoming, Origin, QueueError, QueuedRecipient, Record, RecipientState};
+use crate::session::MessageAnswer;
+use crate::smtp::{Reply, Status};
+use crate::store::StoreError;
+use crate::time::Timestamp;
+
+/// What the hooks left of a message that is to be kept.
+struct Decided {
+    session: Arc<SessionFacts>,
+    transaction: Arc<TransactionFacts>,
+    message: Arc<MessageFacts>,
+    held: Option<Arc<str>>,
+    assigned: HashMap<u32, Assignment>,
+}
+
+impl Serve {
+    /// From the last octet to the answer.
+    pub(crate) async fn take_message(&mut self, mut subject: Subject) -> MessageAnswer {
+        let Some(draft) = self.draft.take() else {
+            return MessageAnswer::Refused(insufficient_storage());
+        };
+        match draft.finish().await {
+            Ok(body) => {
+                if let Some(message) = subject.message.as_mut() {
+                    let message = Arc::make_mut(message);
+                    message.body = body;
+                    message.received_at = self.reception.clock.now();
+                }
+            }
+            Err(error) => return MessageAnswer::Refused(store_reply(&error)),
+        }
+        match self.decide(subject).await {
+            Ok(decided) => self.keep_message(decided).await,
+            Err(answer) => answer,
+        }
+    }
+
+    /// The message hook, then the route hook.
+    async fn decide(&self, subject: Subject) -> Result<Decided, MessageAnswer> {
+        let (subject, verdict) = if self.hooks.listens(Hook::Message) {
+            self.hooks.message(subject).await
+        } else {
+            (subject, MessageVerdict::Proceed)
+        };
+        let id = subject.transaction.as_ref().map_or(QueueId::from_u64(0), |t| t.id);
+        let held = match verdict {
+            MessageVerdict::Proceed | MessageVerdict::Accept => None,
+            MessageVerdict::Quarantine(why) => Some(why),
+            MessageVerdict::Discard(why) => {
+                tracing::info!(queue_id = %id, %why, "message discarded by a plugin");
+                return Err(MessageAnswer::Discarded(id));
+            }
+            MessageVerdict::Reject(reply) | MessageVerdict::Tempfail(reply) => {
+                return Err(MessageAnswer::Refused(reply));
+            }
+        };
+        let (subject, assigned) = self.route(subject).await.map_err(MessageAnswer::Refused)?;
+        match (subject.session, subject.transaction, subject.message) {
+            (Some(session), Some(transaction), Some(message)) => {
+                Ok(Decided { session, transaction, message, held, assigned })
+            }
+            _ => Err(MessageAnswer::Refused(local_error())),
+        }
+    }
+
+    async fn route(&self, subject: Subject) -> Result<(Subject, HashMap<u32, Assignment>), Reply> {
+        if !self.hooks.listens(Hook::Route) {
+            return Ok((subject, HashMap::new()));
+        }
+        let (subject, verdict) = self.hooks.route(subject, RoutingPhase::Arrival).await;
+        let groups = match verdict {
+            RoutingVerdict::Proceed => Vec::new(),
+            RoutingVerdict::Assign(groups) => groups,
+            RoutingVerdict::Reject(reply) | RoutingVerdict::Tempfail(reply) => return Err(reply),
+        };
+        let assigned: HashMap<u32, Assignment> = groups
+            .into_iter()
+            .flat_map(|group| {
+                let assignment = group.assignment;
+                group.recipients.into_iter().map(move |index| (index, assignment.clone()))
+            })
+            .collect();
+        // When nobody is left the client is told at once: a refusal is better than a bounce.
+        let recipients = subject.transaction.as_ref().map_or(&[][..], |t| &t.recipients);
+        let refused = |index: u32| match assigned.get(&index) {
+            Some(Assignment::Fail(reply)) => Some(reply.clone()),
+            _ => None,
+        };
+        let mut replies = recipients.iter().map(|r| refused(r.index));
+        match replies.next() {
+            Some(Some(first)) if replies.all(|r| r.is_some()) => Err(first),
+            _ => Ok((subject, assigned)),
+        }
+    }
+
+    async fn keep_message(&self, decided: Decided) -> MessageAnswer {
+        let id = decided.transaction.id;
+        if decided.transaction.recipients.is_empty() {
+            tracing::info!(queue_id = %id, "message discarded: a plugin removed every recipient");
+            return MessageAnswer::Discarded(id);
+        }
+        let incoming = incoming(decided, &self.config, self.reception.clock.now());
+        let (size, recipients) = (incoming.head.len() as u64 + incoming.body.len(), incoming.record.recipients.len());
+        let (sender, held) = (incoming.record.sender.clone(), incoming.record.held.is_some());
+        match self.reception.queue.accept(incoming).await {
+            Ok(id) => {
+                tracing::info!(queue_id = %id, %sender, recipients, size, held, "accepted");
+                MessageAnswer::Queued(id)
+            }
+            Err(error) => {
+                tracing::error!(queue_id = %id, %error, "not accepted");
+                MessageAnswer::Refused(match &error {
+                    QueueError::Store(error) => store_reply(error),
+                    _ => local_error(),
+                })
+            }
+        }
+    }
+}
+
+/// The message as the queue wants it, with the trace field of RFC 5321 section 4.4 on top.
+fn incoming(decided: Decided, config: &crate::session::Config, now: Timestamp) -> Incoming {
+    let Decided { session, transaction, message, held, assigned } = decided;
+    let trace = trace(&session, &transaction, &config.hostname, now);
+    let block = message.header.block();
+    let mut head = BytesMut::with_capacity(trace.len() + block.len() + 2);
+    head.put_slice(trace.as_bytes());
+    head.put_slice(block);
+    if message.separator {
+        head.put_slice(b"\r\n");
+    }
+    let transaction = Arc::unwrap_or_clone(transaction);
+    let recipients = transaction.recipients.into_iter().map(|r| queued(r, &assigned, now)).collect();
+    let record = Record {
+        id: transaction.id,
+        arrived: now,
+        origin: Some(origin(&session)),
+        sender: transaction.sender,
+        sender_params: transaction.sender_params,
+        body_kind: transaction.body_kind,
+        smtputf8: transaction.smtputf8,
+        recipients,
+        annotations: transaction.annotations,
+        tags: transaction.tags,
+        held,
+        head_size: 0,
+        body_size: 0,
+        body: BodyPlace::Inline,
+    };
+    Incoming { record, head: Bytes::from(head), body: message.body.clone() }
+}
+
+fn queued(recipient: Recipient, assigned: &HashMap<u32, Assignment>, now: Timestamp) -> QueuedRecipient {
+    let Recipient { index, mailbox, original, params } = recipient;
+    let (route, last) = match assigned.get(&index) {
+        Some(Assignment::Route(route)) => (Some(route.clone()), None),
+        Some(Assignment::Fail(reply)) => (None, Some(refused(index, reply, now))),
+        None => (None, None),
+    };
+    let state = RecipientState { due: now, attempts: 0, warned: false, reroute: false, last };
+    QueuedRecipient { index, mailbox, original, params, route, state }
+}
+
+/// A recipient that a plugin failed is queued as one whose last outcome is final: delivery reports it and lets it go.
+fn refused(recipient: u32, reply: &Reply, at: Timestamp) -> Outcome {
+    Outcome {
+        recipient,
+        kind: OutcomeKind::Permanent,
+        stage: Stage::Queue,
+        reply: Some(reply.clone()),
+        error: None,
+        remote: None,
+        remote_endpoint: None,
+        at,
+    }
+}
+
+fn trace(session: &SessionFacts, transaction: &TransactionFacts, by: &str, now: Timestamp) -> String {
+    let only = match transaction.recipients.as_slice() {
+        [one] => Some(one.original.to_string()),
+        _ => None,
+    };
+    let tls = session.tls.as_ref().map(|tls| format!("{} {}", tls.protocol, tls.cipher));
+    let address = &session.client.address;
+    let client: std::borrow::Cow<'_, str> =
+        if address.contains(':') { format!("IPv6:{address}").into() } else { (&**address).into() };
+    Received {
+        helo: session.helo.as_deref().unwrap_or("unknown"),
+        client_name: session.client_name.as_deref(),
+        client: &client,
+        by,
+        with: with_protocol(session, transaction.smtputf8),
+        id: &transaction.id.to_string(),
+        only_recipient: only.as_deref(),
+        tls: tls.as_deref(),
+        date: &now.rfc5322(),
+    }
+    .render()
+}
+
+/// RFC 3848, and RFC 6531 section 4.3 for the UTF8 forms.
+fn with_protocol(session: &SessionFacts, smtputf8: bool) -> &'static str {
+    match (smtputf8, session.protocol, session.tls.is_some(), session.identity.is_some()) {
+        (true, _, true, true) => "UTF8SMTPSA",
+        (true, _, true, false) => "UTF8SMTPS",
+        (true, _, false, true) => "UTF8SMTPA",
+        (true, _, false, false) => "UTF8SMTP",
+        (false, Protocol::Smtp, _, _) => "SMTP",
+        (false, _, true, true) => "ESMTPSA",
+        (false, _, true, false) => "ESMTPS",
+        (false, _, false, true) => "ESMTPA",
+        (false, _, false, false) => "ESMTP",
+    }
+}
+
+fn origin(session: &SessionFacts) -> Origin {
+    Origin {
+        session: session.id.clone(),
+        listener: session.listener.clone(),
+        client: session.client.clone(),
+        client_name: session.client_name.clone(),
+        helo: session.helo.clone(),
+        protocol: session.protocol,
+        identity: session.identity.as_ref().map(|identity| identity.name.clone()),
+    }
+}
+
+fn store_reply(error: &StoreError) -> Reply {
+    match error {
+        StoreError::Full(_) => insufficient_storage(),
+        StoreError::Closed => Reply::new(451, Status::new(4, 3, 2), "Shutting down, try again later"),
+        StoreError::Broken(_) | StoreError::Damaged(_) => local_error(),
+    }
+}
+
+fn local_error() -> Reply {
+    Reply::new(451, Status::new(4, 3, 0), "Local error in processing, try again later")
+}

@@ -1,0 +1,87 @@
+//! Questions of the session put to whoever answers: the hooks, the credentials.
+
+use super::serve::Serve;
+use crate::hooks::{AuthAttempt, AuthVerdict, Hook, Identity, SessionVerdict, Subject};
+use crate::session::{Answer, Question};
+use crate::smtp::{Reply, Status};
+
+impl Serve {
+    /// Asks, and hands the answer to the session.
+    pub(crate) async fn perform(&mut self, question: Question) {
+        let answer = match question {
+            Question::Connect(subject) => self.ask_session(Hook::Connect, subject).await,
+            Question::Helo(subject) => self.ask_session(Hook::Helo, subject).await,
+            Question::Mail(subject) => self.ask_mail(subject).await,
+            Question::Rcpt(subject) => self.ask_session(Hook::Rcpt, subject).await,
+            Question::Auth(subject, attempt) => self.ask_auth(subject, attempt).await,
+            Question::Message(subject) => Answer::Message(self.take_message(subject).await),
+        };
+        self.session.answer(answer);
+    }
+
+    async fn ask_session(&self, hook: Hook, subject: Subject) -> Answer {
+        if !self.hooks.listens(hook) {
+            return Answer::Session(subject, SessionVerdict::Proceed);
+        }
+        let (subject, verdict) = match hook {
+            Hook::Connect => self.hooks.connect(subject).await,
+            Hook::Helo => {
+                let name = subject.session.as_ref().and_then(|s| s.helo.clone()).unwrap_or_else(|| "".into());
+                self.hooks.helo(subject, name).await
+            }
+            Hook::Mail => self.hooks.mail(subject).await,
+            _ => self.hooks.rcpt(subject).await,
+        };
+        Answer::Session(subject, verdict)
+    }
+
+    /// A full spool says so before the client sends anything (RFC 5321 section 4.3.2: 452 to MAIL).
+    async fn ask_mail(&self, subject: Subject) -> Answer {
+        if let Err(error) = self.reception.queue.has_room() {
+            tracing::warn!(%error, "mail refused for want of space");
+            return Answer::Session(subject, SessionVerdict::Tempfail(insufficient_storage()));
+        }
+        self.ask_session(Hook::Mail, subject).await
+    }
+
+    async fn ask_auth(&self, subject: Subject, attempt: AuthAttempt) -> Answer {
+        let (subject, verdict) = if self.hooks.listens(Hook::Auth) {
+            self.hooks.auth(subject, attempt.clone()).await
+        } else {
+            (subject, AuthVerdict::Proceed)
+        };
+        let verdict = match verdict {
+            AuthVerdict::Proceed => self.check_credentials(&attempt).await,
+            decided => decided,
+        };
+        match &verdict {
+            AuthVerdict::Success(identity) => tracing::info!(name = %identity.name, "authenticated"),
+            _ => tracing::info!(name = %attempt.name, mechanism = %attempt.mechanism, "authentication refused"),
+        }
+        Answer::Auth(subject, verdict)
+    }
+
+    async fn check_credentials(&self, attempt: &AuthAttempt) -> AuthVerdict {
+        // Nobody of ours may act for somebody else: only a plugin can allow that.
+        let other = attempt.acts_as.as_ref().is_some_and(|acts_as| *acts_as != attempt.name);
+        let good = match &self.rules.credentials {
+            Some(credentials) if !other => credentials.verify(&attempt.name, &attempt.secret).await,
+            _ => false,
+        };
+        if good {
+            return AuthVerdict::Success(Identity {
+                mechanism: attempt.mechanism.clone(),
+                name: attempt.name.clone(),
+                acts_as: None,
+                attributes: Vec::new(),
+            });
+        }
+        // RFC 4954 section 6.
+        AuthVerdict::Failure(Reply::new(535, Status::new(5, 7, 8), "Authentication credentials invalid"))
+    }
+}
+
+/// RFC 5321 section 4.2.3.
+pub(crate) fn insufficient_storage() -> Reply {
+    Reply::new(452, Status::new(4, 3, 1), "Insufficient system storage, try again later")
+}

@@ -1,0 +1,208 @@
+//! The loop around one session: octets in, actions out, until one side has had enough.
+//!
+//! Performs what the session asks for and decides nothing itself.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tracing::Instrument;
+
+use super::wire::{Arrived, Patience, Wire};
+use super::{Listener, Reception, Rules, TlsMode};
+use crate::hooks::{Endpoint, Hooks, SessionFacts, TlsFacts};
+use crate::mail::Annotations;
+use crate::session::{Action, Input, Session};
+use crate::store::Draft;
+
+/// Octets of replies gathered before they are written even though more is coming.
+const OUT_MAX: usize = 64 * 1024;
+
+/// One connection.
+pub(crate) struct Serve {
+    pub(crate) reception: Reception,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) session: Session,
+    pub(crate) config: Arc<crate::session::Config>,
+    /// As pinned at MAIL; before that, as of the connection.
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) draft: Option<Draft>,
+    wire: Wire,
+    patience: Patience,
+    out: Vec<u8>,
+}
+
+/// Whether the loop goes on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Go,
+    Stop,
+}
+
+/// Serves one connection to its end. Errors of the connection are its own affair.
+pub(crate) async fn serve(
+    reception: Reception,
+    rules: Arc<Rules>,
+    listener: Listener,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    let id: Arc<str> = reception.session_ids.next(reception.clock.now()).to_string().into();
+    let client = Endpoint::of(peer);
+    let span = tracing::info_span!("session", session = %id, client = %client.address, listener = %listener.name);
+    let run = async {
+        let (wire, patience, facts) = match greet(&reception, &rules, &listener, stream, client, id).await {
+            Ok(ready) => ready,
+            Err(error) => return tracing::info!(%error, "connection ended before the greeting"),
+        };
+        let hooks = rules.hooks.clone();
+        let config = listener.session.clone();
+        let session = Session::new(config.clone(), facts);
+        let mut serve =
+            Serve { reception, rules, session, config, hooks, draft: None, wire, patience, out: Vec::with_capacity(512) };
+        if let Err(error) = serve.run().await {
+            tracing::info!(%error, "connection lost");
+        }
+    };
+    run.instrument(span).await;
+}
+
+/// The facts of a connection that has said nothing yet, and its wire: already under TLS where TLS is implicit.
+async fn greet(
+    reception: &Reception,
+    rules: &Rules,
+    listener: &Listener,
+    stream: TcpStream,
+    client: Endpoint,
+    id: Arc<str>,
+) -> io::Result<(Wire, Patience, SessionFacts)> {
+    stream.set_nodelay(true)?;
+    let server = Endpoint::of(stream.local_addr()?);
+    let peer = stream.peer_addr()?.ip().to_canonical();
+    let limits = rules.config.limits;
+    let draining = reception.draining.child_token().cancelled_owned();
+    let patience = Patience::new(limits.command_timeout, limits.session_timeout, draining);
+    let mut wire = Wire::Plain(stream);
+    let mut tls = None;
+    if listener.tls == TlsMode::Implicit {
+        tls = Some(start_tls(&mut wire, rules, limits.command_timeout).await?);
+    }
+    let client_name = if rules.config.client_names { (reception.client_names)(peer).await } else { None };
+    let facts = SessionFacts {
+        id,
+        listener: listener.name.clone(),
+        connected_at: reception.clock.now(),
+        client,
+        server,
+        client_name,
+        protocol: Default::default(),
+        helo: None,
+        tls,
+        identity: None,
+        may_relay: listener.session.relay.trusts(peer),
+        transactions: 0,
+        refused_recipients: 0,
+        notes: Annotations::default(),
+    };
+    Ok((wire, patience, facts))
+}
+
+async fn start_tls(wire: &mut Wire, rules: &Rules, limit: Duration) -> io::Result<TlsFacts> {
+    let acceptor = rules.acceptor.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+    tokio::time::timeout(limit, wire.start_tls(acceptor)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    Ok(wire.tls_facts())
+}
+
+impl Serve {
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            let action = self.session.poll();
+            if self.act(action).await? == Next::Stop {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn act(&mut self, action: Action) -> io::Result<Next> {
+        match action {
+            Action::Read { data } => return self.read(data).await,
+            Action::Send(octets) => {
+                self.out.extend_from_slice(&octets);
+                if self.out.len() > OUT_MAX {
+                    self.flush().await?;
+                }
+            }
+            Action::Ask(question) => self.perform(*question).await,
+            Action::Begin => self.begin(),
+            Action::Open => self.draft = Some(self.reception.queue.spool().draft()),
+            Action::Keep(octets) => self.keep(&octets).await,
+            Action::Discard => self.draft = None,
+            Action::StartTls => {
+                self.flush().await?;
+                let limit = self.rules.config.limits.command_timeout;
+                let facts = start_tls(&mut self.wire, &self.rules, limit).await?;
+                self.session.receive(Input::Tls(facts));
+            }
+            Action::Close => {
+                self.flush().await?;
+                self.wire.close().await;
+                return Ok(Next::Stop);
+            }
+        }
+        Ok(Next::Go)
+    }
+
+    async fn read(&mut self, data: bool) -> io::Result<Next> {
+        self.flush().await?;
+        let limits = &self.rules.config.limits;
+        self.patience.set(if data { limits.data_timeout } else { limits.command_timeout });
+        let session = &mut self.session;
+        let arrived = self
+            .wire
+            .read(&mut self.patience, |octets| {
+                if !octets.is_empty() {
+                    session.receive(Input::Octets(octets));
+                }
+            })
+            .await?;
+        match arrived {
+            Arrived::Octets => {}
+            Arrived::End => return Ok(Next::Stop),
+            Arrived::TimedOut => self.session.receive(Input::TimedOut),
+            Arrived::Draining => self.session.receive(Input::Draining),
+        }
+        Ok(Next::Go)
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        // A client that reads nothing must not hold the connection for longer than one that says nothing.
+        let limit = self.rules.config.limits.command_timeout;
+        let written = tokio::time::timeout(limit, self.wire.write(&self.out)).await;
+        self.out.clear();
+        self.out.shrink_to(4096);
+        written.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// A transaction keeps the set of plugins it begins with, and an idle connection holds back no reload.
+    fn begin(&mut self) {
+        self.hooks = self.reception.rules.load().hooks.clone();
+        let now = self.reception.clock.now();
+        self.session.begin(self.reception.queue.next_id(), now);
+    }
+
+    /// A draft that can't grow is dropped here and refused at the end of the data (RFC 5321 section 4.1.1.4 gives no
+    /// earlier moment for an answer).
+    async fn keep(&mut self, octets: &[u8]) {
+        if let Some(draft) = &mut self.draft
+            && let Err(error) = draft.append(octets).await
+        {
+            tracing::warn!(%error, "mail data can't be stored");
+            self.draft = None;
+        }
+    }
+}

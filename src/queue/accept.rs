@@ -1,0 +1,204 @@
+//! Taking a message in: content to its place, one commit, then straight into the window.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::backlog::{Hot, Place};
+use super::stored::{self, CHUNK};
+use super::{BodyPlace, Incoming, Queue, QueueError, Record, Shared, keys};
+use crate::mail::QueueId;
+use crate::store::{Content, SpoolFile, StoreError, Write};
+use crate::time::Timestamp;
+
+/// A message whose content is where it will stay, but for what its record's write carries.
+pub(super) struct Prepared {
+    pub(super) record: Record,
+    pub(super) hot: Hot,
+    pub(super) file: Option<Arc<SpoolFile>>,
+}
+
+impl Queue {
+    /// Takes the message: durable when this returns. Dropped before that, it may or may not be taken.
+    ///
+    /// # Errors
+    /// When it was not taken. Nothing of it will be delivered then, unless the store can't even be told so.
+    pub async fn accept(&self, incoming: Incoming) -> Result<QueueId, QueueError> {
+        self.has_room()?;
+        let mut prepared = self.shared.prepare(incoming).await?;
+        let now = self.shared.clock.now();
+        let id = self.shared.claim_id(&mut prepared.record);
+        let (place, writes) = prepared.writes(now);
+        self.shared.spool.room().wrote(prepared.record.size());
+        let committed = self.shared.store.commit(keys::TREE, writes);
+        let mut arriving = Arriving { shared: &self.shared, id, place, file: prepared.file.clone(), over: false };
+        let result = committed.await;
+        arriving.over = true;
+        match result {
+            Ok(()) => arriving.arrived(prepared, now),
+            Err(error) => {
+                arriving.failed(&prepared.record);
+                return Err(error.into());
+            }
+        }
+        Ok(id)
+    }
+}
+
+/// A message that is being committed. Dropped with its future, it counts as taken: the commit is on its way.
+struct Arriving<'a> {
+    shared: &'a Shared,
+    id: QueueId,
+    place: Place,
+    file: Option<Arc<SpoolFile>>,
+    over: bool,
+}
+
+impl Arriving<'_> {
+    fn arrived(&self, prepared: Prepared, now: Timestamp) {
+        let Prepared { record, hot, file } = prepared;
+        let mut backlog = self.shared.backlog.lock();
+        backlog.arrived(self.id);
+        let counts = backlog.counts_mut();
+        counts.messages += 1;
+        counts.held += u64::from(self.place == Place::Held);
+        backlog.admit(Arc::new(record), self.place, Some(hot), file, now);
+        drop(backlog);
+        self.shared.wake.notify_one();
+    }
+
+    /// Takes back what a batch that failed may have left: it was not acknowledged, and the client comes again.
+    fn failed(&self, record: &Record) {
+        self.shared.backlog.lock().arrived(self.id);
+        let mut writes = Vec::new();
+        removal(record, self.place, &mut writes);
+        if let Ok(ticket) = self.shared.store.ride(keys::TREE, writes)
+            && let Some(file) = &self.file
+        {
+            self.shared.spool.release(file.name(), ticket);
+        }
+    }
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            let mut backlog = self.shared.backlog.lock();
+            backlog.arrived(self.id);
+            backlog.counts_mut().messages += 1;
+            backlog.on_disk(self.id, self.place);
+            drop(backlog);
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+impl Shared {
+    /// Puts a large body into a spool file, durable.
+    pub(super) async fn prepare(&self, incoming: Incoming) -> Result<Prepared, StoreError> {
+        let Incoming { mut record, head, body } = incoming;
+        record.head_size = u32::try_from(head.len()).unwrap_or(u32::MAX);
+        record.body_size = body.len();
+        let small = matches!(&body, Content::Memory(octets) if octets.len() <= CHUNK);
+        let file = if small {
+            record.body = BodyPlace::Inline;
+            None
+        } else {
+            let (file, crc) = self.spool.keep(&body).await?;
+            record.body = BodyPlace::File { name: Arc::clone(file.name()), crc };
+            Some(file)
+        };
+        Ok(Prepared { record, hot: Hot { head, body }, file })
+    }
+
+    /// Sees to it that the id is of this message alone, and that nobody takes it from disk while it is committed.
+    pub(super) fn claim_id(&self, record: &mut Record) -> QueueId {
+        let mut backlog = self.backlog.lock();
+        while record.id.to_u64() == 0 || !backlog.arrive(record.id) {
+            record.id = self.ids.next(self.clock.now());
+        }
+        record.id
+    }
+}
+
+impl Prepared {
+    /// Where the message goes, and how it gets there.
+    pub(super) fn writes(&self, now: Timestamp) -> (Place, Vec<Write>) {
+        let Hot { head, body } = &self.hot;
+        let empty = Bytes::new();
+        let inline = match body {
+            Content::Memory(octets) if self.file.is_none() => octets,
+            _ => &empty,
+        };
+        let place = place_of(&self.record, now);
+        let mut writes = Vec::with_capacity(3);
+        if place != Place::Fresh {
+            rewrite(&self.record, place, &mut writes);
+            stored::chunks(self.record.id, head, inline, &mut writes);
+        } else if is_embedded(&self.record) {
+            let value = stored::encode(&self.record, head, inline);
+            writes.push(Write::Put { key: keys::fresh(self.record.id), value });
+        } else {
+            let value = stored::encode(&self.record, &[], &[]);
+            writes.push(Write::Put { key: keys::fresh(self.record.id), value });
+            stored::chunks(self.record.id, head, inline, &mut writes);
+        }
+        (place, writes)
+    }
+}
+
+/// Where a message belongs that was never tried.
+fn place_of(record: &Record, now: Timestamp) -> Place {
+    match record.due() {
+        _ if record.held.is_some() => Place::Held,
+        Some(at) if at > now => Place::Due(at),
+        _ => Place::Fresh,
+    }
+}
+
+/// Where a message belongs that has been tried, or that somebody changed.
+pub(super) fn later_place(record: &Record) -> Place {
+    match record.due() {
+        Some(at) if record.held.is_none() => Place::Due(at),
+        _ => Place::Held,
+    }
+}
+
+/// The octets of the body that are in the store.
+pub(super) fn inline_size(record: &Record) -> u64 {
+    if record.body == BodyPlace::Inline { record.body_size } else { 0 }
+}
+
+/// While it is fresh, its content is in the record's value.
+pub(super) fn is_embedded(record: &Record) -> bool {
+    u64::from(record.head_size) + inline_size(record) <= CHUNK as u64
+}
+
+/// Writes the record into its place; the content stays where it is.
+pub(super) fn rewrite(record: &Record, place: Place, writes: &mut Vec<Write>) {
+    writes.push(Write::Put { key: keys::waiting(record.id), value: stored::encode(record, &[], &[]) });
+    if let Place::Due(at) = place {
+        writes.push(Write::Put { key: keys::due(at, record.id), value: Bytes::new() });
+    }
+}
+
+/// Removes the message and its content from the store.
+pub(super) fn removal(record: &Record, place: Place, writes: &mut Vec<Write>) {
+    displace(record.id, place, writes);
+    if place != Place::Fresh {
+        writes.push(Write::Delete { key: keys::waiting(record.id) });
+    }
+    if place != Place::Fresh || !is_embedded(record) {
+        let chunks = 0..stored::chunk_count(record, inline_size(record));
+        writes.extend(chunks.map(|number| Write::Delete { key: keys::chunk(record.id, number) }));
+    }
+}
+
+/// Removes what only this place has: the fresh value, or the due entry.
+pub(super) fn displace(id: QueueId, place: Place, writes: &mut Vec<Write>) {
+    match place {
+        Place::Fresh => writes.push(Write::Delete { key: keys::fresh(id) }),
+        Place::Due(at) => writes.push(Write::Delete { key: keys::due(at, id) }),
+        Place::Held => {}
+    }
+}

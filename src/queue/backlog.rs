@@ -1,0 +1,311 @@
+//! The window: which messages are in memory, ready or leased, and what is known of the rest on disk.
+//!
+//! A bounded window over an unbounded backlog: memory holds what is being tried, the due index on disk holds the rest,
+//! and it is read only when there is room and something in it is due. Plain data under one lock: does no I/O.
+//! Must never have a message in the window twice, nor take from disk what an unapplied write has already changed.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Counts, Record};
+use crate::mail::QueueId;
+use crate::store::{Content, SpoolFile, Ticket};
+use crate::time::Timestamp;
+
+/// Descriptors that messages in the window may hold open, so that they don't eat up the process's share.
+const OPEN_FILES: usize = 256;
+
+/// Where the store keeps a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Not tried yet, due since it arrived.
+    Fresh,
+    /// In the due index.
+    Due(Timestamp),
+    /// In no index.
+    Held,
+}
+
+/// A message in the window.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) record: Arc<Record>,
+    pub(super) place: Place,
+    /// Recipients that are leased.
+    pub(super) leased: Vec<u32>,
+    pub(super) hot: Option<Hot>,
+    /// Kept open, so that it can be used again without opening it.
+    file: Option<Arc<SpoolFile>>,
+    /// In the ready list.
+    queued: bool,
+}
+
+/// Content still in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Hot {
+    pub(super) head: Bytes,
+    pub(super) body: Content,
+}
+
+/// What was written last of a message, until reads see it.
+type Unapplied = (Ticket, Option<(Arc<Record>, Place)>);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    window: usize,
+    hot_limit: u64,
+    hot: u64,
+    open_files: usize,
+    active: HashMap<QueueId, Active>,
+    ready: VecDeque<QueueId>,
+    /// Being committed; not to be taken from disk.
+    arriving: HashSet<QueueId>,
+    unapplied: HashMap<QueueId, Unapplied>,
+    unapplied_order: VecDeque<(Ticket, QueueId)>,
+    /// No entry of the due index outside the window is earlier.
+    next_due: Option<Timestamp>,
+    /// No fresh message outside the window has a lower id; none: there is none.
+    fresh_from: Option<QueueId>,
+    /// A search reads the disk: nothing may be forgotten that is known better.
+    searching: bool,
+    counts: Counts,
+}
+
+/// What a refill is to look for.
+pub(super) struct Search {
+    pub(super) room: usize,
+    pub(super) fresh_from: Option<QueueId>,
+    pub(super) next_due: Option<Timestamp>,
+}
+
+impl Backlog {
+    pub(super) fn new(window: usize, hot_limit: u64) -> Self {
+        Self { window: window.max(1), hot_limit, ..Self::default() }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(super) fn counts_mut(&mut self) -> &mut Counts {
+        &mut self.counts
+    }
+
+    pub(super) fn get(&self, id: QueueId) -> Option<&Active> {
+        self.active.get(&id)
+    }
+
+    /// A message starts to be committed. False: the id is in use.
+    pub(super) fn arrive(&mut self, id: QueueId) -> bool {
+        !self.active.contains_key(&id) && !self.unapplied.contains_key(&id) && self.arriving.insert(id)
+    }
+
+    pub(super) fn arrived(&mut self, id: QueueId) {
+        self.arriving.remove(&id);
+    }
+
+    /// Takes a message into the window and the ready list, or remembers that it is on disk. True for the former.
+    pub(super) fn admit(
+        &mut self,
+        record: Arc<Record>,
+        place: Place,
+        hot: Option<Hot>,
+        file: Option<Arc<SpoolFile>>,
+        now: Timestamp,
+    ) -> bool {
+        let id = record.id;
+        let due = match place {
+            Place::Fresh => true,
+            Place::Due(at) => at <= now,
+            Place::Held => false,
+        };
+        if !due || self.active.len() >= self.window || self.active.contains_key(&id) {
+            self.on_disk(id, place);
+            return false;
+        }
+        let hot = hot.filter(|hot| self.hot.saturating_add(hot.octets()) <= self.hot_limit);
+        self.hot += hot.as_ref().map_or(0, Hot::octets);
+        let file = file.filter(|_| self.open_files < OPEN_FILES);
+        self.open_files += usize::from(file.is_some());
+        self.active.insert(id, Active { record, place, leased: Vec::new(), hot, file, queued: true });
+        self.ready.push_back(id);
+        true
+    }
+
+    /// Whether content of this size would be kept in memory now.
+    pub(super) fn would_keep(&self, hot: &Hot) -> bool {
+        self.active.len() < self.window && self.hot.saturating_add(hot.octets()) <= self.hot_limit
+    }
+
+    /// A message is, or will soon be, on disk only. True where that is earlier than anything known.
+    pub(super) fn on_disk(&mut self, id: QueueId, place: Place) -> bool {
+        match place {
+            Place::Fresh => {
+                let news = self.fresh_from.is_none_or(|from| id < from);
+                self.fresh_from = Some(self.fresh_from.map_or(id, |from| from.min(id)));
+                news
+            }
+            Place::Due(at) => {
+                let news = self.next_due.is_none_or(|next| at < next);
+                self.next_due = Some(self.next_due.map_or(at, |next| next.min(at)));
+                news
+            }
+            Place::Held => false,
+        }
+    }
+
+    /// Leases what is ready: records and the indexes of their due recipients.
+    pub(super) fn take_ready(&mut self, room: usize, now: Timestamp) -> Vec<(Arc<Record>, Vec<u32>)> {
+        let mut taken = Vec::with_capacity(room.min(self.ready.len()));
+        while taken.len() < room
+            && let Some(id) = self.ready.pop_front()
+        {
+            let Some(active) = self.active.get_mut(&id) else { continue };
+            active.queued = false;
+            let due = active.due(now);
+            if due.is_empty() {
+                self.settle_down(id, now);
+                continue;
+            }
+            if active.leased.is_empty() {
+                self.counts.leased += 1;
+            }
+            active.leased.extend_from_slice(&due);
+            taken.push((Arc::clone(&active.record), due));
+        }
+        taken
+    }
+
+    /// These recipients are no longer leased. True where somebody should look for work.
+    pub(super) fn give_back(&mut self, id: QueueId, recipients: &[u32], now: Timestamp) -> bool {
+        let Some(active) = self.active.get_mut(&id) else { return false };
+        let had = !active.leased.is_empty();
+        active.leased.retain(|leased| !recipients.contains(leased));
+        if had && active.leased.is_empty() {
+            self.counts.leased = self.counts.leased.saturating_sub(1);
+        }
+        self.settle_down(id, now)
+    }
+
+    /// Puts a message where it belongs after a change: ready, leased still, or out of the window. True where somebody
+    /// should look for work.
+    fn settle_down(&mut self, id: QueueId, now: Timestamp) -> bool {
+        let Some(active) = self.active.get_mut(&id) else { return false };
+        if !active.due(now).is_empty() {
+            if !active.queued {
+                active.queued = true;
+                self.ready.push_back(id);
+            }
+            return true;
+        }
+        if !active.leased.is_empty() {
+            return false;
+        }
+        let place = active.place;
+        self.leave(id);
+        self.on_disk(id, place) || self.wants_refill(now)
+    }
+
+    /// The message was rewritten: here is what it is now.
+    pub(super) fn replace(&mut self, id: QueueId, record: Arc<Record>, place: Place, now: Timestamp) -> bool {
+        match self.active.get_mut(&id) {
+            Some(active) => {
+                (active.record, active.place) = (record, place);
+                self.settle_down(id, now)
+            }
+            None => self.on_disk(id, place),
+        }
+    }
+
+    /// Takes a message out of the window.
+    pub(super) fn leave(&mut self, id: QueueId) -> Option<Active> {
+        let active = self.active.remove(&id)?;
+        self.hot = self.hot.saturating_sub(active.hot.as_ref().map_or(0, Hot::octets));
+        self.open_files = self.open_files.saturating_sub(usize::from(active.file.is_some()));
+        if !active.leased.is_empty() {
+            self.counts.leased = self.counts.leased.saturating_sub(1);
+        }
+        Some(active)
+    }
+
+    /// A write to a message has this ticket; none: it is gone. `applied` is how far reads see.
+    pub(super) fn written(&mut self, id: QueueId, ticket: Ticket, now: Option<(Arc<Record>, Place)>, applied: Ticket) {
+        self.unapplied.insert(id, (ticket, now));
+        self.unapplied_order.push_back((ticket, id));
+        while let Some((ticket, id)) = self.unapplied_order.front().copied()
+            && ticket <= applied
+            && !self.searching
+        {
+            self.unapplied_order.pop_front();
+            if self.unapplied.get(&id).is_some_and(|(last, _)| *last == ticket) {
+                self.unapplied.remove(&id);
+            }
+        }
+    }
+
+    /// What memory knows better than the disk: none: nothing; some of none: the message is gone.
+    pub(super) fn current(&self, id: QueueId) -> Option<Option<(Arc<Record>, Place)>> {
+        if let Some(active) = self.active.get(&id) {
+            return Some(Some((Arc::clone(&active.record), active.place)));
+        }
+        self.unapplied.get(&id).map(|(_, now)| now.clone())
+    }
+
+    /// Whether what was read from disk of this message, by a read that saw `applied`, is of no use.
+    pub(super) fn knows_better(&self, id: QueueId, applied: Ticket) -> bool {
+        self.active.contains_key(&id)
+            || self.arriving.contains(&id)
+            || self.unapplied.get(&id).is_some_and(|(ticket, _)| *ticket > applied)
+    }
+
+    /// Whether there is room, and something on disk for it. A quarter of the window has to be free, so that a refill
+    /// brings many at a time.
+    pub(super) fn wants_refill(&self, now: Timestamp) -> bool {
+        let free = self.window.saturating_sub(self.in_window());
+        let work = self.fresh_from.is_some() || self.next_due.is_some_and(|due| due <= now);
+        work && free > 0 && free.saturating_mul(4) >= self.window
+    }
+
+    /// Messages in memory.
+    pub(super) fn in_window(&self) -> usize {
+        self.active.len()
+    }
+
+    /// When to look again if nothing happens before.
+    pub(super) fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
+        self.next_due.filter(|due| *due > now)
+    }
+
+    /// Begins a refill: what it looks for is taken out here and put back by [`Self::on_disk`] as far as it is left.
+    pub(super) fn begin_search(&mut self, now: Timestamp) -> Search {
+        let room = self.window.saturating_sub(self.active.len());
+        let next_due = self.next_due.take_if(|due| *due <= now);
+        self.searching = true;
+        Search { room, fresh_from: self.fresh_from.take(), next_due }
+    }
+
+    pub(super) fn end_search(&mut self) {
+        self.searching = false;
+    }
+}
+
+impl Active {
+    /// Recipients to be leased now.
+    fn due(&self, now: Timestamp) -> Vec<u32> {
+        if self.record.held.is_some() {
+            return Vec::new();
+        }
+        let free = |index: &u32| !self.leased.contains(index);
+        self.record.recipients.iter().filter(|r| r.state.due <= now).map(|r| r.index).filter(free).collect()
+    }
+}
+
+impl Hot {
+    fn octets(&self) -> u64 {
+        let body = if let Content::Memory(octets) = &self.body { octets.len() } else { 0 };
+        (self.head.len() + body) as u64
+    }
+}

@@ -1,0 +1,103 @@
+//! Leases: claims on due recipients, in memory only. Whatever way a lease ends, its recipients are settled or due again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Queue, Record, Shared};
+
+/// A claim on the due recipients of one message. Dropped without `settle`, they are due again.
+#[derive(Debug)]
+pub struct Lease {
+    /// The record as of the lease.
+    pub record: Arc<Record>,
+    /// Indexes of the recipients leased.
+    pub recipients: Vec<u32>,
+    /// None once settled or split.
+    home: Option<Arc<Shared>>,
+}
+
+/// Waited after the store failed to say what is due.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+impl Queue {
+    /// Claims up to `room` messages that are due, waiting for the first. May be dropped while it waits.
+    pub async fn lease(&self, room: usize) -> Vec<Lease> {
+        loop {
+            // Enrolled before looking: what becomes due in between is not missed.
+            let woken = self.shared.wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            let now = self.shared.clock.now();
+            let (taken, refill, next) = {
+                let mut backlog = self.shared.backlog.lock();
+                let taken = backlog.take_ready(room.max(1), now);
+                (taken, backlog.wants_refill(now), backlog.next_look(now))
+            };
+            if !taken.is_empty() {
+                let claim = |(record, recipients)| Lease { record, recipients, home: Some(Arc::clone(&self.shared)) };
+                return taken.into_iter().map(claim).collect();
+            }
+            if refill {
+                if let Err(error) = self.shared.refill().await {
+                    tracing::error!(%error, "the queue can't be read");
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
+                continue;
+            }
+            match next {
+                Some(at) => {
+                    // At least a tick: the timer's clock and the wall clock are not the same.
+                    let wait = at.since(now).max(Duration::from_millis(1));
+                    let _either = tokio::time::timeout(wait, woken).await;
+                }
+                None => woken.await,
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// Parts that are settled each on its own; recipients in no group become due again.
+    #[must_use]
+    pub fn split(mut self, groups: Vec<Vec<u32>>) -> Vec<Self> {
+        let Some(home) = self.home.clone() else { return Vec::new() };
+        let part = |group: Vec<u32>| {
+            let (mine, rest) = self.recipients.drain(..).partition(|index| group.contains(index));
+            self.recipients = rest;
+            Self { record: Arc::clone(&self.record), recipients: mine, home: Some(Arc::clone(&home)) }
+        };
+        // What is left is given back as `self` is dropped.
+        groups.into_iter().map(part).filter(|lease| !lease.recipients.is_empty()).collect()
+    }
+
+    /// The recipients are the caller's to give back.
+    pub(super) fn disarm(&mut self) {
+        self.home = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take()
+            && !self.recipients.is_empty()
+        {
+            home.give_back(self.record.id, &self.recipients);
+        }
+    }
+}
+
+impl Shared {
+    /// These recipients are due again.
+    pub(super) fn give_back(&self, id: crate::mail::QueueId, recipients: &[u32]) {
+        let news = self.backlog.lock().give_back(id, recipients, self.clock.now());
+        if news {
+            self.wake.notify_one();
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("path", &self.config.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,249 @@
+//! Settling: what became of leased recipients, and the notices about it, in one atomic write.
+
+use std::sync::Arc;
+
+use super::accept::{Prepared, displace, is_embedded, later_place, removal, rewrite};
+use super::backlog::{Hot, Place};
+use super::{BodyPlace, Change, Incoming, Lease, Queue, QueueError, Record, Settled, Shared, keys, stored};
+use crate::mail::{Annotations, QueueId};
+use crate::store::{Content, Write};
+use crate::time::Timestamp;
+
+impl Queue {
+    /// Records what became of the recipients of a lease, and enqueues notices, all or nothing. Recipients of the lease
+    /// that are not named are due again. Returns once the change is in the order of writes: what comes later sees it,
+    /// and it is flushed within [`crate::store::Store::ride`]'s time. Leases of one message settle in any order.
+    ///
+    /// # Errors
+    /// When nothing was recorded: all recipients of the lease are due again.
+    pub async fn settle(
+        &self,
+        mut lease: Lease,
+        settled: Vec<Settled>,
+        annotations: Option<Annotations>,
+        notices: Vec<Incoming>,
+    ) -> Result<(), QueueError> {
+        let mut prepared = Vec::with_capacity(notices.len());
+        for notice in notices {
+            prepared.push(self.shared.prepare(notice).await?);
+        }
+        for notice in &mut prepared {
+            self.shared.claim_id(&mut notice.record);
+        }
+        // A first deferral moves the content from the fresh value to chunks of its own; see `keys`.
+        let moved = self.shared.content_to_move(&lease, &settled).await;
+        let done = moved.and_then(|moved| self.shared.record(&mut lease, &settled, annotations, &prepared, moved));
+        if let Err(error) = done {
+            let mut backlog = self.shared.backlog.lock();
+            prepared.iter().for_each(|notice| backlog.arrived(notice.record.id));
+            return Err(error);
+        }
+        self.shared.tidy_sometimes();
+        Ok(())
+    }
+}
+
+impl Shared {
+    async fn content_to_move(self: &Arc<Self>, lease: &Lease, settled: &[Settled]) -> Result<Option<Hot>, QueueError> {
+        let id = lease.record.id;
+        let stays = |index: u32| !settled.iter().any(|s| s.recipient == index && matches!(s.change, Change::Gone));
+        let wanted = {
+            let backlog = self.backlog.lock();
+            backlog
+                .get(id)
+                .filter(|a| a.place == Place::Fresh && a.hot.is_none() && is_embedded(&a.record))
+                .is_some_and(|active| {
+                    active.record.recipients.iter().any(|r| !lease.recipients.contains(&r.index) || stays(r.index))
+                })
+        };
+        if !wanted {
+            return Ok(None);
+        }
+        match self.content_of(id).await {
+            Ok((head, body)) => Ok(Some(Hot { head, body })),
+            Err(QueueError::Unknown(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One write for everything, and memory after it.
+    fn record(
+        &self,
+        lease: &mut Lease,
+        settled: &[Settled],
+        annotations: Option<Annotations>,
+        notices: &[Prepared],
+        moved: Option<Hot>,
+    ) -> Result<(), QueueError> {
+        let (id, now) = (lease.record.id, self.clock.now());
+        let mut writes = Vec::with_capacity(4);
+        let mut places = Vec::with_capacity(notices.len());
+        for notice in notices {
+            let (place, more) = notice.writes(now);
+            places.push(place);
+            writes.extend(more);
+        }
+        let mut backlog = self.backlog.lock();
+        // A message that an operator removed meanwhile has nothing to record; what its attempt said is still told.
+        let before = backlog.get(id).map(|a| (Arc::clone(&a.record), a.place, a.hot.clone().or(moved)));
+        let after = match &before {
+            Some((record, place, hot)) => {
+                changed(record, *place, hot.as_ref(), &lease.recipients, settled, annotations, &mut writes)?
+            }
+            None => None,
+        };
+        let ticket = if writes.is_empty() { None } else { Some(self.store.ride(keys::TREE, writes)?) };
+        lease.disarm();
+        let mut news = !notices.is_empty();
+        if let Some((record, _, _)) = before {
+            match (ticket, after) {
+                (Some(ticket), Some((record, place))) => {
+                    backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
+                    backlog.give_back_as(id, &lease.recipients, record, place, now, &mut news);
+                }
+                (Some(ticket), None) => {
+                    backlog.written(id, ticket, None, self.store.applied());
+                    backlog.counts_mut().messages -= 1;
+                    backlog.counts_mut().held -= u64::from(record.held.is_some());
+                    news |= backlog.leave(id).is_some() && backlog.wants_refill(now);
+                    if let BodyPlace::File { name, .. } = &record.body {
+                        self.spool.release(name, ticket);
+                    }
+                }
+                (None, _) => news |= backlog.give_back(id, &lease.recipients, now),
+            }
+        }
+        if let Some(ticket) = ticket {
+            notices
+                .iter()
+                .zip(places)
+                .for_each(|(notice, place)| self.notify(&mut backlog, notice, place, ticket, now));
+        }
+        drop(backlog);
+        if news {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A notice that rides with the settlement. Only what is in memory can be tried before the write is applied.
+    fn notify(
+        &self,
+        backlog: &mut super::backlog::Backlog,
+        notice: &Prepared,
+        place: Place,
+        ticket: crate::store::Ticket,
+        now: Timestamp,
+    ) {
+        let record = Arc::new(notice.record.clone());
+        let id = record.id;
+        backlog.arrived(id);
+        backlog.counts_mut().messages += 1;
+        backlog.counts_mut().held += u64::from(place == Place::Held);
+        backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
+        if backlog.would_keep(&notice.hot) {
+            backlog.admit(record, place, Some(notice.hot.clone()), notice.file.clone(), now);
+        } else {
+            backlog.on_disk(id, place);
+        }
+    }
+
+    /// Gives spool files back in the background, when there are any.
+    fn tidy_sometimes(&self) {
+        if self.spool.is_untidy() {
+            let spool = self.spool.clone();
+            // Nobody waits for it: what it does can as well be done by the next draft.
+            let _background = tokio::task::spawn_blocking(move || spool.tidy());
+        }
+    }
+}
+
+/// The record after a settlement and the writes that make it so. None: nobody is left.
+fn changed(
+    record: &Record,
+    place: Place,
+    hot: Option<&Hot>,
+    leased: &[u32],
+    settled: &[Settled],
+    annotations: Option<Annotations>,
+    writes: &mut Vec<Write>,
+) -> Result<Option<(Arc<Record>, Place)>, QueueError> {
+    let mine = || settled.iter().filter(|s| leased.contains(&s.recipient));
+    let gone = |index: u32| mine().any(|s| s.recipient == index && matches!(s.change, Change::Gone));
+    if record.recipients.iter().all(|r| gone(r.index)) {
+        removal(record, place, writes);
+        return Ok(None);
+    }
+    let mut record = record.clone();
+    let annotated = annotations.is_some();
+    if let Some(annotations) = annotations {
+        record.annotations = annotations;
+    }
+    record.recipients.retain(|r| !gone(r.index));
+    for settled in mine() {
+        if let Some(recipient) = record.recipients.iter_mut().find(|r| r.index == settled.recipient) {
+            apply(recipient, settled);
+        }
+    }
+    if mine().next().is_none() && !annotated {
+        return Ok(Some((Arc::new(record), place)));
+    }
+    let next = move_to(&record, place, hot, writes)?;
+    Ok(Some((Arc::new(record), next)))
+}
+
+/// Writes that bring a changed record to where it belongs now.
+pub(super) fn move_to(
+    record: &Record,
+    place: Place,
+    hot: Option<&Hot>,
+    writes: &mut Vec<Write>,
+) -> Result<Place, QueueError> {
+    let next = later_place(record);
+    if next != place {
+        displace(record.id, place, writes);
+    }
+    if place == Place::Fresh && is_embedded(record) {
+        let missing = || QueueError::Damaged(record.id, "its content is not at hand".into());
+        let hot = hot.ok_or_else(missing)?;
+        match (&hot.body, &record.body) {
+            (Content::Memory(body), BodyPlace::Inline) => stored::chunks(record.id, &hot.head, body, writes),
+            _ => stored::chunks(record.id, &hot.head, &[], writes),
+        }
+    }
+    rewrite(record, next, writes);
+    Ok(next)
+}
+
+fn apply(recipient: &mut super::QueuedRecipient, settled: &Settled) {
+    let state = &mut recipient.state;
+    if settled.outcome.is_some() {
+        state.last.clone_from(&settled.outcome);
+    }
+    if let Change::Retry { at, counted, route, warned } = &settled.change {
+        state.due = *at;
+        state.attempts = state.attempts.saturating_add(u32::from(*counted));
+        state.warned |= *warned;
+        if let Some(route) = route {
+            recipient.route = Some(Arc::clone(route));
+        }
+        // The route hook was asked, or the attempt would not have been made.
+        state.reroute &= !(*counted || route.is_some());
+    }
+}
+
+impl super::backlog::Backlog {
+    fn give_back_as(
+        &mut self,
+        id: QueueId,
+        recipients: &[u32],
+        record: Arc<Record>,
+        place: Place,
+        now: Timestamp,
+        news: &mut bool,
+    ) {
+        // In this order: while they are leased the message can't leave the window.
+        *news |= self.replace(id, record, place, now);
+        *news |= self.give_back(id, recipients, now);
+    }
+}

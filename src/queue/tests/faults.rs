@@ -1,0 +1,143 @@
+//! Faults that a real store shows only on a bad day, forced. The whole way - a real file system filled up - is the
+//! system test with a small tmpfs as spool.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::*;
+use crate::store::{Committed, Pair, Ticket};
+
+/// A real store whose next commits and rides fail as told.
+struct Failing {
+    inner: Sled,
+    how: AtomicU8,
+}
+
+const WELL: u8 = 0;
+const FULL: u8 = 1;
+const BROKEN: u8 = 2;
+
+impl Failing {
+    fn fault(&self) -> Option<StoreError> {
+        match self.how.load(Ordering::SeqCst) {
+            WELL => None,
+            FULL => Some(StoreError::Full("no space left".into())),
+            BROKEN => Some(StoreError::Broken("input/output error".into())),
+            other => panic!("fault {other}"),
+        }
+    }
+}
+
+impl Store for Failing {
+    fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(tree, key)
+    }
+    fn range(&self, tree: &str, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.inner.range(tree, from, to, limit)
+    }
+    fn apply(&self, tree: &str, _writes: Vec<Write>) -> Result<(), StoreError> {
+        panic!("the queue writes past the order of writes, in {tree}")
+    }
+    fn swap(&self, tree: &str, _key: &[u8], _old: Option<&[u8]>, _new: Option<&[u8]>) -> Result<bool, StoreError> {
+        panic!("the queue swaps in {tree}")
+    }
+    fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
+        match self.fault() {
+            // As in a batch that was written, but whose flush failed.
+            Some(error) => Box::pin(async move {
+                self.inner.commit(tree, writes).await?;
+                Err(error)
+            }),
+            None => self.inner.commit(tree, writes),
+        }
+    }
+    fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {
+        match self.fault() {
+            Some(error @ StoreError::Broken(_)) => Err(error),
+            _ => self.inner.ride(tree, writes),
+        }
+    }
+    fn applied(&self) -> Ticket {
+        self.inner.applied()
+    }
+    fn flushed(&self) -> Ticket {
+        self.inner.flushed()
+    }
+}
+
+async fn failing(folder: &Path) -> (Bench, Arc<Failing>) {
+    let inner = Sled::open(&folder.join("db"), 8 << 20).unwrap();
+    let store = Arc::new(Failing { inner, how: AtomicU8::new(WELL) });
+    let clock = Arc::new(Manual::new(START));
+    let queue = Queue::open(config(folder), store.clone(), clock.clone()).await.unwrap();
+    (Bench { queue, clock, store: store.clone() }, store)
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_takes_back_and_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, store) = failing(folder.path()).await;
+    for len in [10, 100_000] {
+        store.how.store(FULL, Ordering::SeqCst);
+        let refused = bench.queue.accept(bench.incoming(&["a@example.net"], &octets(len))).await;
+        assert!(matches!(refused, Err(QueueError::Store(StoreError::Full(_)))));
+        assert_eq!(bench.queue.counts(), Counts::default());
+        store.how.store(WELL, Ordering::SeqCst);
+        bench.queue.shared.barrier().await.unwrap();
+        assert_eq!(bench.all(), [], "what the failed batch left is taken back");
+        let id = bench.accept(&["a@example.net"], &octets(len)).await;
+        let lease = bench.one().await;
+        assert_eq!(lease.record.id, id);
+        let gone = all_gone(&lease);
+        bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_that_fails_leaves_the_recipients_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, store) = failing(folder.path()).await;
+    let id = bench.accept(&["a@example.net"], b"x").await;
+    let lease = bench.one().await;
+    store.how.store(BROKEN, Ordering::SeqCst);
+    let notice = bench.incoming(&["sender@example.org"], b"y");
+    let gone = all_gone(&lease);
+    let failed = bench.queue.settle(lease, gone, None, vec![notice]).await;
+    assert!(matches!(failed, Err(QueueError::Store(StoreError::Broken(_)))));
+    assert_eq!(bench.queue.counts().messages, 1);
+    assert_eq!(bench.one().await.record.id, id);
+    assert!(matches!(
+        bench.queue.accept(bench.incoming(&["a@example.net"], b"x")).await,
+        Err(QueueError::Store(StoreError::Broken(_)))
+    ));
+}
+
+#[tokio::test]
+async fn below_the_floor_nothing_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench_with(Config { min_free: u64::MAX, ..config(folder.path()) }).await;
+    assert!(matches!(bench.queue.has_room(), Err(StoreError::Full(_))));
+    let refused = bench.queue.accept(bench.incoming(&["a@example.net"], b"x")).await;
+    assert!(matches!(refused, Err(QueueError::Store(StoreError::Full(_)))));
+}
+
+#[tokio::test]
+async fn an_accept_dropped_half_way_is_delivered_once_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    {
+        let accepted = bench.queue.accept(bench.incoming(&["a@example.net"], b"x"));
+        tokio::pin!(accepted);
+        // Polled once: the commit is on its way.
+        tokio::select! {
+            biased;
+            _ = &mut accepted => {}
+            () = std::future::ready(()) => {}
+        }
+    }
+    assert_eq!(bench.queue.counts().messages, 1);
+    let lease = bench.one().await;
+    bench.assert_idle();
+    let gone = all_gone(&lease);
+    bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
+    assert_eq!(bench.queue.counts(), Counts::default());
+}

@@ -1,0 +1,208 @@
+//! Against a name server in this process, on a port of its own.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use hickory_server::Server;
+use hickory_server::net::runtime::TokioRuntimeProvider as Runtime;
+use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, SOA};
+use hickory_server::proto::rr::{LowerName, Record};
+use hickory_server::store::in_memory::InMemoryZoneHandler;
+use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
+use tokio::net::UdpSocket;
+
+use super::*;
+use crate::hooks::NextHop;
+use crate::routing::{Address, Target, confirmed_name, targets, targets_from};
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).unwrap()
+}
+
+fn mx(preference: u16, exchange: &str) -> RData {
+    RData::MX(MX::new(preference, name(exchange)))
+}
+
+fn alias(to: &str) -> RData {
+    RData::CNAME(CNAME(name(to)))
+}
+
+fn ptr(to: &str) -> RData {
+    RData::PTR(PTR(name(to)))
+}
+
+fn ip(text: &str) -> RData {
+    match text.parse().unwrap() {
+        IpAddr::V4(ip) => RData::A(A(ip)),
+        IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
+    }
+}
+
+fn zone(origin: &str, records: Vec<(&str, RData)>) -> Arc<InMemoryZoneHandler<Runtime>> {
+    let origin = name(origin);
+    let mut zone = InMemoryZoneHandler::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
+    let soa = SOA::new(origin.clone(), origin.clone(), 1, 60, 60, 60, 60);
+    zone.upsert_mut(Record::from_rdata(origin.clone(), 60, RData::SOA(soa)), 1);
+    for (owner, data) in records {
+        let owner = name(owner).append_domain(&origin).unwrap();
+        assert!(zone.upsert_mut(Record::from_rdata(owner, 60, data), 1));
+    }
+    Arc::new(zone)
+}
+
+/// The name server, for as long as it is held.
+struct Zones {
+    _server: Server<Catalog>,
+    resolver: Hickory,
+}
+
+async fn zones() -> Zones {
+    let test = zone(
+        "test.",
+        vec![
+            ("both", mx(20, "b.test.")),
+            ("both", mx(10, "A.test.")),
+            ("a", ip("192.0.2.1")),
+            ("a", ip("192.0.2.2")),
+            ("a", ip("2001:db8::1")),
+            ("b", ip("192.0.2.3")),
+            ("implicit", ip("192.0.2.4")),
+            ("null", mx(0, ".")),
+            ("alias", alias("both.test.")),
+            ("byalias", mx(10, "c.test.")),
+            ("c", alias("b.test.")),
+            ("lost", mx(10, "nowhere.test.")),
+            ("nodata", RData::TXT(hickory_server::proto::rr::rdata::TXT::new(vec!["x".to_owned()]))),
+            ("partly", mx(10, "host.elsewhere.")),
+            ("partly", mx(20, "b.test.")),
+            ("away", mx(10, "host.elsewhere.")),
+            ("liar", ip("198.51.100.1")),
+        ],
+    );
+    let reverse = zone(
+        "2.0.192.in-addr.arpa.",
+        vec![("1", ptr("liar.test.")), ("1", ptr("A.test.")), ("3", ptr("liar.test.")), ("4", ptr("x.elsewhere."))],
+    );
+    let mut catalog = Catalog::new();
+    catalog.upsert(LowerName::from(name("test.")), vec![test]);
+    catalog.upsert(LowerName::from(name("2.0.192.in-addr.arpa.")), vec![reverse]);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut server = Server::new(catalog);
+    server.register_socket(socket);
+    Zones { _server: server, resolver: Hickory::with_servers(&[address]).unwrap() }
+}
+
+fn ips(texts: &[&str]) -> BTreeSet<IpAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn answers_and_the_lack_of_them_are_told_apart() {
+    let zones = zones().await;
+    let resolver = &zones.resolver;
+    let mut both = resolver.mx("both.test").await.unwrap();
+    both.sort_by_key(|mx| mx.preference);
+    let record = |preference, exchange: &str| Mx { preference, exchange: exchange.into() };
+    assert_eq!(both, [record(10, "a.test"), record(20, "b.test")]);
+    assert_eq!(resolver.mx("alias.test.").await.unwrap().len(), 2, "aliases are followed");
+    assert_eq!(resolver.mx("null.test").await, Ok(vec![record(0, ".")]));
+    assert_eq!(resolver.mx("implicit.test").await, Err(ResolveError::NoData));
+    assert_eq!(resolver.mx("nowhere.test").await, Err(ResolveError::NoSuchName));
+    assert_eq!(resolver.mx("a..b").await, Err(ResolveError::NoSuchName));
+    let refused = resolver.mx("host.elsewhere").await;
+    assert!(matches!(refused, Err(ResolveError::Temporary(_))), "{refused:?}");
+
+    let a = resolver.addresses("a.test").await.unwrap();
+    assert!(a[0].is_ipv6() && a[1].is_ipv4() && a[2].is_ipv4(), "families take turns: {a:?}");
+    assert_eq!(a.into_iter().collect::<BTreeSet<_>>(), ips(&["2001:db8::1", "192.0.2.1", "192.0.2.2"]));
+    assert_eq!(resolver.addresses("c.test").await.unwrap(), ["192.0.2.3".parse::<IpAddr>().unwrap()]);
+    assert_eq!(resolver.addresses("nodata.test").await, Err(ResolveError::NoData));
+    assert_eq!(resolver.addresses("nowhere.test").await, Err(ResolveError::NoSuchName));
+    let refused = resolver.addresses("host.elsewhere").await;
+    assert!(matches!(refused, Err(ResolveError::Temporary(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_client_has_the_name_that_leads_back_to_it() {
+    let zones = zones().await;
+    let confirmed = |ip: &'static str| {
+        let resolver = zones.resolver.clone();
+        async move { confirmed_name(&resolver, ip.parse().unwrap()).await }
+    };
+    assert_eq!(confirmed("192.0.2.1").await, Ok(Some("a.test".into())));
+    assert_eq!(confirmed("::ffff:192.0.2.1").await, Ok(Some("a.test".into())));
+    assert_eq!(confirmed("192.0.2.3").await, Ok(None), "its name has another address");
+    assert_eq!(confirmed("192.0.2.9").await, Ok(None), "it has no name");
+    assert!(confirmed("192.0.2.4").await.is_err(), "its name can't be asked for");
+}
+
+/// `host address:port` of each target.
+fn short(targets: &[Target]) -> Vec<String> {
+    let one = |target: &Target| match &target.address {
+        Address::Tcp(address) => format!("{} {address}", target.host),
+        Address::Unix(path) => format!("{} {}", target.host, path.display()),
+    };
+    targets.iter().map(one).collect()
+}
+
+#[tokio::test]
+async fn hops_become_targets() {
+    let zones = zones().await;
+    let smtp = |host: &str| NextHop::Smtp { host: host.into(), port: 587 };
+    let lmtp = |host: &str| NextHop::Lmtp { host: host.into(), port: 24 };
+    let table: &[(NextHop, &[&str])] = &[
+        (NextHop::Mx("implicit.test".into()), &["implicit.test 192.0.2.4:2525"]),
+        (NextHop::Mx("byalias.test".into()), &["c.test 192.0.2.3:2525"]),
+        (NextHop::Mx("partly.test".into()), &["b.test 192.0.2.3:2525"]),
+        (NextHop::Mx("[192.0.2.9]".into()), &["[192.0.2.9] 192.0.2.9:2525"]),
+        (NextHop::Mx("[IPv6:2001:db8::9]".into()), &["[IPv6:2001:db8::9] [2001:db8::9]:2525"]),
+        (smtp("b.test"), &["b.test 192.0.2.3:587"]),
+        (smtp("192.0.2.9"), &["192.0.2.9 192.0.2.9:587"]),
+        (smtp("::1"), &["::1 [::1]:587"]),
+        (lmtp("[::1]"), &["[::1] [::1]:24"]),
+        (lmtp("unix:/run/lmtp"), &["unix:/run/lmtp /run/lmtp"]),
+    ];
+    for (hop, want) in table {
+        let got = targets(&zones.resolver, hop, 2525).await.unwrap();
+        assert_eq!(short(&got), *want, "{hop:?}");
+        assert!(got.iter().all(|target| target.lmtp == matches!(hop, NextHop::Lmtp { .. })));
+    }
+    let both = targets(&zones.resolver, &NextHop::Mx("both.test".into()), 25).await.unwrap();
+    assert_eq!(short(&both)[0], "a.test [2001:db8::1]:25");
+    assert_eq!((both.len(), short(&both)[3].as_str()), (4, "b.test 192.0.2.3:25"));
+    let beyond = targets_from(&zones.resolver, &NextHop::Mx("both.test".into()), 25, "B.test").await.unwrap();
+    assert_eq!(beyond.len(), 3, "not to ourselves");
+}
+
+#[tokio::test]
+async fn hops_without_targets_say_why() {
+    let zones = zones().await;
+    let table = [
+        (NextHop::Mx("nowhere.test".into()), true, "550 5.1.2"),
+        (NextHop::Mx("nodata.test".into()), true, "550 5.4.4"),
+        (NextHop::Mx("null.test".into()), true, "556 5.1.10"),
+        (NextHop::Mx("lost.test".into()), true, "550 5.4.4"),
+        (NextHop::Mx("away.test".into()), false, "451 4.4.3"),
+        (NextHop::Mx("host.elsewhere".into()), false, "451 4.4.3"),
+        (NextHop::Mx("".into()), true, "550 5.1.2"),
+        (NextHop::Mx("[x]".into()), true, "550 5.1.2"),
+        (NextHop::Smtp { host: "nowhere.test".into(), port: 25 }, false, "451 4.4.4"),
+        (NextHop::Named("archive".into()), false, "451 4.3.5"),
+    ];
+    for (hop, permanent, want) in table {
+        let error = targets(&zones.resolver, &hop, 25).await.unwrap_err();
+        assert_eq!(error.permanent, permanent, "{hop:?}");
+        assert!(error.to_string().starts_with(want), "{hop:?}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_no_answer() {
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let resolver = Hickory::with_servers(&[silent.local_addr().unwrap()]).unwrap();
+    let answer = resolver.mx("example.net").await;
+    assert!(matches!(answer, Err(ResolveError::Temporary(_))), "{answer:?}");
+    let answer = resolver.addresses("example.net").await;
+    assert!(matches!(answer, Err(ResolveError::Temporary(_))), "{answer:?}");
+}

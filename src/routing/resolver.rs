@@ -1,0 +1,69 @@
+//! The resolver seam: the three questions the relay asks the DNS.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// The answer to a question, when it comes.
+pub type Lookup<'a, T> = Pin<Box<dyn Future<Output = Result<T, ResolveError>> + Send + 'a>>;
+
+/// One MX record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mx {
+    /// Lower is tried first.
+    pub preference: u16,
+    /// Lower case, without a final dot; a lone dot is the null MX (RFC 7505).
+    pub exchange: Arc<str>,
+}
+
+/// Why there is no answer. What can't be told counts as temporary.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The name does not exist (NXDOMAIN).
+    #[error("the name does not exist")]
+    NoSuchName,
+    /// The name exists, but has no record of this kind.
+    #[error("the name has no such record")]
+    NoData,
+    /// No answer, or one that says nothing: time-outs, SERVFAIL, REFUSED.
+    #[error("the look-up failed: {0}")]
+    Temporary(Arc<str>),
+}
+
+/// Asks the DNS (a seam: hickory here). Aliases (CNAME) are followed by the resolver. Names are taken as fully
+/// qualified, with or without a final dot. A positive answer is never empty.
+pub trait Resolver: Send + Sync {
+    /// The mail exchangers of a domain, in no order.
+    fn mx<'a>(&'a self, domain: &'a str) -> Lookup<'a, Vec<Mx>>;
+    /// The addresses of a host, IPv6 and IPv4 alternating.
+    fn addresses<'a>(&'a self, host: &'a str) -> Lookup<'a, Vec<IpAddr>>;
+    /// The names an address claims to have; to be believed only when confirmed: see [`confirmed_name`].
+    fn names<'a>(&'a self, ip: IpAddr) -> Lookup<'a, Vec<Arc<str>>>;
+}
+
+/// How many claimed names are tried: one is usual, and who controls the reverse zone must not make us ask for ever.
+const NAMES_MAX: usize = 5;
+
+/// The forward-confirmed reverse name of an address: the first of its names that has this address. None if there is no
+/// such name.
+///
+/// # Errors
+/// [`ResolveError::Temporary`] when it could not be found out.
+pub async fn confirmed_name(resolver: &dyn Resolver, ip: IpAddr) -> Result<Option<Arc<str>>, ResolveError> {
+    let ip = ip.to_canonical();
+    let names = match resolver.names(ip).await {
+        Ok(names) => names,
+        Err(error @ ResolveError::Temporary(_)) => return Err(error),
+        Err(_) => return Ok(None),
+    };
+    let mut unknown = None;
+    for name in names.into_iter().take(NAMES_MAX) {
+        match resolver.addresses(&name).await {
+            Ok(addresses) if addresses.iter().any(|a| a.to_canonical() == ip) => return Ok(Some(name)),
+            Err(error @ ResolveError::Temporary(_)) => unknown = Some(error),
+            _ => {}
+        }
+    }
+    unknown.map_or(Ok(None), Err)
+}

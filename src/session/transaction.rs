@@ -1,0 +1,199 @@
+//! MAIL and RCPT: order, parameters, counts, and who may relay where - all before any hook is asked.
+
+use std::sync::Arc;
+
+use super::params::{MailParams, check_mail, check_rcpt};
+use super::{Asked, Question, Session, State};
+use crate::hooks::{SessionVerdict, Subject, TransactionFacts};
+use crate::mail::{AddressError, Annotations, Domain, Mailbox, Param, QueueId, Recipient, ReversePath};
+use crate::smtp::{Path, Reply};
+use crate::time::Timestamp;
+
+/// A MAIL command that was good, before its transaction has a name.
+#[derive(Debug)]
+pub(super) struct Opening {
+    sender: ReversePath,
+    params: Vec<Param>,
+    checked: MailParams,
+}
+
+impl Session {
+    pub(super) fn mail(&mut self, path: Path<'_>, params: Vec<Param>) {
+        if self.facts.helo.is_none() {
+            return self.refuse("503 5.5.1 EHLO or HELO first");
+        }
+        if self.transaction.is_some() {
+            return self.refuse("503 5.5.1 one transaction at a time");
+        }
+        if self.config.require_auth && self.facts.identity.is_none() {
+            return self.refuse("530 5.7.0 authentication required");
+        }
+        if self.facts.transactions >= self.config.max_transactions {
+            return self.close_with("421 4.7.0 too many transactions");
+        }
+        let checked = match check_mail(&params, &self.config) {
+            Ok(checked) => checked,
+            Err(line) => return self.refuse(line),
+        };
+        let sender = match parse_sender(path, checked.smtputf8) {
+            Ok(sender) => sender,
+            Err(error) => return self.refuse(&address_refused(&error, "501 5.1.7")),
+        };
+        self.state = State::Beginning(Box::new(Opening { sender, params, checked }));
+    }
+
+    /// The transaction that `Action::Begin` announced has this name and begins now. To be called before the next poll.
+    pub fn begin(&mut self, id: QueueId, now: Timestamp) {
+        if !matches!(self.state, State::Beginning(_)) {
+            return;
+        }
+        let State::Beginning(opening) = std::mem::replace(&mut self.state, State::Ready) else { return };
+        let Opening { sender, params, checked } = *opening;
+        self.transaction = Some(Arc::new(TransactionFacts {
+            id,
+            started_at: now,
+            sender,
+            sender_params: params,
+            declared_size: checked.size,
+            body_kind: checked.body_kind,
+            smtputf8: checked.smtputf8,
+            recipients: Vec::new(),
+            next_index: 0,
+            annotations: Annotations::default(),
+            tags: Vec::new(),
+        }));
+        let question = Question::Mail(self.transaction_subject());
+        self.ask(Asked::Mail, question);
+    }
+
+    /// The transaction travels with the question, so that edits need no copy of it.
+    pub(super) fn transaction_subject(&mut self) -> Subject {
+        Subject { transaction: self.transaction.take(), ..self.subject() }
+    }
+
+    pub(super) fn mail_answered(&mut self, mut subject: Subject, verdict: SessionVerdict) {
+        self.keep_notes(&mut subject);
+        match verdict {
+            SessionVerdict::Proceed | SessionVerdict::Accept => match subject.transaction {
+                Some(transaction) => {
+                    self.transaction = Some(transaction);
+                    self.say("250 2.1.0 sender ok");
+                }
+                None => self.lost(),
+            },
+            SessionVerdict::Reject(reply) | SessionVerdict::Tempfail(reply) => {
+                self.discard();
+                self.refuse_with(&reply);
+            }
+            SessionVerdict::Close(reply) => {
+                self.discard();
+                self.say_reply(&reply);
+                self.close();
+            }
+        }
+    }
+
+    pub(super) fn rcpt(&mut self, path: Path<'_>, params: Vec<Param>) {
+        let Some(transaction) = &self.transaction else { return self.refuse("503 5.5.1 MAIL first") };
+        let Path::Mailbox(text) = path else { return self.refuse_recipient("501 5.1.3 no null forward-path") };
+        let original = match Mailbox::parse(text, transaction.smtputf8) {
+            Ok(mailbox) => mailbox,
+            Err(error) => return self.refuse_recipient(&address_refused(&error, "501 5.1.3")),
+        };
+        if let Err(line) = check_rcpt(&params, &self.config) {
+            return self.refuse_recipient(line);
+        }
+        if !self.may_send_to(&original) {
+            return self.refuse_recipient("550 5.7.1 relay access denied");
+        }
+        let known = |r: &Recipient| r.original == original || r.mailbox == original;
+        if transaction.recipients.iter().any(known) {
+            return self.say("250 2.1.5 recipient ok, once");
+        }
+        if transaction.recipients.len() >= self.config.max_recipients {
+            return self.refuse_recipient("452 4.5.3 too many recipients");
+        }
+        let index = transaction.next_index;
+        let candidate = Recipient { index, mailbox: self.addressed(&original), original, params };
+        let subject = Subject { candidate: Some(candidate), ..self.transaction_subject() };
+        self.ask(Asked::Rcpt, Question::Rcpt(subject));
+    }
+
+    /// A relay is closed (RFC 5321 section 7.8) but for whom it knows and where it was told to. Postmaster without a
+    /// domain is always taken (RFC 5321 section 4.5.1).
+    fn may_send_to(&self, mailbox: &Mailbox) -> bool {
+        self.facts.may_relay || mailbox.is_bare_postmaster() || self.config.relay.takes(&mailbox.domain)
+    }
+
+    /// Postmaster without a domain is this relay's, and routed like mail for its own name.
+    fn addressed(&self, mailbox: &Mailbox) -> Mailbox {
+        match Domain::parse(&self.config.hostname) {
+            Ok(domain) if mailbox.is_bare_postmaster() => Mailbox::new("postmaster", domain),
+            _ => mailbox.clone(),
+        }
+    }
+
+    pub(super) fn rcpt_answered(&mut self, mut subject: Subject, verdict: SessionVerdict) {
+        self.keep_notes(&mut subject);
+        let (Some(mut transaction), Some(candidate)) = (subject.transaction, subject.candidate) else {
+            return self.lost();
+        };
+        let refused = match verdict {
+            SessionVerdict::Proceed | SessionVerdict::Accept => {
+                let facts = Arc::make_mut(&mut transaction);
+                facts.next_index = facts.next_index.max(candidate.index.saturating_add(1));
+                facts.recipients.push(candidate);
+                self.say("250 2.1.5 recipient ok");
+                None
+            }
+            SessionVerdict::Reject(reply) | SessionVerdict::Tempfail(reply) => Some((reply, false)),
+            SessionVerdict::Close(reply) => Some((reply, true)),
+        };
+        self.transaction = Some(transaction);
+        if let Some((reply, close)) = refused {
+            self.recipient_refused(&reply, close);
+        }
+    }
+
+    fn recipient_refused(&mut self, reply: &Reply, close: bool) {
+        self.count_refused();
+        if close {
+            self.say_reply(reply);
+            return self.close();
+        }
+        self.refuse_with(reply);
+    }
+
+    fn refuse_recipient(&mut self, line: &str) {
+        self.count_refused();
+        self.refuse(line);
+    }
+
+    fn count_refused(&mut self) {
+        let facts = self.facts_mut();
+        facts.refused_recipients = facts.refused_recipients.saturating_add(1);
+    }
+
+    /// An answer came without the transaction that went with its question.
+    pub(super) fn lost(&mut self) {
+        self.discard();
+        self.refuse("451 4.3.0 internal error");
+    }
+}
+
+fn parse_sender(path: Path<'_>, smtputf8: bool) -> Result<ReversePath, AddressError> {
+    let Path::Mailbox(text) = path else { return Ok(ReversePath(None)) };
+    let mailbox = Mailbox::parse(text, smtputf8)?;
+    if mailbox.is_bare_postmaster() {
+        return Err(AddressError::Syntax("a reverse-path has a domain"));
+    }
+    Ok(ReversePath(Some(mailbox)))
+}
+
+/// RFC 6531 section 3.7.4.2 for addresses that are not ASCII, else the code given.
+fn address_refused(error: &AddressError, code: &str) -> String {
+    match error {
+        AddressError::NotAscii => format!("553 5.6.7 {error}"),
+        AddressError::Syntax(_) | AddressError::TooLong(_) => format!("{code} {error}"),
+    }
+}

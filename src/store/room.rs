@@ -1,0 +1,105 @@
+//! The watch on free space: mail is refused before the disk is full, because an engine that met a full disk has to be
+//! closed, and can't be opened again until somebody makes room.
+//!
+//! Reads the file system's figures at most every [`EVERY`]; never writes.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::StoreError;
+
+/// How old the figure may get. In between, what is written is counted.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Free space of the file system that holds the spool, against a floor.
+#[derive(Debug)]
+pub struct Room {
+    path: PathBuf,
+    floor: u64,
+    started: Instant,
+    /// Milliseconds after `started` at which `free` was read, plus one; zero: never.
+    read_at: AtomicU64,
+    free: AtomicU64,
+    /// Written since then.
+    written: AtomicU64,
+    /// In memory and still to be written.
+    pending: AtomicU64,
+}
+
+impl Room {
+    /// Watches the file system of `path`: below `floor` octets there is no room.
+    pub fn new(path: PathBuf, floor: u64) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { path, floor, started: Instant::now(), read_at: zero(), free: zero(), written: zero(), pending: zero() }
+    }
+
+    /// Cheap: a system call every [`EVERY`] at most.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] below the floor.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let read_at = self.read_at.load(Ordering::Relaxed);
+        let old = read_at == 0 || now.saturating_sub(read_at) >= u64::try_from(EVERY.as_millis()).unwrap_or(u64::MAX);
+        if old && self.read_at.compare_exchange(read_at, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            // A file system that doesn't tell is not called full: the writes themselves will show.
+            let free = rustix::fs::statvfs(&self.path).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize));
+            self.written.store(0, Ordering::Relaxed);
+            self.free.store(free, Ordering::Relaxed);
+        }
+        let taken = self.written.load(Ordering::Relaxed).saturating_add(self.pending.load(Ordering::Relaxed));
+        let left = self.free.load(Ordering::Relaxed).saturating_sub(taken);
+        if left < self.floor {
+            return Err(StoreError::Full(format!("{left} octets free, {} wanted", self.floor).into()));
+        }
+        Ok(())
+    }
+
+    /// Free octets, where the file system tells.
+    pub fn free(&self) -> Option<u64> {
+        rustix::fs::statvfs(&self.path).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+    }
+
+    /// Octets went to the file system.
+    pub fn wrote(&self, octets: u64) {
+        self.written.fetch_add(octets, Ordering::Relaxed);
+    }
+
+    /// Octets wait in memory to be written.
+    pub(super) fn await_octets(&self, octets: u64) {
+        self.pending.fetch_add(octets, Ordering::Relaxed);
+    }
+
+    /// They were, or will never be.
+    pub(super) fn forget_octets(&self, octets: u64) {
+        let _before =
+            self.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |had| Some(had.saturating_sub(octets)));
+    }
+
+    /// Octets that wait in memory.
+    pub(super) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_counts_against_the_floor() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = rustix::fs::statvfs(folder.path()).map(|s| s.f_bavail * s.f_frsize).unwrap();
+        let room = Room::new(folder.path().to_owned(), free / 2);
+        room.check().unwrap();
+        room.wrote(free);
+        assert!(matches!(room.check(), Err(StoreError::Full(_))), "until the figure is read again");
+        let room = Room::new(folder.path().to_owned(), free / 2);
+        room.await_octets(free);
+        assert!(matches!(room.check(), Err(StoreError::Full(_))));
+        room.forget_octets(free);
+        room.check().unwrap();
+        assert!(Room::new(folder.path().to_owned(), u64::MAX).check().is_err());
+    }
+}

@@ -1,0 +1,362 @@
+//! sled behind the [`Store`] seam, with one committer thread. The only file that names sled.
+//!
+//! What has to be known of sled 0.34.7, and what is done about it:
+//! - Its `flush` on Linux writes and then calls `sync_file_range`, which flushes neither the file's metadata nor the
+//!   disk's cache. So an own descriptor of the database file gets an `fdatasync` after each flush: the commit point.
+//! - `flush_async` hangs when many tasks use it; only the committer thread flushes.
+//! - Values above a quarter of a segment become files of their own that are never given back: callers write less.
+//! - After a failed write its error is sticky, and what was to be written is lost. A full disk therefore closes the
+//!   database and opens it again once there is space. Before that, the database file is flushed and its clean pages
+//!   are thrown out of the page cache, so that what is recovered is what the disk holds, not what the kernel wished
+//!   it held. Any other error is final until a restart.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
+
+use super::committer::{Batch, Item, Line, Work};
+use super::{Committed, Pair, Store, StoreError, Ticket, Write};
+
+/// sled's default. Smaller ones cost more flush calls; larger ones more space for a handful of messages.
+const SEGMENT: usize = 512 * 1024;
+
+/// Space that must be there before a database closed by a full disk is opened again: recovery needs some segments.
+const REOPEN_SPACE: u64 = 16 * SEGMENT as u64;
+
+/// How often that is looked at.
+const REOPEN_EVERY: Duration = Duration::from_millis(250);
+
+/// A sled database.
+pub struct Sled {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    path: PathBuf,
+    cache: u64,
+    line: Line,
+    state: RwLock<State>,
+}
+
+enum State {
+    Open(Engine),
+    /// Closed by a full disk; the file is kept so that its flush errors are seen here.
+    Full(Arc<str>, Option<File>),
+    Broken(Arc<str>),
+}
+
+struct Engine {
+    db: sled::Db,
+    trees: RwLock<HashMap<Box<str>, sled::Tree>>,
+    file: File,
+}
+
+impl Sled {
+    /// Opens or makes the database in the folder `path`, with `cache` octets of page cache. Blocks.
+    ///
+    /// # Errors
+    /// When the folder can't be used, is in use by another process, or what is in it can't be read.
+    pub fn open(path: &Path, cache: u64) -> Result<Self, StoreError> {
+        let engine = Engine::open(path, cache)?;
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            cache,
+            line: Line::default(),
+            state: RwLock::new(State::Open(engine)),
+        });
+        let committer = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("store-commit".into())
+            .spawn(move || committer.run())
+            .map_err(|e| failure(&e))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+}
+
+impl Drop for Sled {
+    /// Writes and flushes what waits.
+    fn drop(&mut self) {
+        self.shared.line.close();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the committer thread panicked");
+        }
+    }
+}
+
+impl Store for Sled {
+    fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.shared.with(|engine| Ok(engine.tree(tree)?.get(key)?.map(|value| Bytes::copy_from_slice(&value))))
+    }
+
+    fn range(&self, tree: &str, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let pair = |(k, v): (sled::IVec, sled::IVec)| (Bytes::copy_from_slice(&k), Bytes::copy_from_slice(&v));
+        self.shared.with(|engine| engine.tree(tree)?.range(from..to).take(limit).map(|item| item.map(pair)).collect())
+    }
+
+    fn apply(&self, tree: &str, writes: Vec<Write>) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        add(&mut batch, &writes);
+        self.shared.with(|engine| engine.tree(tree)?.apply_batch(batch))?;
+        self.shared.line.applied_directly();
+        Ok(())
+    }
+
+    fn swap(&self, tree: &str, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, StoreError> {
+        let swapped =
+            self.shared.with(|engine| Ok(engine.tree(tree)?.compare_and_swap(key, expected, new)?.is_ok()))?;
+        if swapped {
+            self.shared.line.applied_directly();
+        }
+        Ok(swapped)
+    }
+
+    fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
+        let (waiter, answer) = oneshot::channel();
+        let pushed = self
+            .shared
+            .usable()
+            .and_then(|()| self.shared.line.push(Item { tree, writes, waiter: Some(waiter) }).map(|_ticket| ()));
+        Box::pin(async move {
+            pushed?;
+            answer.await.unwrap_or(Err(StoreError::Closed))
+        })
+    }
+
+    fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {
+        if let State::Broken(why) = &*self.shared.state.read() {
+            return Err(StoreError::Broken(Arc::clone(why)));
+        }
+        self.shared.line.push(Item { tree, writes, waiter: None })
+    }
+
+    fn applied(&self) -> Ticket {
+        self.shared.line.applied()
+    }
+
+    fn flushed(&self) -> Ticket {
+        self.shared.line.flushed()
+    }
+}
+
+impl Engine {
+    fn open(path: &Path, cache: u64) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(path).map_err(|e| failure(&e))?;
+        let db = sled::Config::new()
+            .path(path)
+            .cache_capacity(cache)
+            .mode(sled::Mode::HighThroughput)
+            .segment_size(SEGMENT)
+            .flush_every_ms(None)
+            .open()
+            .map_err(engine_failure)?;
+        let file = File::open(path.join("db")).map_err(|e| failure(&e))?;
+        // What was recovered may be in the page cache only (the process was killed, not the machine): others rely on
+        // what they read here to be durable.
+        let folders = path.parent().into_iter().chain([path]);
+        let synced = folders.map(|f| File::open(f)?.sync_all()).collect::<io::Result<()>>();
+        synced.and_then(|()| file.sync_all()).map_err(|e| failure(&e))?;
+        Ok(Self { db, trees: RwLock::default(), file })
+    }
+
+    fn tree(&self, name: &str) -> sled::Result<sled::Tree> {
+        if let Some(tree) = self.trees.read().get(name) {
+            return Ok(tree.clone());
+        }
+        let tree = self.db.open_tree(name)?;
+        self.trees.write().insert(name.into(), tree.clone());
+        Ok(tree)
+    }
+
+    /// One batch for each tree: what belongs together is of one tree and so is applied whole or not at all.
+    fn apply(&self, items: &[Item]) -> sled::Result<()> {
+        let mut names: Vec<&str> = Vec::with_capacity(2);
+        for item in items {
+            if !names.contains(&item.tree) {
+                names.push(item.tree);
+            }
+        }
+        for name in names {
+            let mut batch = sled::Batch::default();
+            items.iter().filter(|item| item.tree == name).for_each(|item| add(&mut batch, &item.writes));
+            self.tree(name)?.apply_batch(batch)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> sled::Result<()> {
+        self.db.flush()?;
+        self.file.sync_data()?;
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn usable(&self) -> Result<(), StoreError> {
+        match &*self.state.read() {
+            State::Open(_) => Ok(()),
+            State::Full(why, _) => Err(StoreError::Full(Arc::clone(why))),
+            State::Broken(why) => Err(StoreError::Broken(Arc::clone(why))),
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&Engine) -> sled::Result<T>) -> Result<T, StoreError> {
+        let result = match &*self.state.read() {
+            State::Open(engine) => act(engine),
+            State::Full(why, _) => return Err(StoreError::Full(Arc::clone(why))),
+            State::Broken(why) => return Err(StoreError::Broken(Arc::clone(why))),
+        };
+        result.map_err(|error| self.fail(error))
+    }
+
+    /// Leaves the open state for good, or until there is space.
+    fn fail(&self, error: sled::Error) -> StoreError {
+        let error = engine_failure(error);
+        let mut state = self.state.write();
+        if let State::Open(_) = &*state {
+            tracing::error!(%error, "the store stops");
+            let next = match &error {
+                StoreError::Full(why) => State::Full(Arc::clone(why), None),
+                other => State::Broken(other.to_string().into()),
+            };
+            if let State::Open(engine) = std::mem::replace(&mut *state, next) {
+                let Engine { db, trees, file } = engine;
+                if let State::Full(_, kept) = &mut *state {
+                    *kept = Some(file);
+                }
+                drop((trees, db));
+            }
+        }
+        drop(state);
+        // Writers that wait in the line are answered by the committer, which has to be awake for that.
+        self.line.applied_directly();
+        error
+    }
+
+    fn run(&self) {
+        let _end = End(self);
+        while let Work::Write(batch) = self.line.next() {
+            let upto = batch.upto;
+            match self.write(&batch) {
+                Ok(()) => {
+                    self.line.mark_flushed(upto);
+                    batch.items.into_iter().filter_map(|item| item.waiter).for_each(|waiter| {
+                        // A caller that went away does not want to know.
+                        let _gone = waiter.send(Ok(()));
+                    });
+                }
+                Err(error) => {
+                    self.refuse(batch, &error);
+                    if !matches!(error, StoreError::Full(_)) || !self.reopen() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.with(|engine| {
+            engine.apply(&batch.items)?;
+            self.line.mark_applied(batch.upto);
+            engine.flush()
+        })
+    }
+
+    /// The whole batch failed: those who wait are told, riders stay for better times.
+    fn refuse(&self, batch: Batch, error: &StoreError) {
+        let (durable, riders): (Vec<_>, Vec<_>) = batch.items.into_iter().partition(|item| item.waiter.is_some());
+        self.line.put_back(riders);
+        for waiter in durable.into_iter().filter_map(|item| item.waiter).chain(self.line.take_waiters()) {
+            let _gone = waiter.send(Err(error.clone()));
+        }
+    }
+
+    /// Waits for space and opens the database again. False where that can't be, or the store is closing.
+    fn reopen(&self) -> bool {
+        loop {
+            if self.line.pause(REOPEN_EVERY) {
+                return false;
+            }
+            let why = self.usable().err().unwrap_or(StoreError::Closed);
+            self.line.take_waiters().into_iter().for_each(|waiter| {
+                let _gone = waiter.send(Err(why.clone()));
+            });
+            let mut state = self.state.write();
+            let State::Full(_, file) = &*state else { return matches!(&*state, State::Open(_)) };
+            let free = rustix::fs::statvfs(&self.path).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize));
+            if free < REOPEN_SPACE || file.as_ref().is_some_and(|file| settle_pages(file).is_err()) {
+                continue;
+            }
+            match Engine::open(&self.path, self.cache) {
+                Ok(engine) => {
+                    tracing::info!("there is space again: the store goes on");
+                    *state = State::Open(engine);
+                    return true;
+                }
+                Err(error) => tracing::warn!(%error, "the store can't be opened again yet"),
+            }
+        }
+    }
+}
+
+/// However the committer ends, by a panic of the engine too: nobody waits for it for ever.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.line.close();
+        let why = self.0.usable().err().unwrap_or(StoreError::Closed);
+        for waiter in self.0.line.take_waiters() {
+            let _gone = waiter.send(Err(why.clone()));
+        }
+    }
+}
+
+/// Writes what is dirty and forgets what is clean, so that the next read comes from the disk.
+fn settle_pages(file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
+    Ok(())
+}
+
+fn add(batch: &mut sled::Batch, writes: &[Write]) {
+    for write in writes {
+        match write {
+            Write::Put { key, value } => batch.insert(&**key, &**value),
+            Write::Delete { key } => batch.remove(&**key),
+        }
+    }
+}
+
+fn engine_failure(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(error) => failure(&error),
+        other => StoreError::Broken(other.to_string().into()),
+    }
+}
+
+/// An I/O error as the callers know it.
+pub(super) fn failure(error: &io::Error) -> StoreError {
+    let text: Arc<str> = error.to_string().into();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(text),
+        _ => StoreError::Broken(text),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+use super::*;
+
+fn put(key: &str, value: &str) -> Write {
+    Write::Put { key: Bytes::copy_from_slice(key.as_bytes()), value: Bytes::copy_from_slice(value.as_bytes()) }
+}
+
+fn open(folder: &Path) -> Sled {
+    Sled::open(folder, 8 << 20).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_committed_applied_and_ridden_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.apply("kv", vec![put("a", "1")]).unwrap();
+    assert_eq!(store.get("kv", b"a").unwrap().as_deref(), Some(&b"1"[..]), "at once visible");
+    let ticket = store.ride("queue", vec![put("b", "2"), put("c", "3")]).unwrap();
+    store.commit("queue", vec![put("d", "4"), Write::Delete { key: "b".into() }]).await.unwrap();
+    assert!(store.applied() > ticket && store.flushed() > ticket);
+    drop(store);
+    let store = open(folder.path());
+    let pairs = store.range("queue", b"a", b"z", 9).unwrap();
+    assert_eq!(pairs, [("c".into(), "3".into()), ("d".into(), "4".into())]);
+    assert_eq!(store.range("queue", b"a", b"z", 1).unwrap().len(), 1);
+    assert_eq!(store.range("queue", b"z", b"a", 1).unwrap(), []);
+    assert_eq!(store.get("kv", b"a").unwrap().as_deref(), Some(&b"1"[..]));
+}
+
+#[tokio::test]
+async fn an_empty_commit_waits_for_what_rode_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let ticket = store.ride("queue", vec![put("a", "1")]).unwrap();
+    store.commit("queue", Vec::new()).await.unwrap();
+    assert!(store.flushed() >= ticket);
+    assert!(store.get("queue", b"a").unwrap().is_some());
+}
+
+#[tokio::test]
+async fn writes_are_in_order_and_a_dropped_future_takes_nothing_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for round in 0..50 {
+        drop(store.commit("queue", vec![put("a", &round.to_string())]));
+        store.ride("queue", vec![put("b", &round.to_string())]).unwrap();
+    }
+    store.commit("queue", Vec::new()).await.unwrap();
+    assert_eq!(store.get("queue", b"a").unwrap().as_deref(), Some(&b"49"[..]));
+    assert_eq!(store.get("queue", b"b").unwrap().as_deref(), Some(&b"49"[..]));
+}
+
+#[test]
+fn a_swap_happens_only_where_the_value_is_as_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    assert!(store.swap("kv", b"a", None, Some(b"1")).unwrap());
+    assert!(!store.swap("kv", b"a", None, Some(b"2")).unwrap());
+    assert!(store.swap("kv", b"a", Some(b"1"), None).unwrap());
+    assert_eq!(store.get("kv", b"a").unwrap(), None);
+}
+
+#[test]
+fn a_folder_in_use_and_a_folder_that_is_none_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let _store = open(folder.path());
+    assert!(matches!(Sled::open(folder.path(), 1 << 20), Err(StoreError::Broken(_))));
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    assert!(matches!(Sled::open(&file, 1 << 20), Err(StoreError::Broken(_))));
+}
+
+#[test]
+fn a_full_disk_is_told_from_a_broken_one() {
+    let error = |kind| failure(&io::Error::from(kind));
+    assert!(matches!(error(io::ErrorKind::StorageFull), StoreError::Full(_)));
+    assert!(matches!(error(io::ErrorKind::QuotaExceeded), StoreError::Full(_)));
+    assert!(matches!(error(io::ErrorKind::PermissionDenied), StoreError::Broken(_)));
+    assert!(matches!(failure(&io::Error::from_raw_os_error(28)), StoreError::Full(_)), "ENOSPC");
+    assert!(matches!(engine_failure(sled::Error::ReportableBug("x".into())), StoreError::Broken(_)));
+}
+
+#[tokio::test]
+async fn a_broken_engine_fails_the_batch_and_all_that_comes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let error = store.shared.fail(sled::Error::Io(io::Error::other("the disk is gone")));
+    assert!(matches!(error, StoreError::Broken(_)));
+    assert!(matches!(store.commit("queue", vec![put("a", "1")]).await, Err(StoreError::Broken(_))));
+    assert!(matches!(store.ride("queue", Vec::new()), Err(StoreError::Broken(_))));
+    assert!(matches!(store.get("queue", b"a"), Err(StoreError::Broken(_))));
+}
+
+#[tokio::test]
+async fn a_full_engine_refuses_keeps_what_rides_and_goes_on_when_there_is_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.commit("queue", vec![put("before", "1")]).await.unwrap();
+    let error = store.shared.fail(sled::Error::Io(io::Error::from(io::ErrorKind::StorageFull)));
+    assert!(matches!(error, StoreError::Full(_)));
+    store.ride("queue", vec![put("rider", "2")]).unwrap();
+    // There is space all the while: the committer opens the database again by itself.
+    let committed = async {
+        while store.commit("queue", vec![put("after", "3")]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), committed).await.expect("the store never comes back");
+    for key in ["before", "rider", "after"] {
+        assert!(store.get("queue", key.as_bytes()).unwrap().is_some(), "{key}");
+    }
+}

@@ -1,0 +1,447 @@
+//! Spool files: bodies too large for a tree, one to a file, in files that are used again.
+//!
+//! A file overwritten flushes about twice as fast as a new one: its blocks and its name are on the disk already.
+//!
+//! Why a crash never leaves a record that names a file with other content: a file is overwritten only after it was
+//! taken from the free list. It comes there (a) from a draft that no record ever named, or (b) by [`Spool::release`]
+//! with the ticket of the write that deletes the only record naming it, and only once that ticket is flushed and the
+//! last reader has closed it. So, when the first octet is overwritten, no state of the store that a crash can bring
+//! back holds a record that names the file. Files found at start without a record are free under the same condition:
+//! the engine flushes what it recovered before anybody reads it. And before a record that names a file is committed,
+//! the file, and for a new file its folder, are flushed ([`Spool::keep`]).
+//!
+//! Does blocking I/O: everything but the bookkeeping runs on blocking threads.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::room::Room;
+use super::sled::failure;
+use super::{Content, Draft, Spooled, Store, StoreError, Ticket};
+
+/// Files kept for another use: some more than concurrent transactions with large bodies.
+const POOL_FILES: usize = 256;
+
+/// A larger file is removed rather than kept: the pool must not hold the disk.
+const POOLED_SIZE: u64 = 1024 * 1024;
+
+/// Folders on each of two levels; keeps a folder small with a million files.
+const FOLDERS: u32 = 64;
+
+/// The spool folder. Cheap to clone.
+#[derive(Clone)]
+pub struct Spool(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    folder: PathBuf,
+    store: Arc<dyn Store>,
+    pub(super) room: Room,
+    files: Mutex<Files>,
+}
+
+#[derive(Default)]
+struct Files {
+    free: Vec<Idle>,
+    /// Free once their ticket is flushed, oldest first.
+    retired: VecDeque<(Ticket, Idle)>,
+    /// Those that are open somewhere, by name.
+    open: HashMap<Arc<str>, Weak<SpoolFile>>,
+}
+
+/// A file that nobody reads.
+struct Idle {
+    name: Arc<str>,
+    /// Still open where it was when it became idle.
+    file: Option<File>,
+}
+
+/// An open spool file. What becomes of it is decided when the last reader drops it.
+pub struct SpoolFile {
+    name: Arc<str>,
+    /// None only while it is dropped.
+    file: Option<File>,
+    home: Arc<Inner>,
+    fate: Mutex<Fate>,
+    sealed: OnceLock<Sealed>,
+    synced: AtomicBool,
+    /// It is new: its name must be flushed with it.
+    fresh: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Fate {
+    /// No record names it.
+    Draft,
+    /// A record names it, or may.
+    Named,
+    /// The write that deletes its record has this ticket.
+    Released(Ticket),
+}
+
+/// What a complete file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) len: u64,
+    pub(crate) crc: u32,
+}
+
+impl Spool {
+    /// Opens or makes the spool in `folder`. Below `floor` octets of free space nothing more is written. Blocks.
+    ///
+    /// # Errors
+    /// When the folder can't be made.
+    pub fn open(folder: &Path, floor: u64, store: Arc<dyn Store>) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(folder).map_err(|e| failure(&e))?;
+        let room = Room::new(folder.to_owned(), floor);
+        Ok(Self(Arc::new(Inner { folder: folder.to_owned(), store, room, files: Mutex::default() })))
+    }
+
+    /// A place for content that comes in.
+    pub fn draft(&self) -> Draft {
+        Draft::new(Arc::clone(&self.0))
+    }
+
+    /// The watch on free space.
+    pub fn room(&self) -> &Room {
+        &self.0.room
+    }
+
+    /// Makes a body durable in a file of its own and names it: from here on it stays until [`Spool::release`].
+    /// Gives the content (in memory still, where it was), the file, its name and checksum.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(crate) async fn keep(&self, body: &Content) -> Result<(Arc<SpoolFile>, u32), StoreError> {
+        let whole = match body {
+            Content::Spooled(spooled) if spooled.is_whole() => Arc::clone(&spooled.file),
+            Content::Memory(bytes) => return self.keep_octets(bytes.clone()).await,
+            Content::Spooled(spooled) => {
+                let mut draft = self.draft().on_disk();
+                draft.copy(body, 0, spooled.len).await?;
+                match draft.finish().await? {
+                    Content::Spooled(spooled) => spooled.file,
+                    Content::Memory(bytes) => return self.keep_octets(bytes).await,
+                }
+            }
+        };
+        let file = Arc::clone(&whole);
+        blocking(move || file.sync()).await?;
+        let crc = whole.sealed.get().map_or(0, |sealed| sealed.crc);
+        *whole.fate.lock() = Fate::Named;
+        Ok((whole, crc))
+    }
+
+    async fn keep_octets(&self, octets: Bytes) -> Result<(Arc<SpoolFile>, u32), StoreError> {
+        self.0.room.check()?;
+        let home = Arc::clone(&self.0);
+        blocking(move || {
+            let file = Inner::take(&home)?;
+            file.write_at(&octets, 0)?;
+            let crc = crc32fast::hash(&octets);
+            file.seal(Sealed { len: octets.len() as u64, crc });
+            file.sync()?;
+            *file.fate.lock() = Fate::Named;
+            Ok((file, crc))
+        })
+        .await
+    }
+
+    /// Opens a file that a record names, and verifies it the first time. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it is not there, too short, or other than it was.
+    pub(crate) fn read(&self, name: &str, sealed: Sealed) -> Result<Content, StoreError> {
+        let file = self.0.reopen(name)?;
+        if file.sealed.get().is_none() {
+            file.verify(sealed)?;
+            file.seal(sealed);
+        }
+        Ok(Content::Spooled(Spooled { file, offset: 0, len: sealed.len }))
+    }
+
+    /// The record that named the file is deleted by the write with this ticket.
+    pub(crate) fn release(&self, name: &Arc<str>, ticket: Ticket) {
+        let mut files = self.0.files.lock();
+        match files.open.get(name).and_then(Weak::upgrade) {
+            Some(file) => {
+                *file.fate.lock() = Fate::Released(ticket);
+                // The lock is given back first: this may be the last reader, and dropping it takes the lock again.
+                drop(files);
+                drop(file);
+            }
+            None => files.retired.push_back((ticket, Idle { name: Arc::clone(name), file: None })),
+        }
+    }
+
+    /// Moves a damaged file out of the way, for a human. Blocks.
+    pub(crate) fn set_aside(&self, name: &str) {
+        let folder = self.0.folder.join("damaged");
+        let moved = std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::rename(self.0.path(name), folder.join(name.replace('/', "-"))));
+        if let Err(error) = moved {
+            tracing::error!(name, %error, "a damaged spool file can't be moved");
+        }
+    }
+
+    /// Frees files that no record names. To be called once, before anything is written. Blocks.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub(crate) fn sweep(&self, named: &HashSet<Arc<str>>) -> Result<u64, StoreError> {
+        let mut found = 0;
+        for outer in subfolders(&self.0.folder)? {
+            for inner in subfolders(&self.0.folder.join(&outer))? {
+                let path = self.0.folder.join(&outer).join(&inner);
+                for entry in std::fs::read_dir(&path).map_err(|e| failure(&e))? {
+                    let entry = entry.map_err(|e| failure(&e))?;
+                    let name: Arc<str> = format!("{outer}/{inner}/{}", entry.file_name().to_string_lossy()).into();
+                    if !named.contains(&name) {
+                        found += 1;
+                        self.0.files.lock().retired.push_back((Ticket::default(), Idle { name, file: None }));
+                    }
+                }
+            }
+        }
+        self.tidy();
+        Ok(found)
+    }
+
+    /// True where [`Spool::tidy`] has something to do.
+    pub(crate) fn is_untidy(&self) -> bool {
+        let flushed = self.0.store.flushed();
+        self.0.files.lock().retired.front().is_some_and(|(ticket, _)| *ticket <= flushed)
+    }
+
+    /// Brings files whose time has come back to the pool, and removes what the pool does not want. Blocks.
+    pub(crate) fn tidy(&self) {
+        self.0.collect();
+        if self.0.room.check().is_err() {
+            let free = std::mem::take(&mut self.0.files.lock().free);
+            free.iter().for_each(|idle| self.0.remove(idle));
+        }
+    }
+}
+
+impl Inner {
+    /// A file to write to: a used one, or a new one. Blocks.
+    pub(super) fn take(home: &Arc<Self>) -> Result<Arc<SpoolFile>, StoreError> {
+        home.collect();
+        let idle = home.files.lock().free.pop();
+        let (name, file, fresh) = match idle {
+            Some(Idle { name, file: Some(file) }) => (name, file, false),
+            Some(Idle { name, file: None }) => {
+                let file = open_existing(&home.path(&name)).map_err(|e| failure(&e))?;
+                (name, file, false)
+            }
+            None => {
+                let (name, file) = home.create().map_err(|e| failure(&e))?;
+                (name, file, true)
+            }
+        };
+        Ok(SpoolFile::open(home, name, file, Fate::Draft, fresh))
+    }
+
+    fn create(&self) -> io::Result<(Arc<str>, File)> {
+        loop {
+            let name = format!("{}/{}/{:016x}", fastrand::u32(..FOLDERS), fastrand::u32(..FOLDERS), fastrand::u64(..));
+            let path = self.path(&name);
+            let folder = path.parent().unwrap_or(&self.folder);
+            if !folder.is_dir() {
+                std::fs::create_dir_all(folder)?;
+                let outer = folder.parent().unwrap_or(&self.folder);
+                File::open(outer)?.sync_all()?;
+                File::open(&self.folder)?.sync_all()?;
+            }
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok((name.into(), file)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The one handle of a file that a record names.
+    fn reopen(self: &Arc<Self>, name: &str) -> Result<Arc<SpoolFile>, StoreError> {
+        let mut files = self.files.lock();
+        if let Some(file) = files.open.get(name).and_then(Weak::upgrade) {
+            return Ok(file);
+        }
+        let opened = open_existing(&self.path(name)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::Damaged(format!("spool file {name} is missing").into()),
+            _ => failure(&error),
+        })?;
+        let file = SpoolFile::new(self, name.into(), opened, Fate::Named, false);
+        files.open.insert(Arc::clone(&file.name), Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    fn collect(&self) {
+        let flushed = self.store.flushed();
+        let mut ripe = Vec::new();
+        let mut files = self.files.lock();
+        while files.retired.front().is_some_and(|(ticket, _)| *ticket <= flushed) {
+            ripe.extend(files.retired.pop_front().map(|(_, idle)| idle));
+        }
+        drop(files);
+        for idle in ripe {
+            let meta = idle.file.as_ref().map_or_else(|| std::fs::metadata(self.path(&idle.name)), File::metadata);
+            if meta.is_ok_and(|meta| meta.len() <= POOLED_SIZE) {
+                let mut files = self.files.lock();
+                if files.free.len() < POOL_FILES {
+                    files.free.push(idle);
+                    continue;
+                }
+            }
+            self.remove(&idle);
+        }
+    }
+
+    fn remove(&self, idle: &Idle) {
+        if let Err(error) = std::fs::remove_file(self.path(&idle.name)) {
+            tracing::warn!(name = &*idle.name, %error, "a spool file can't be removed");
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+impl SpoolFile {
+    fn new(home: &Arc<Inner>, name: Arc<str>, file: File, fate: Fate, fresh: bool) -> Arc<Self> {
+        let (sealed, synced) = (OnceLock::new(), AtomicBool::new(false));
+        Arc::new(Self { name, file: Some(file), home: Arc::clone(home), fate: Mutex::new(fate), sealed, synced, fresh })
+    }
+
+    fn open(home: &Arc<Inner>, name: Arc<str>, file: File, fate: Fate, fresh: bool) -> Arc<Self> {
+        let this = Self::new(home, name, file, fate, fresh);
+        home.files.lock().open.insert(Arc::clone(&this.name), Arc::downgrade(&this));
+        this
+    }
+
+    /// Name below the spool folder.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What the whole file holds, once it is complete.
+    pub(crate) fn sealed(&self) -> Option<Sealed> {
+        self.sealed.get().copied()
+    }
+
+    pub(super) fn seal(&self, sealed: Sealed) {
+        // Sealed twice only where two readers verified the same file at once, with the same result.
+        let _already = self.sealed.set(sealed);
+    }
+
+    pub(super) fn write_at(&self, octets: &[u8], at: u64) -> Result<(), StoreError> {
+        self.home.room.wrote(octets.len() as u64);
+        self.file().and_then(|file| file.write_all_at(octets, at)).map_err(|e| failure(&e))
+    }
+
+    pub(super) fn read_exact_at(&self, octets: &mut [u8], at: u64) -> io::Result<()> {
+        self.file()?.read_exact_at(octets, at)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        if self.synced.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let folder = self.home.path(&self.name).parent().map(Path::to_owned).filter(|_| self.fresh);
+        let synced = self.file().and_then(File::sync_data).and_then(|()| match folder {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        });
+        synced.map_err(|e| failure(&e))?;
+        self.synced.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn verify(&self, sealed: Sealed) -> Result<(), StoreError> {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut buffer = vec![0; 256 * 1024];
+        let mut at = 0;
+        while at < sealed.len {
+            let take = usize::try_from(sealed.len - at).unwrap_or(usize::MAX).min(buffer.len());
+            let part = buffer.get_mut(..take).unwrap_or_default();
+            self.read_exact_at(part, at).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => StoreError::Damaged(format!("{} is too short", self.name).into()),
+                _ => failure(&error),
+            })?;
+            hasher.update(part);
+            at += take as u64;
+        }
+        if hasher.finalize() != sealed.crc {
+            return Err(StoreError::Damaged(format!("{} has another checksum", self.name).into()));
+        }
+        Ok(())
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::Error::other("the spool file is being closed"))
+    }
+}
+
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        let ticket = match *self.fate.get_mut() {
+            Fate::Draft => Some(Ticket::default()),
+            Fate::Released(ticket) => Some(ticket),
+            Fate::Named => None,
+        };
+        let name = Arc::clone(&self.name);
+        let mut files = self.home.files.lock();
+        // Unless another handle was opened meanwhile, which only a named file may see.
+        if files.open.get(&name).is_some_and(|handle| handle.strong_count() == 0) {
+            files.open.remove(&name);
+        }
+        let Some(ticket) = ticket else { return };
+        files.retired.push_back((ticket, Idle { name, file: self.file.take() }));
+    }
+}
+
+impl std::fmt::Debug for SpoolFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpoolFile").field("name", &self.name).field("sealed", &self.sealed).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Spool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Spool").field(&self.0.folder).finish()
+    }
+}
+
+fn open_existing(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+/// Names of the numbered folders in a folder.
+fn subfolders(path: &Path) -> Result<Vec<String>, StoreError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|e| failure(&e))? {
+        let name = entry.map_err(|e| failure(&e))?.file_name().to_string_lossy().into_owned();
+        if name.parse::<u32>().is_ok() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Off the async workers.
+pub(super) async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(act).await.unwrap_or(Err(StoreError::Closed))
+}
+
+#[cfg(test)]
+mod tests;

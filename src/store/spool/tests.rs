@@ -1,0 +1,194 @@
+use super::*;
+use crate::store::{Committed, Pair, Write};
+use std::sync::atomic::AtomicU64;
+
+/// A store that only tells how far it is flushed.
+#[derive(Default)]
+struct Watermark(AtomicU64);
+
+impl Store for Watermark {
+    fn get(&self, tree: &str, _key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        panic!("the spool reads {tree}")
+    }
+    fn range(&self, tree: &str, _from: &[u8], _to: &[u8], _limit: usize) -> Result<Vec<Pair>, StoreError> {
+        panic!("the spool reads {tree}")
+    }
+    fn apply(&self, tree: &str, _writes: Vec<Write>) -> Result<(), StoreError> {
+        panic!("the spool writes {tree}")
+    }
+    fn swap(&self, tree: &str, _key: &[u8], _old: Option<&[u8]>, _new: Option<&[u8]>) -> Result<bool, StoreError> {
+        panic!("the spool writes {tree}")
+    }
+    fn commit(&self, tree: &'static str, _writes: Vec<Write>) -> Committed<'_> {
+        panic!("the spool writes {tree}")
+    }
+    fn ride(&self, tree: &'static str, _writes: Vec<Write>) -> Result<Ticket, StoreError> {
+        panic!("the spool writes {tree}")
+    }
+    fn applied(&self) -> Ticket {
+        panic!("nothing is read")
+    }
+    fn flushed(&self) -> Ticket {
+        Ticket(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    flushed: Arc<Watermark>,
+    spool: Spool,
+}
+
+fn bench() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let flushed = Arc::new(Watermark::default());
+    let spool = Spool::open(folder.path(), 0, flushed.clone()).unwrap();
+    Bench { folder, flushed, spool }
+}
+
+fn octets(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 % 251) as u8).collect()
+}
+
+async fn drafted(spool: &Spool, octets: &[u8], step: usize) -> Content {
+    let mut draft = spool.draft();
+    for part in octets.chunks(step) {
+        draft.append(part).await.unwrap();
+    }
+    assert_eq!(draft.len(), octets.len() as u64);
+    draft.finish().await.unwrap()
+}
+
+async fn all_of(content: &Content) -> Vec<u8> {
+    let mut all = Vec::new();
+    while (all.len() as u64) < content.len() {
+        all.extend_from_slice(&content.read_at(all.len() as u64, 100_000).await.unwrap());
+    }
+    all
+}
+
+#[tokio::test]
+async fn small_drafts_stay_in_memory_and_large_ones_go_to_a_file() {
+    let bench = bench();
+    for (len, in_memory) in [(0, true), (1000, true), (256 * 1024, true), (256 * 1024 + 1, false), (3_000_000, false)] {
+        let octets = octets(len);
+        let content = drafted(&bench.spool, &octets, 70_000).await;
+        assert_eq!(matches!(content, Content::Memory(_)), in_memory, "{len}");
+        assert!(all_of(&content).await == octets, "{len}");
+        assert_eq!(bench.spool.room().pending(), 0, "the budget is given back");
+    }
+}
+
+#[tokio::test]
+async fn a_draft_goes_to_its_file_early_when_all_drafts_together_are_large() {
+    let bench = bench();
+    bench.spool.room().await_octets(64 << 20);
+    let content = drafted(&bench.spool, b"small", 5).await;
+    assert!(matches!(&content, Content::Spooled(spooled) if spooled.is_whole()));
+    assert_eq!(all_of(&content).await, b"small");
+}
+
+#[tokio::test]
+async fn a_part_of_other_content_is_copied() {
+    let bench = bench();
+    let octets = octets(900_000);
+    let whole = drafted(&bench.spool, &octets, 100_000).await;
+    let mut draft = bench.spool.draft();
+    draft.append(b"before ").await.unwrap();
+    draft.copy(&whole, 300_000, 500_000).await.unwrap();
+    let copy = all_of(&draft.finish().await.unwrap()).await;
+    assert!(copy == [b"before ", &octets[300_000..800_000]].concat());
+}
+
+#[tokio::test]
+async fn nothing_is_drafted_to_disk_below_the_floor() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), u64::MAX, Arc::new(Watermark::default())).unwrap();
+    let mut draft = spool.draft();
+    draft.append(&octets(1000)).await.unwrap();
+    assert!(matches!(draft.append(&octets(300_000)).await, Err(StoreError::Full(_))));
+}
+
+/// The proof at the head of the module, step by step.
+#[tokio::test]
+async fn a_file_is_used_again_only_when_its_record_is_gone_for_good_and_nobody_reads_it() {
+    let bench = bench();
+    let body = Content::Memory(octets(100_000).into());
+    let (file, crc) = bench.spool.keep(&body).await.unwrap();
+    let name = Arc::clone(file.name());
+    drop(file);
+    let other = |spool: Spool| async move {
+        let (file, _) = spool.keep(&Content::Memory(octets(50_000).into())).await.unwrap();
+        Arc::clone(file.name())
+    };
+    assert_ne!(other(bench.spool.clone()).await, name, "a record names it");
+    let reader = bench.spool.read(&name, Sealed { len: 100_000, crc }).unwrap();
+    bench.spool.release(&name, Ticket(5));
+    assert_ne!(other(bench.spool.clone()).await, name, "somebody reads it");
+    assert!(all_of(&reader).await == octets(100_000));
+    drop(reader);
+    assert_ne!(other(bench.spool.clone()).await, name, "a crash brings the record back");
+    bench.flushed.0.store(4, Ordering::SeqCst);
+    assert!(!bench.spool.is_untidy());
+    assert_ne!(other(bench.spool.clone()).await, name);
+    bench.flushed.0.store(5, Ordering::SeqCst);
+    assert!(bench.spool.is_untidy());
+    assert_eq!(other(bench.spool.clone()).await, name);
+}
+
+#[tokio::test]
+async fn a_draft_that_nobody_wanted_leaves_its_file_to_the_next() {
+    let bench = bench();
+    let Content::Spooled(first) = drafted(&bench.spool, &octets(300_000), 50_000).await else { panic!("in memory") };
+    let name = Arc::clone(first.file.name());
+    drop(first);
+    let Content::Spooled(second) = drafted(&bench.spool, &octets(400_000), 50_000).await else { panic!("in memory") };
+    assert_eq!(*second.file.name(), name);
+}
+
+#[tokio::test]
+async fn large_files_are_removed_rather_than_kept() {
+    let bench = bench();
+    let Content::Spooled(large) = drafted(&bench.spool, &octets(2_000_000), 100_000).await else { panic!("in memory") };
+    let path = bench.folder.path().join(&**large.file.name());
+    assert!(path.exists());
+    drop(large);
+    bench.spool.tidy();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn what_does_not_verify_is_told_and_set_aside() {
+    let bench = bench();
+    let (file, crc) = bench.spool.keep(&Content::Memory(octets(100_000).into())).await.unwrap();
+    let name = Arc::clone(file.name());
+    drop(file);
+    let sealed = Sealed { len: 100_000, crc };
+    let path = bench.folder.path().join(&*name);
+    let mut wrong = octets(100_000);
+    wrong[77_777] ^= 1;
+    for stored in [&wrong[..], &wrong[..5]] {
+        std::fs::write(&path, stored).unwrap();
+        assert!(matches!(bench.spool.read(&name, sealed), Err(StoreError::Damaged(_))));
+    }
+    bench.spool.set_aside(&name);
+    assert!(!path.exists());
+    assert!(bench.folder.path().join("damaged").join(name.replace('/', "-")).exists());
+    assert!(matches!(bench.spool.read(&name, sealed), Err(StoreError::Damaged(_))), "it is missing");
+}
+
+#[tokio::test]
+async fn files_without_a_record_are_found_at_start() {
+    let bench = bench();
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        let (file, _) = bench.spool.keep(&Content::Memory(octets(40_000).into())).await.unwrap();
+        names.push(Arc::clone(file.name()));
+    }
+    let spool = Spool::open(bench.folder.path(), 0, bench.flushed.clone()).unwrap();
+    assert_eq!(spool.sweep(&HashSet::from([Arc::clone(&names[1])])).unwrap(), 2);
+    for _ in 0..2 {
+        let (file, _) = spool.keep(&Content::Memory(octets(40_000).into())).await.unwrap();
+        assert!(names.contains(file.name()) && *file.name() != names[1]);
+    }
+}

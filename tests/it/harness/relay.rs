@@ -1,0 +1,208 @@
+//! The real program with a configuration of its own, in a temporary folder.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Sink, Smtp, wait_for};
+
+/// A running relay. Killed when dropped; its log is shown if the test failed.
+pub(crate) struct Relay {
+    folder: TempDir,
+    child: Child,
+    address: SocketAddr,
+}
+
+/// Tables that tests have no reason to vary. Retries are quick, so that a test sees them.
+const BASE: &str = r#"
+hostname = "relay.test"
+
+[listeners.smtp]
+address = "127.0.0.1:0"
+
+[relay]
+networks = ["127.0.0.0/8"]
+domains = []
+
+[queue]
+path = "DIR/spool"
+min-free = "1 MiB"
+
+[admin]
+socket = "DIR/admin.sock"
+
+[retry]
+first = "1s"
+longest = "1s"
+
+[delivery]
+cool-down = "1s"
+"#;
+
+impl Relay {
+    /// Starts with the base and these tables; `DIR` in them stands for the relay's own folder.
+    pub(crate) fn start(tables: &str) -> Self {
+        Self::start_with(BASE, tables)
+    }
+
+    /// As `start`, but trusting no network: any client is a stranger.
+    pub(crate) fn start_for_strangers(tables: &str) -> Self {
+        Self::start_with(
+            &BASE.replace("[\"127.0.0.0/8\"]", "[]").replace("domains = []", "domains = [\"ours.test\"]"),
+            tables,
+        )
+    }
+
+    /// Everything goes to a sink.
+    pub(crate) fn start_towards(sink: &Sink) -> Self {
+        Self::start(&towards(sink))
+    }
+
+    fn start_with(base: &str, tables: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_config(folder.path(), &format!("{base}\n{tables}"));
+        let (child, address) = spawn(folder.path());
+        Self { folder, child, address }
+    }
+
+    /// A new configuration, not yet read.
+    pub(crate) fn rewrite(&self, tables: &str) {
+        write_config(self.folder.path(), &format!("{BASE}\n{tables}"));
+    }
+
+    /// A client, past the greeting.
+    pub(crate) fn smtp(&self) -> Smtp {
+        Smtp::connect(self.address)
+    }
+
+    /// Where the relay keeps its things.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a subcommand.
+    pub(crate) fn command(&self, words: &[&str]) -> Output {
+        command(self.folder.path(), words)
+    }
+
+    /// Runs a subcommand that must succeed, with `--json`; what it printed.
+    pub(crate) fn json(&self, words: &[&str]) -> Value {
+        let output = self.command(&[words, &["--json"]].concat());
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// How many messages are in the queue.
+    pub(crate) fn queued(&self) -> usize {
+        messages(&self.json(&["queue", "list"])).len()
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        kill_process(self.pid(), Signal::HUP).unwrap();
+    }
+
+    /// SIGKILL, then a new process on the same folder.
+    pub(crate) fn crash_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.restart();
+    }
+
+    /// SIGTERM, which must end it with status 0.
+    pub(crate) fn stop(&mut self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        let status = wait_for("the relay ends", || self.child.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+    }
+
+    /// As `stop`, then a new process on the same folder.
+    pub(crate) fn stop_and_restart(&mut self) {
+        self.stop();
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        self.child.wait().unwrap();
+        (self.child, self.address) = spawn(self.folder.path());
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // Neither can fail in a way that matters here: the child is ours and may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            eprintln!("--- the relay's log\n{log}---");
+        }
+    }
+}
+
+/// The table that sends everything to a sink.
+pub(crate) fn towards(sink: &Sink) -> String {
+    format!("[routing]\ndefault = {{ hops = [\"smtp://{}\"], tls = \"off\" }}\n", sink.address())
+}
+
+/// The shipped component of a plugin, for its `path`.
+pub(crate) fn component(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/components").join(format!("{name}.wasm"));
+    assert!(path.exists(), "{} belongs to the repository: make plugins", path.display());
+    path
+}
+
+/// The messages of `queue list --json`, whether they stand alone or below a key.
+pub(crate) fn messages(listing: &Value) -> Vec<Value> {
+    listing.as_array().or_else(|| listing.get("messages")?.as_array()).cloned().unwrap_or_default()
+}
+
+fn write_config(folder: &Path, text: &str) {
+    let text = text.replace("DIR", folder.to_str().unwrap());
+    fs::write(folder.join("waypost.toml"), text).unwrap();
+}
+
+fn command(folder: &Path, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_waypost"))
+        .args(words)
+        .arg("--config")
+        .arg(folder.join("waypost.toml"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn spawn(folder: &Path) -> (Child, SocketAddr) {
+    let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_waypost"))
+        .args(["run", "--config"])
+        .arg(folder.join("waypost.toml"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let address = wait_for("the relay listens", || {
+        if let Some(status) = child.try_wait().unwrap() {
+            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+            panic!("the relay ended with {status}:\n{log}");
+        }
+        address_of(folder)
+    });
+    (child, address)
+}
+
+/// The listener's address, as the running relay states it: it listens on port 0 and only it knows.
+fn address_of(folder: &Path) -> Option<SocketAddr> {
+    let output = command(folder, &["status", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+    status.get("listeners")?.get(0)?.get("address")?.as_str()?.parse().ok()
+}

@@ -1,0 +1,37 @@
+//! The integration tests: one binary, because wasmtime links slowly. They start the real program on port 0, with a
+//! configuration and folders of their own, and meet it over SMTP, its admin socket and its command line.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+/// The relay as a process, a scripted SMTP server, a client for dialogues.
+mod harness;
+
+/// The architecture as ARCHITECTURE.md states it, against the sources.
+mod house;
+
+/// What a client may and may not do, on the wire.
+mod dialogues;
+
+/// From the queue to a next hop or a Maildir, with retries.
+mod delivery;
+
+/// Reports of failed deliveries.
+mod bounces;
+
+/// What was accepted outlives the process.
+mod queue_restart;
+
+/// The shipped components at their hooks.
+mod plugins;
+
+/// New settings while mail flows, good ones and bad ones.
+mod reload;
+
+/// The command line against a running relay.
+mod admin;
