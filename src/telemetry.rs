@@ -22,7 +22,7 @@ use writer::{Lines, Writer};
 pub struct Config {
     /// How lines look.
     pub format: Format,
-    /// Which are written: a level, or tracing's filter directives. The environment variable `WAYPOST_LOG` goes first.
+    /// Which are written: a level, or tracing's filter directives.
     pub level: String,
     /// Where they go.
     pub output: Output,
@@ -76,8 +76,7 @@ pub struct Telemetry {
 /// # Errors
 /// When the file can't be opened, the level can't be read, or logging was set up before.
 pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
-    let level = std::env::var("WAYPOST_LOG").unwrap_or_else(|_| config.level.clone());
-    let filter = EnvFilter::try_new(&level).map_err(|error| TelemetryError::Level(error.to_string()))?;
+    let filter = EnvFilter::try_new(&config.level).map_err(|error| TelemetryError::Level(error.to_string()))?;
     let writer = Writer::start(&config.output)?;
     let colours = config.output == Output::Stdout && std::io::stdout().is_terminal();
     let registry = tracing_subscriber::registry().with(filter);

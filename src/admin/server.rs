@@ -1,7 +1,8 @@
 //! The relay's end of the admin socket.
 //!
-//! The socket's mode is the whole access control: 0600 before anybody can connect. Few connections at a time, none kept
-//! open idle for long, requests bounded: a runaway script must not cost mail anything.
+//! Only the relay's own user and root are heard: the socket has mode 0600, and who is at the other end is asked of the
+//! system, for those who connected while it was being made. Few connections at a time, none kept open idle for long,
+//! requests bounded: a runaway script must not cost mail anything.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -112,6 +113,9 @@ async fn accept(
 }
 
 async fn converse(stream: UnixStream, control: &dyn Control, shutdown: &CancellationToken) -> io::Result<()> {
+    if !may_ask(&stream)? {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let (from, to) = stream.into_split();
     let (mut from, mut to) = (BufReader::new(from), BufWriter::new(to));
     loop {
@@ -134,6 +138,11 @@ async fn converse(stream: UnixStream, control: &dyn Control, shutdown: &Cancella
         }
         to.flush().await?;
     }
+}
+
+fn may_ask(stream: &UnixStream) -> io::Result<bool> {
+    let user = stream.peer_cred()?.uid();
+    Ok(user == 0 || user == rustix::process::geteuid().as_raw())
 }
 
 async fn answer(request: Request, control: &dyn Control, to: &mut BufWriter<OwnedWriteHalf>) -> io::Result<()> {

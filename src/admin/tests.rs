@@ -30,7 +30,7 @@ fn ready<'a, T: Send + 'a>(answer: Result<T, Vec<String>>) -> Pending<'a, T> {
 
 impl Control for Fake {
     fn status(&self) -> Pending<'_, Status> {
-        let queue = Counts { messages: self.records.len() as u64, leased: 1, held: 1 };
+        let queue = Counts { messages: self.records.len() as u64, leased: 1, held: 1, ..Counts::default() };
         ready(Ok(Status { version: "0.1.0".into(), pid: 7, generation: 3, queue, ..Status::default() }))
     }
 

@@ -1,8 +1,8 @@
 //! The command line: one file for each subcommand. Prints for people, or JSON with `--json`.
 //!
 //! Exit status: 0 done; 1 refused or failed, with the reasons on standard error; 2 the command line makes no sense; 3 no
-//! relay answers. May import `admin`'s client, `config`, `app`, and for two commands that need no relay `listen` (hash of
-//! a password) and `plugin` (a look into a component). Must never touch the queue's files: the running relay owns them.
+//! relay answers. May import `admin`'s client, `config`, `app`, `telemetry`, and for the command that needs no relay
+//! `plugin` (a look into a component). Must never touch the queue's files: the running relay owns them.
 
 mod args;
 mod check;

@@ -28,7 +28,11 @@ pub(super) fn show(status: &Status) -> String {
             writeln!(text, "listener {} on {}, TLS {}, {connections}", listener.name, listener.address, listener.tls);
     }
     let messages = count(queue.messages, "message");
-    let _ = writeln!(text, "queue: {messages}, {} under delivery, {} held", queue.leased, queue.held);
+    let _ = write!(text, "queue: {messages}, {} under delivery, {} held", queue.leased, queue.held);
+    if queue.damaged > 0 {
+        let _ = write!(text, ", {} damaged and set aside", queue.damaged);
+    }
+    text.push('\n');
     let free = store.free.map(|free| format!(", {} free", size(free))).unwrap_or_default();
     let _ = writeln!(text, "store: {}{free}", clean(&store.path));
     if let Some(why) = &store.refusing {

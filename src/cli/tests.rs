@@ -149,7 +149,7 @@ fn relay_status() -> Status {
             tls: "starttls".into(),
             connections: 1,
         }],
-        queue: Counts { messages: 5, leased: 2, held: 1 },
+        queue: Counts { messages: 5, leased: 2, held: 1, ..Counts::default() },
         store: StoreStatus { path: "waypost-data/spool".into(), free: Some(12 << 30), refusing: None },
         plugins: vec![
             json!({"name": "greylist", "version": "0.1.0", "state": "serving", "hooks": ["on-rcpt"], "order": 0, "calls": 12, "reason": null, "warnings": ["no such knob"]}),
@@ -162,7 +162,8 @@ fn relay_status() -> Status {
 fn the_status_of_a_relay() {
     insta::assert_snapshot!(status::show(&relay_status()));
     let full = StoreStatus { refusing: Some("12 MiB free, 256 MiB wanted".into()), free: None, ..relay_status().store };
-    insta::assert_snapshot!(status::show(&Status { store: full, plugins: Vec::new(), ..relay_status() }));
+    let queue = Counts { damaged: 1, ..relay_status().queue };
+    insta::assert_snapshot!(status::show(&Status { store: full, queue, plugins: Vec::new(), ..relay_status() }));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use argon2::password_hash::{Ident, PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::password_hash::{Ident, PasswordHash, PasswordVerifier as _};
 use argon2::{Argon2, Params};
 use tokio::sync::Semaphore;
 
@@ -111,20 +111,6 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// A line for the file: `waypost password` prints it. Blocking.
-///
-/// # Errors
-/// When there is no randomness for the salt, or argon2 refuses the secret.
-pub fn credential_line(name: &str, secret: &str) -> Result<String, String> {
-    let mut salt = [0; 16];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut random| std::io::Read::read_exact(&mut random, &mut salt))
-        .map_err(|error| format!("/dev/urandom: {error}"))?;
-    let salt = SaltString::encode_b64(&salt).map_err(|error| error.to_string())?;
-    let hash = Argon2::default().hash_password(secret.as_bytes(), &salt).map_err(|error| error.to_string())?;
-    Ok(format!("{name}:{hash}"))
-}
-
 fn matches(hash: &str, secret: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(secret.as_bytes(), &hash).is_ok())
 }
@@ -162,6 +148,7 @@ fn like(hash: &str) -> Option<Arc<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use argon2::password_hash::{PasswordHasher as _, SaltString};
 
     fn hash(secret: &str) -> String {
         let cheap =
@@ -213,15 +200,6 @@ mod tests {
         assert_eq!((params.m_cost(), params.t_cost(), params.p_cost()), (8, 1, 1));
         assert!(PasswordHash::new(NOBODY).unwrap().hash.is_some());
         assert!(!matches(NOBODY, "nobody"));
-    }
-
-    #[tokio::test]
-    async fn a_printed_line_lets_in() {
-        let line = credential_line("ann", "correct horse").unwrap();
-        assert_ne!(line, credential_line("ann", "correct horse").unwrap(), "salted");
-        let credentials = Credentials::parse(Path::new("f"), &line).unwrap();
-        assert!(credentials.verify("ann", "correct horse").await);
-        assert!(!credentials.verify("ann", "Correct horse").await);
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Table {
     /// The route of a recipient's domain: of its own entry, else of the longest suffix, else the default, else by MX.
     pub fn route(&self, domain: &Domain) -> Arc<Route> {
         if let Some(route) = self.find(domain).or(self.default.as_ref()) {
-            return Arc::clone(route);
+            return own(route, domain);
         }
         Arc::new(Route { hops: vec![NextHop::Mx(domain.as_str().into())], ..Route::default() })
     }
@@ -38,6 +38,19 @@ impl Table {
     }
 }
 
+/// An MX hop without a domain means the recipient's: entries for many domains can't name it.
+fn own(route: &Arc<Route>, domain: &Domain) -> Arc<Route> {
+    let is_open = |hop: &NextHop| matches!(hop, NextHop::Mx(of) if of.is_empty());
+    if !route.hops.iter().any(is_open) {
+        return Arc::clone(route);
+    }
+    let mut route = Route::clone(route);
+    for hop in route.hops.iter_mut().filter(|hop| is_open(hop)) {
+        *hop = NextHop::Mx(domain.as_str().into());
+    }
+    Arc::new(route)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +61,14 @@ mod tests {
 
     fn domain(text: &str) -> Domain {
         Domain::parse(text).unwrap()
+    }
+
+    #[test]
+    fn mx_without_a_domain_is_the_recipients() {
+        let hops = vec![NextHop::Smtp { host: "first".into(), port: 25 }, NextHop::Mx("".into())];
+        let table = Table { default: Some(Arc::new(Route { hops, ..Route::default() })), ..Table::default() };
+        let hops = &table.route(&domain("example.org")).hops;
+        assert_eq!(hops.last(), Some(&NextHop::Mx("example.org".into())));
     }
 
     #[test]
