@@ -8,7 +8,7 @@ mod smtp;
 use std::time::{Duration, Instant};
 
 pub(crate) use maildir::maildir_messages;
-pub(crate) use relay::{Relay, component, messages, towards};
+pub(crate) use relay::{Relay, component, towards};
 pub(crate) use sink::Sink;
 pub(crate) use smtp::Smtp;
 
