@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::{Build, Config, Engine, LoadError, PluginConfig, PluginSet, Services};
 use crate::hooks::Hook;
-use crate::store::{Committed, Pair, Spool, Store, StoreError, Write};
+use crate::store::{Committed, Pair, Spool, Store, StoreError, Ticket, Write};
 use crate::time::{Manual, Timestamp};
 
 /// Ordered maps behind the seam.
@@ -64,14 +64,28 @@ impl Store for MemoryStore {
         let done = self.apply(tree, writes);
         Box::pin(async { done })
     }
+
+    fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {
+        self.apply(tree, writes).map(|()| Ticket(0))
+    }
+
+    fn applied(&self) -> Ticket {
+        Ticket(u64::MAX)
+    }
+
+    fn flushed(&self) -> Ticket {
+        Ticket(u64::MAX)
+    }
 }
 
 /// One for all tests of the process: each would reserve address space of its own.
 pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().unwrap());
 
-pub(crate) fn services() -> Services {
+fn services(dir: &Path) -> Services {
     let clock = Arc::new(Manual::new(Timestamp::from_secs(1_795_473_060)));
-    Services::new(Arc::<MemoryStore>::default(), Spool::default(), clock, 50 << 20)
+    let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
+    let spool = Spool::open(&dir.join("spool"), 0, store.clone()).unwrap();
+    Services::new(store, spool, clock, 50 << 20)
 }
 
 /// A component of a core module that follows the canonical ABI by hand. Its world is read from its own imports and
@@ -187,7 +201,9 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), config: Config::default(), services: services() }
+        let dir = tempfile::tempdir().unwrap();
+        let services = services(dir.path());
+        Self { dir, config: Config::default(), services }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

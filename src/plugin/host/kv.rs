@@ -16,8 +16,8 @@ use crate::time::Timestamp;
 /// Octets of a key.
 const KEY_MAX: usize = 512;
 
-/// Octets of a value.
-const VALUE_MAX: usize = 256 * 1024;
+/// Octets of a value: far above it the store is slow to give space back.
+const VALUE_MAX: usize = 64 * 1024;
 
 /// Keys of one page.
 const PAGE_MAX: u32 = 1000;
@@ -57,7 +57,7 @@ fn check_value(value: &[u8]) -> Result<(), HostError> {
     if value.len() <= VALUE_MAX {
         return Ok(());
     }
-    Err(error(ErrorCode::TooLarge, "a value has at most 256 KiB"))
+    Err(error(ErrorCode::TooLarge, "a value has at most 64 KiB"))
 }
 
 fn expiry(now: Timestamp, ttl: Option<u32>) -> Result<Option<Timestamp>, HostError> {

@@ -1,6 +1,5 @@
 //! Each fault costs its own verdict, within its budget, and nobody else anything.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -8,7 +7,7 @@ use crate::hooks::{FailurePolicy, MessageFacts};
 use crate::mail::Header;
 use crate::plugin::testing::misbehaving;
 use crate::plugin::{Budget, Build, Instances, PluginConfig, PluginSet};
-use crate::store::{Content, SpoolFile, Spooled};
+use crate::store::Content;
 
 /// What a single plugin at rcpt costs, and how its failure is counted.
 async fn cost(component: &[u8], config: PluginConfig) -> (String, String) {
@@ -103,38 +102,31 @@ async fn an_endless_loop_leaves_the_others_fast() {
     assert!(calls > 10, "{calls} calls in {:?}", began.elapsed());
 }
 
-/// A file that is only read.
-#[derive(Debug)]
-struct OnDisk(File);
-
-impl SpoolFile for OnDisk {
-    fn file(&self) -> &File {
-        &self.0
-    }
-}
-
 #[tokio::test]
 async fn waiting_costs_wall_time_and_is_bounded() {
     let wait = misbehaving("wait");
     let budget = Budget { cpu: Duration::from_secs(3600), wall: Duration::from_millis(50) };
     let config = PluginConfig { budgets: [(Hook::Message, budget)].into(), ..PluginConfig::default() };
-    let set = Fixture::new().with_config("bad", &wait, config).build().await;
+    let fixture = Fixture::new().with_config("bad", &wait, config);
+    let set = fixture.build().await;
     let message = MessageFacts {
         received_at: Timestamp::from_secs(1),
         header: Header::parse(bytes::Bytes::from_static(b"Subject: x\r\n")),
         separator: true,
-        body: spooled(),
+        body: spooled(&fixture).await,
     };
     let (_, verdict) = set.message(Subject { message: Some(Arc::new(message)), ..subject() }).await;
     assert!(matches!(verdict, MessageVerdict::Tempfail(reply) if reply.code == 451));
     assert_eq!(set.list()[0].failures, [("wall", 1)].into());
 }
 
-/// A body of one octet on the disk: each read goes to another thread and back.
-fn spooled() -> Content {
-    let mut file = tempfile::tempfile().unwrap();
-    std::io::Write::write_all(&mut file, b"x").unwrap();
-    Content::Spooled(Spooled { file: Arc::new(OnDisk(file)), offset: 0, len: 1 })
+/// A body on the disk: each read goes to another thread and back.
+async fn spooled(fixture: &Fixture) -> Content {
+    let mut draft = fixture.services.spool.draft();
+    draft.append(&vec![b'x'; 1 << 20]).await.unwrap();
+    let content = draft.finish().await.unwrap();
+    assert!(matches!(content, Content::Spooled(_)));
+    content
 }
 
 #[tokio::test]
