@@ -1,7 +1,14 @@
 //! The chain: plugins of one hook asked in order, their journals applied, their verdicts folded, failures turned into
-//! the verdict that the operator's policy states. Pure over a `call` closure.
+//! the verdict that the operator's policy states. Pure over a `call` closure: no clock, no wasm.
+//!
+//! Plugin n+1 sees what n's journal did. A failed call leaves no trace but its log line and its verdict.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
+
+use super::failure::{Fate, Verdict};
+use super::{Assignment, Disposition, Hook, Journal, ResultAction, RouteGroup, RoutingVerdict, Subject};
 
 /// What a failed call becomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -64,3 +71,170 @@ pub enum CallError {
     #[error("is not loaded: {0}")]
     NotLoaded(String),
 }
+
+impl CallError {
+    /// A word for logs and counters.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "trap",
+            Self::Cpu(_) => "cpu",
+            Self::Wall(_) => "wall",
+            Self::Guest(_) => "guest",
+            Self::Invalid(_) => "invalid",
+            Self::Busy(_) => "busy",
+            Self::NotLoaded(_) => "not-loaded",
+        }
+    }
+}
+
+/// One asking of one hook.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// At which station.
+    pub hook: Hook,
+    /// Which set of bindings answers. For logs.
+    pub generation: u64,
+}
+
+/// Asks the plugins of a hook whose verdicts exclude each other: all but route and delivery-result.
+///
+/// `accept` skips the rest but mandatory plugins; a verdict that is neither it nor `proceed` ends the chain.
+pub async fn ask<'a, V, C, Fut>(
+    round: Round,
+    mut subject: Subject,
+    links: impl Iterator<Item = Link<'a, C>> + Send,
+    mut call: impl FnMut(C, Subject) -> Fut + Send,
+) -> (Subject, V)
+where
+    V: Verdict,
+    C: Send,
+    Fut: Future<Output = Result<(V, Journal), CallError>> + Send,
+{
+    let mut favour = None;
+    for Link { binding, callee } in links {
+        if favour.is_some() && !binding.mandatory {
+            continue;
+        }
+        let answer = call(callee, subject.clone()).await;
+        let verdict = settle(round, binding, &mut subject, answer);
+        match verdict.fate() {
+            Fate::Next => {}
+            Fate::Favour => favour = Some(verdict),
+            Fate::End => return (subject, verdict),
+        }
+    }
+    (subject, favour.unwrap_or_else(V::proceed))
+}
+
+/// Asks the plugins of the route hook. The closure is told which recipients nobody has assigned yet; groups merge, and
+/// the first assignment of a recipient wins. Once all are assigned only mandatory plugins are asked.
+pub async fn ask_routes<'a, C, Fut>(
+    round: Round,
+    mut subject: Subject,
+    links: impl Iterator<Item = Link<'a, C>> + Send,
+    mut call: impl FnMut(C, Subject, Arc<[u32]>) -> Fut + Send,
+) -> (Subject, RoutingVerdict)
+where
+    C: Send,
+    Fut: Future<Output = Result<(RoutingVerdict, Journal), CallError>> + Send,
+{
+    let all = subject.transaction.iter().flat_map(|t| &t.recipients).map(|r| r.index);
+    let mut open: Arc<[u32]> = all.collect();
+    let mut groups: Vec<RouteGroup> = Vec::new();
+    for Link { binding, callee } in links {
+        if open.is_empty() && !binding.mandatory {
+            continue;
+        }
+        let answer = call(callee, subject.clone(), open.clone()).await;
+        match settle(round, binding, &mut subject, answer) {
+            RoutingVerdict::Proceed => {}
+            RoutingVerdict::Assign(assigned) => open = merge(&mut groups, assigned, &open),
+            end => return (subject, end),
+        }
+    }
+    let verdict = if groups.is_empty() { RoutingVerdict::Proceed } else { RoutingVerdict::Assign(groups) };
+    (subject, verdict)
+}
+
+/// Takes over what is assigned to recipients that are still open; the others that are open are returned.
+fn merge(groups: &mut Vec<RouteGroup>, assigned: Vec<RouteGroup>, open: &[u32]) -> Arc<[u32]> {
+    let mut left: BTreeSet<u32> = open.iter().copied().collect();
+    for RouteGroup { mut recipients, assignment } in assigned {
+        recipients.retain(|index| left.remove(index));
+        if recipients.is_empty() {
+            continue;
+        }
+        match groups.iter_mut().find(|g| same_way(&g.assignment, &assignment)) {
+            Some(group) => group.recipients.append(&mut recipients),
+            None => groups.push(RouteGroup { recipients, assignment }),
+        }
+    }
+    left.into_iter().collect()
+}
+
+/// Only routes are joined: two plugins may word the same failure for different recipients, and each keeps its words.
+fn same_way(a: &Assignment, b: &Assignment) -> bool {
+    matches!((a, b), (Assignment::Route(a), Assignment::Route(b)) if a == b)
+}
+
+/// Asks the plugins of the delivery-result hook: all of them, and the first action that is not `proceed` wins for
+/// each recipient.
+pub async fn ask_results<'a, C, Fut>(
+    round: Round,
+    mut subject: Subject,
+    links: impl Iterator<Item = Link<'a, C>> + Send,
+    mut call: impl FnMut(C, Subject) -> Fut + Send,
+) -> (Subject, Vec<Disposition>)
+where
+    C: Send,
+    Fut: Future<Output = Result<(Vec<Disposition>, Journal), CallError>> + Send,
+{
+    let mut decided: BTreeMap<u32, ResultAction> = BTreeMap::new();
+    for Link { binding, callee } in links {
+        let answer = call(callee, subject.clone()).await;
+        for Disposition { recipient, action } in settle(round, binding, &mut subject, answer) {
+            if action != ResultAction::Proceed {
+                decided.entry(recipient).or_insert(action);
+            }
+        }
+    }
+    let dispositions = decided.into_iter().map(|(recipient, action)| Disposition { recipient, action }).collect();
+    (subject, dispositions)
+}
+
+/// Applies the journal of a call that answered; of one that failed, or whose journal does not fit, makes the verdict
+/// that the policy states, and says so in the log, once.
+fn settle<V: Verdict>(
+    round: Round,
+    binding: &Binding,
+    subject: &mut Subject,
+    answer: Result<(V, Journal), CallError>,
+) -> V {
+    let failure = match answer {
+        Ok((verdict, journal)) => match journal.apply(subject, &binding.plugin, &binding.version) {
+            Ok(()) => return verdict,
+            Err(error) => CallError::Invalid(error.to_string()),
+        },
+        Err(failure) => failure,
+    };
+    let verdict = V::of_failure(round.hook, binding.on_failure);
+    let session = subject.session.as_ref().map_or("-", |s| &s.id);
+    let queue_id = subject.transaction.as_ref().map(|t| t.id).or_else(|| subject.delivery.as_ref().map(|d| d.id));
+    tracing::warn!(
+        target: "plugin",
+        plugin = %binding.plugin,
+        version = %binding.version,
+        generation = round.generation,
+        hook = round.hook.interface(),
+        session,
+        queue_id = queue_id.map(tracing::field::display),
+        kind = failure.kind(),
+        detail = %failure,
+        told = %verdict.told(),
+        "a plugin failed"
+    );
+    verdict
+}
+
+#[cfg(test)]
+mod tests;

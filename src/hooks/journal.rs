@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use crate::mail::{HeaderEdit, Mailbox, NoteError, ReversePath};
+use crate::mail::{HeaderEdit, Mailbox, NoteError, Recipient, ReversePath};
 use crate::store::Content;
 
-use super::Subject;
+use super::{Subject, TransactionFacts};
 
 /// The edits of one call of one plugin, in the order they were made.
 #[derive(Clone, Debug, Default)]
@@ -87,12 +87,177 @@ pub enum EditError {
 }
 
 impl Journal {
+    /// True when the call changed nothing.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
     /// Applies every edit, or none.
     ///
     /// # Errors
     /// [`EditError`]; `subject` is unchanged then.
     pub fn apply(self, subject: &mut Subject, plugin: &str, version: &str) -> Result<(), EditError> {
-        let _ = (subject, plugin, version);
+        if self.edits.is_empty() {
+            return Ok(());
+        }
+        let mut edited = subject.clone();
+        // Their indexes all count fields of the section as it was before the call, so they are made together.
+        let mut header_edits = Vec::new();
+        for edit in self.edits {
+            match edit {
+                Edit::Header(edit) => header_edits.push(edit),
+                edit => edited.edit(&edit, plugin, version)?,
+            }
+        }
+        if !header_edits.is_empty() {
+            let message = Arc::make_mut(edited.message.as_mut().ok_or(EditError::NotHere)?);
+            message.header = message.header.edit(&header_edits)?;
+        }
+        *subject = edited;
         Ok(())
+    }
+}
+
+impl Subject {
+    /// Makes one edit. A header edit is only checked here: [`Journal::apply`] makes those of a call together.
+    ///
+    /// # Errors
+    /// [`EditError`]; nothing changes then.
+    pub fn edit(&mut self, edit: &Edit, plugin: &str, version: &str) -> Result<(), EditError> {
+        match edit {
+            Edit::Note { key, value } => {
+                let session = Arc::make_mut(self.session.as_mut().ok_or(EditError::NotHere)?);
+                session.notes.set(plugin, version, key, value)?;
+            }
+            Edit::Annotate { key, value } => self.annotate(plugin, version, key, value.as_deref())?,
+            Edit::Tag(tag) => self.transaction_mut()?.tags.push(tag.clone()),
+            Edit::SetSender(sender) => match &mut self.delivery {
+                Some(delivery) => Arc::make_mut(delivery).sender = sender.clone(),
+                None => self.transaction_mut()?.sender = sender.clone(),
+            },
+            Edit::AddRecipient { index, mailbox } => self.add_recipient(*index, mailbox)?,
+            Edit::RemoveRecipient { index } => {
+                let transaction = self.transaction_mut()?;
+                let at = transaction.recipients.iter().position(|r| r.index == *index);
+                transaction.recipients.remove(at.ok_or(EditError::Recipient(*index))?);
+            }
+            Edit::RewriteRecipient { index, mailbox } => match &mut self.candidate {
+                Some(candidate) if candidate.index == *index => candidate.mailbox = mailbox.clone(),
+                Some(_) => return Err(EditError::Recipient(*index)),
+                None => {
+                    let slot = self.transaction_mut()?.recipient_mailbox_mut(*index);
+                    *slot.ok_or(EditError::Recipient(*index))? = mailbox.clone();
+                }
+            },
+            Edit::Header(edit) => {
+                self.message.as_ref().ok_or(EditError::NotHere)?;
+                edit.check()?;
+            }
+            Edit::ReplaceBody(body) => {
+                let message = Arc::make_mut(self.message.as_mut().ok_or(EditError::NotHere)?);
+                message.body = body.clone();
+                message.separator = true;
+            }
+            Edit::PrependForAttempt { name, value } => {
+                let delivery = Arc::make_mut(self.delivery.as_mut().ok_or(EditError::NotHere)?);
+                let field = (name.clone(), value.clone());
+                delivery.prepended = std::iter::once(field).chain(delivery.prepended.iter().cloned()).collect();
+            }
+        }
+        Ok(())
+    }
+
+    fn transaction_mut(&mut self) -> Result<&mut TransactionFacts, EditError> {
+        self.transaction.as_mut().map(Arc::make_mut).ok_or(EditError::NotHere)
+    }
+
+    /// On the delivery where there is one, else on the transaction.
+    fn annotate(&mut self, plugin: &str, version: &str, key: &str, value: Option<&str>) -> Result<(), EditError> {
+        let annotations = match &mut self.delivery {
+            Some(delivery) => Arc::make_mut(&mut Arc::make_mut(delivery).annotations),
+            None => &mut self.transaction_mut()?.annotations,
+        };
+        match value {
+            Some(value) => annotations.set(plugin, version, key, value)?,
+            None => annotations.remove(plugin, key),
+        }
+        Ok(())
+    }
+
+    /// The index was given out when the edit was made: it must still be the next one.
+    fn add_recipient(&mut self, index: u32, mailbox: &Mailbox) -> Result<(), EditError> {
+        let transaction = self.transaction_mut()?;
+        if index != transaction.next_index {
+            return Err(EditError::Recipient(index));
+        }
+        transaction.next_index = index.checked_add(1).ok_or(EditError::Recipient(index))?;
+        transaction.recipients.push(Recipient {
+            index,
+            mailbox: mailbox.clone(),
+            original: mailbox.clone(),
+            params: Vec::new(),
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hooks::fixtures::{mailbox, subject};
+
+    #[test]
+    fn all_edits_are_made_or_none() {
+        let mut subject = subject();
+        let good = Edit::AddRecipient { index: 2, mailbox: mailbox("new", "example.net") };
+        let bad = Edit::RemoveRecipient { index: 77 };
+        let refused = Journal { edits: vec![good.clone(), bad] }.apply(&mut subject, "p", "1");
+        assert_eq!(refused, Err(EditError::Recipient(77)));
+        assert_eq!(subject.transaction.as_ref().unwrap().recipients.len(), 2);
+
+        let remove = Edit::RemoveRecipient { index: 0 };
+        let rewrite = Edit::RewriteRecipient { index: 1, mailbox: mailbox("other", "example.net") };
+        Journal { edits: vec![good, remove, rewrite] }.apply(&mut subject, "p", "1").unwrap();
+        let transaction = subject.transaction.as_ref().unwrap();
+        let left: Vec<_> = transaction.recipients.iter().map(|r| (r.index, &*r.mailbox.local_part)).collect();
+        assert_eq!((left, transaction.next_index), (vec![(1, "other"), (2, "new")], 3));
+    }
+
+    #[test]
+    fn others_who_hold_the_facts_do_not_see_the_edit() {
+        let mut subject = subject();
+        let before = subject.session.clone().unwrap();
+        let note = Edit::Note { key: "k".into(), value: "v".into() };
+        Journal { edits: vec![note] }.apply(&mut subject, "p", "1.2").unwrap();
+        assert!(before.notes.is_empty());
+        let notes = &subject.session.unwrap().notes;
+        assert_eq!(notes.get("p", "k").map(|a| (&*a.value, &*a.version)), Some(("v", "1.2")));
+    }
+
+    #[test]
+    fn a_candidate_is_the_only_one_to_be_rewritten_at_rcpt() {
+        let mut subject = subject();
+        let mut candidate = subject.transaction.as_ref().unwrap().recipients[0].clone();
+        candidate.index = 2;
+        subject.candidate = Some(candidate);
+        let rewrite =
+            |index| Journal { edits: vec![Edit::RewriteRecipient { index, mailbox: mailbox("x", "y.example") }] };
+        assert_eq!(rewrite(1).apply(&mut subject, "p", "1"), Err(EditError::Recipient(1)));
+        assert_eq!(rewrite(2).apply(&mut subject, "p", "1"), Ok(()));
+        assert_eq!(&*subject.candidate.unwrap().mailbox.local_part, "x");
+    }
+
+    #[test]
+    fn an_edit_without_its_fact_does_not_fit() {
+        let mut nothing = Subject::default();
+        for edit in [
+            Edit::Tag("t".into()),
+            Edit::ReplaceBody(Content::default()),
+            Edit::Note { key: "k".into(), value: "v".into() },
+            Edit::Annotate { key: "k".into(), value: None },
+            Edit::PrependForAttempt { name: "X".into(), value: "v".into() },
+        ] {
+            assert_eq!(Journal { edits: vec![edit] }.apply(&mut nothing, "p", "1"), Err(EditError::NotHere));
+        }
     }
 }

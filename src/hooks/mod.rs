@@ -6,6 +6,9 @@
 
 mod chain;
 mod delivery;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod failure;
 mod journal;
 mod route;
 mod subject;
@@ -15,10 +18,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use chain::{Binding, CallError, FailurePolicy, Link};
+pub use chain::{Binding, CallError, FailurePolicy, Link, Round, ask, ask_results, ask_routes};
 pub use delivery::{
     AttemptVerdict, BounceEdit, BounceVerdict, DeliveryFacts, Disposition, Outcome, OutcomeKind, ResultAction, Stage,
 };
+pub use failure::Verdict;
 pub use journal::{Edit, EditError, Journal};
 pub use route::{Assignment, NextHop, Route, RouteGroup, RoutingPhase, RoutingVerdict, TlsPolicy};
 pub use subject::{Endpoint, Identity, MessageFacts, Protocol, SessionFacts, Subject, TlsFacts, TransactionFacts};
