@@ -64,14 +64,19 @@ async fn bare() -> anyhow::Result<f64> {
         (core module $m (func (export "f")))
         (core instance $i (instantiate $m))
         (func (export "f") (canon lift (core func $i "f"))))"#;
+    let (mut store, f) = prepare(&wat::parse_str(component)?).await.map_err(|e| anyhow::anyhow!("{e:#}"))?;
+    measure(async || f.call_async(&mut store, ()).await.map_err(|e| anyhow::anyhow!("{e:#}"))).await
+}
+
+async fn prepare(component: &[u8]) -> wasmtime::Result<(wasmtime::Store<()>, wasmtime::component::TypedFunc<(), ()>)> {
     let engine = wasmtime::Engine::new(wasmtime::Config::new().epoch_interruption(true))?;
-    let component = wasmtime::component::Component::new(&engine, wat::parse_str(component)?)?;
+    let component = wasmtime::component::Component::new(&engine, component)?;
     let mut store = wasmtime::Store::new(&engine, ());
     store.set_epoch_deadline(1 << 40);
     let linker = wasmtime::component::Linker::new(&engine);
     let instance = linker.instantiate_async(&mut store, &component).await?;
     let f = instance.get_typed_func::<(), ()>(&mut store, "f")?;
-    measure(async || Ok(f.call_async(&mut store, ()).await?)).await
+    Ok((store, f))
 }
 
 /// Microseconds per call.
