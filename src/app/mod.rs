@@ -22,11 +22,10 @@ use crate::config::Settings;
 use crate::delivery::Dispatcher;
 use crate::delivery::tcp::Tcp;
 use crate::listen::{Bound, Reception};
-use crate::plugin::PluginSet;
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
 use crate::store::{Sled, Store};
-use crate::telemetry;
+use crate::telemetry::Telemetry;
 use crate::time::{Clock, System, Timestamp};
 
 pub use rules::check_plugins;
@@ -56,12 +55,11 @@ pub(crate) struct Inner {
     generation: tokio::sync::Mutex<u64>,
 }
 
-/// Sets up the log and runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads it and opens its log anew.
+/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads it and opens its log anew.
 ///
 /// # Errors
 /// When it can't start; the error says what and where.
-pub async fn run(settings: Settings, config_path: PathBuf) -> anyhow::Result<()> {
-    let telemetry = telemetry::start(&settings.log)?;
+pub async fn run(settings: Settings, config_path: PathBuf, telemetry: &Telemetry) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -99,10 +97,10 @@ impl App {
         let in_force = builder.start(&settings).await?;
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
         let names = client_names(resolver.clone());
-        let reception =
-            Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
+        let reception = Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock)?;
-        let addresses = bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
+        let addresses =
+            bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
         let inner = Arc::new(Inner {
             config_path,
             started_at: clock.now(),
@@ -196,7 +194,8 @@ fn client_names(resolver: Arc<dyn Resolver>) -> Arc<crate::listen::ClientNames> 
 async fn sweep(inner: Arc<Inner>, draining: CancellationToken) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     while draining.run_until_cancelled(minute.tick()).await.is_some() {
-        let set: Arc<PluginSet> = inner.in_force.plugins.load_full();
-        set.sweep(inner.clock.now()).await;
+        let (set, now) = (inner.in_force.plugins.load_full(), inner.clock.now());
+        // It only comes again in a minute, whatever became of this time.
+        let _ = tokio::task::spawn_blocking(move || set.sweep(now)).await;
     }
 }

@@ -1,9 +1,12 @@
 //! The reload: the new whole is built beside the old one and swapped in, or refused with every reason.
 
+use std::collections::BTreeMap;
+
 use super::Inner;
 use super::rules::lines;
 use crate::admin::ReloadReport;
 use crate::config::Settings;
+use crate::plugin::PluginSet;
 
 impl Inner {
     /// Reads the configuration file and everything it names anew.
@@ -35,18 +38,17 @@ impl Inner {
         let path = self.config_path.clone();
         let loaded = tokio::task::spawn_blocking(move || crate::config::load(&path)).await;
         let settings = loaded.map_err(|e| vec![e.to_string()])?.map_err(|errors| lines(&errors))?;
-        let before = self.in_force.plugins.load_full();
-        let new = self.builder.next(&settings, &before, generation).await?;
+        let new = self.builder.next(&settings, generation).await?;
         let report = ReloadReport {
             generation,
-            changes: self.changes(&settings),
+            changes: self.changes(&settings, &new.plugins),
             needs_restart: needs_restart(&self.started, &settings),
         };
         self.in_force.replace(new);
         Ok(report)
     }
 
-    fn changes(&self, new: &Settings) -> Vec<String> {
+    fn changes(&self, new: &Settings, plugins: &PluginSet) -> Vec<String> {
         let rules = self.in_force.rules.load();
         let parts = [
             ("receiving", format!("{:?}", rules.config) != format!("{:?}", new.listen)),
@@ -54,15 +56,27 @@ impl Inner {
             ("routing", format!("{:?}", self.in_force.table.load()) != format!("{:?}", new.routing)),
         ];
         let parts = parts.into_iter().filter(|(_, changed)| *changed).map(|(part, _)| part.to_owned());
-        parts.chain(self.in_force.plugins.load().changes(&new.plugins)).collect()
+        parts.chain(plugin_changes(&self.in_force.plugins.load(), plugins)).collect()
     }
+}
+
+/// Which plugins came, went, or are another component than before.
+fn plugin_changes(before: &PluginSet, after: &PluginSet) -> Vec<String> {
+    let digests = |set: &PluginSet| set.list().into_iter().map(|p| (p.name, p.sha256)).collect::<BTreeMap<_, _>>();
+    let (before, after) = (digests(before), digests(after));
+    let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| format!("plugin {name}: removed"));
+    let here = after.iter().filter_map(|(name, digest)| match before.get(name) {
+        None => Some(format!("plugin {name}: added")),
+        Some(was) if was != digest => Some(format!("plugin {name}: another component")),
+        Some(_) => None,
+    });
+    gone.chain(here).collect()
 }
 
 /// What a running relay keeps from its start, whatever the file says now.
 fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
-    let sockets = |settings: &Settings| {
-        settings.listen.listeners.iter().map(|l| (l.name.clone(), l.address)).collect::<Vec<_>>()
-    };
+    let sockets =
+        |settings: &Settings| settings.listen.listeners.iter().map(|l| (l.name.clone(), l.address)).collect::<Vec<_>>();
     let parts = [
         ("listeners", sockets(started) != sockets(new)),
         ("queue", format!("{:?}", started.queue) != format!("{:?}", new.queue)),

@@ -28,7 +28,7 @@ pub(crate) struct New {
     rules: Rules,
     delivery: delivery::Config,
     table: Table,
-    plugins: Arc<PluginSet>,
+    pub(crate) plugins: Arc<PluginSet>,
 }
 
 /// Builds what a reload replaces.
@@ -52,8 +52,7 @@ impl Builder {
 
     /// The first generation. A plugin that can't be loaded answers by its failure policy; the relay starts.
     pub(crate) async fn start(&self, settings: &Settings) -> anyhow::Result<InForce> {
-        let build = Build { generation: 1, strict: false, previous: None };
-        let set = self.plugins(&settings.plugins, build).await;
+        let set = self.plugins(&settings.plugins, 1, Build::Lenient).await;
         let set = set.map_err(|errors| anyhow::anyhow!(lines(&errors).join("\n")))?;
         let new = self.finish(settings, set).await?;
         let hooks: Arc<dyn Hooks> = new.plugins.clone();
@@ -67,19 +66,18 @@ impl Builder {
     }
 
     /// A later generation: all of it is good, or nothing is built. What did not change is not compiled again.
-    pub(crate) async fn next(
-        &self,
-        settings: &Settings,
-        previous: &PluginSet,
-        generation: u64,
-    ) -> Result<New, Vec<String>> {
-        let build = Build { generation, strict: true, previous: Some(previous) };
-        let set = self.plugins(&settings.plugins, build).await.map_err(|errors| lines(&errors))?;
+    pub(crate) async fn next(&self, settings: &Settings, generation: u64) -> Result<New, Vec<String>> {
+        let set = self.plugins(&settings.plugins, generation, Build::Strict).await.map_err(|errors| lines(&errors))?;
         self.finish(settings, set).await.map_err(|error| vec![format!("{error:#}")])
     }
 
-    async fn plugins(&self, config: &plugin::Config, build: Build<'_>) -> Result<PluginSet, Vec<LoadError>> {
-        PluginSet::build(&self.engine, config, &self.services, build).await
+    async fn plugins(
+        &self,
+        config: &plugin::Config,
+        generation: u64,
+        build: Build,
+    ) -> Result<PluginSet, Vec<LoadError>> {
+        PluginSet::build(&self.engine, config, &self.services, generation, build).await
     }
 
     async fn finish(&self, settings: &Settings, set: PluginSet) -> anyhow::Result<New> {
@@ -126,8 +124,7 @@ pub async fn check_plugins(settings: &Settings) -> Vec<String> {
         let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
         let spool = Spool::open(&folder, 0, store.clone())?;
         let builder = Builder::new(store, spool, Arc::new(System), settings)?;
-        let build = Build { generation: 0, strict: true, previous: None };
-        let built = builder.plugins(&settings.plugins, build).await;
+        let built = builder.plugins(&settings.plugins, 0, Build::Strict).await;
         drop(builder);
         std::fs::remove_dir_all(&folder)?;
         Ok::<_, anyhow::Error>(built.err().map(|errors| lines(&errors)).unwrap_or_default())

@@ -13,7 +13,7 @@ use crate::hooks::{
     SessionFacts, Stage, Subject, TransactionFacts,
 };
 use crate::mail::{QueueId, Received, Recipient};
-use crate::queue::{BodyPlace, Incoming, Origin, QueueError, QueuedRecipient, Record, RecipientState};
+use crate::queue::{BodyPlace, Incoming, Origin, QueueError, QueuedRecipient, RecipientState, Record};
 use crate::session::MessageAnswer;
 use crate::smtp::{Reply, Status};
 use crate::store::StoreError;

@@ -60,8 +60,17 @@ pub(crate) async fn serve(
         let hooks = rules.hooks.clone();
         let config = listener.session.clone();
         let session = Session::new(config.clone(), facts);
-        let mut serve =
-            Serve { reception, rules, session, config, hooks, draft: None, wire, patience, out: Vec::with_capacity(512) };
+        let mut serve = Serve {
+            reception,
+            rules,
+            session,
+            config,
+            hooks,
+            draft: None,
+            wire,
+            patience,
+            out: Vec::with_capacity(512),
+        };
         if let Err(error) = serve.run().await {
             tracing::info!(%error, "connection lost");
         }

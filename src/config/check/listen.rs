@@ -146,7 +146,8 @@ fn dialogue(table: &Table<'_>, hostname: &Arc<str>, relay: RelayRules) -> (sessi
             .unwrap_or(256 << 10),
         // RFC 5321 section 4.5.3.1.8: at least 100.
         max_recipients: table.count("max-recipients", 1000, 100..=100_000),
-        max_transactions: u32::try_from(table.integer("max-transactions", 1000, 1..=1_000_000)).unwrap_or(1000),
+        max_transactions: u32::try_from(table.integer("max-transactions", 1_000_000, 1..=1_000_000))
+            .unwrap_or(1_000_000),
         max_errors: u32::try_from(table.integer("max-errors", 20, 1..=1_000_000)).unwrap_or(20),
         max_hops: table.count("max-hops", 100, 5..=1000),
         require_auth: false,

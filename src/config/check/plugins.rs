@@ -41,6 +41,7 @@ fn plugin(table: &Table<'_>, base: &Base) -> Option<PluginConfig> {
     let (on_failure, on_failure_at) = on_failure(table);
     let instances = [("warm", Instances::Warm), ("fresh", Instances::Fresh)];
     let order = table.get("order").and_then(|value| value.signed_integer(-1_000_000..=1_000_000)).unwrap_or(0);
+    let (kv, auth_secrets) = grants(&table.table("grants"));
     let config = PluginConfig {
         path: path.clone().unwrap_or_default(),
         sha256: table.get("sha256").and_then(|value| value.parsed(sha256)),
@@ -53,7 +54,8 @@ fn plugin(table: &Table<'_>, base: &Base) -> Option<PluginConfig> {
         concurrency: table.count("concurrency", usual.concurrency, 1..=1000),
         memory: usize::try_from(table.size("memory", usual.memory as u64, 1 << 20..=4 << 30)).unwrap_or(usual.memory),
         budgets: budgets(&table.table("budgets")),
-        kv: grants(&table.table("grants")),
+        kv,
+        auth_secrets,
         config: match table.get("config") {
             Some(value) => value.table().map_or(usual.config, |_| value.json()),
             None => usual.config,
@@ -122,13 +124,14 @@ fn budgets(table: &Table<'_>) -> BTreeMap<Hook, Budget> {
 }
 
 /// `grants.kv = { bytes = "16 MiB", keys = 100000 }`.
-fn grants(table: &Table<'_>) -> Option<KvQuota> {
+fn grants(table: &Table<'_>) -> (Option<KvQuota>, bool) {
     let kv = table.get("kv").and_then(|value| value.table()).map(|kv| {
         let bytes = kv.size("bytes", 16 << 20, 1 << 10..=1 << 40);
         let keys = kv.integer("keys", 100_000, 1..=1_000_000_000);
         kv.finish();
         KvQuota { bytes, keys }
     });
+    let auth_secrets = table.bool("auth-secrets", false);
     table.finish();
-    kv
+    (kv, auth_secrets)
 }
