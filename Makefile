@@ -32,11 +32,12 @@ check-plugins: ## every shipped component was made from the sources beside it
 	scripts/check-plugins
 
 fuzz-smoke: ## half a minute for each fuzz target (needs cargo-fuzz and a nightly toolchain)
-	@for target in $$($(CARGO) fuzz list --fuzz-dir tests/fuzz); do \
-		$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $$target -- -max_total_time=30 || exit 1; done
+	@for target in $$($(CARGO) fuzz list); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=30 || exit 1; done
 
-docs-check: ## rustdoc without warnings, and links in the pages that lead somewhere
+docs-check: ## rustdoc without warnings, links and pages that the house rules ask for
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked
+	$(CARGO) test --locked --test it house::
 
 system: build ## crash, reload, full disk, Postfix: the built relay as a process (root and Postfix for some)
 	tests/system/all

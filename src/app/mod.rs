@@ -26,7 +26,7 @@ use crate::plugin::PluginSet;
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
 use crate::store::{Sled, Store};
-use crate::telemetry::Telemetry;
+use crate::telemetry;
 use crate::time::{Clock, System, Timestamp};
 
 pub use rules::check_plugins;
@@ -56,11 +56,12 @@ pub(crate) struct Inner {
     generation: tokio::sync::Mutex<u64>,
 }
 
-/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads it and opens its log anew.
+/// Sets up the log and runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads it and opens its log anew.
 ///
 /// # Errors
 /// When it can't start; the error says what and where.
-pub async fn run(settings: Settings, config_path: PathBuf, telemetry: &Telemetry) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, config_path: PathBuf) -> anyhow::Result<()> {
+    let telemetry = telemetry::start(&settings.log)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;

@@ -45,6 +45,11 @@ pub(super) fn is_remote(outcome: &Outcome) -> bool {
         && !matches!(outcome.stage, Stage::Queue | Stage::Resolve | Stage::Connect)
 }
 
+/// What went wrong on the way to the next hop. What went wrong in this relay is its operator's business alone.
+pub(super) fn public_error(outcome: &Outcome) -> Option<&str> {
+    outcome.error.as_deref().filter(|_| outcome.stage != Stage::Queue)
+}
+
 struct Fields {
     out: String,
     charset: Charset,
@@ -150,7 +155,7 @@ fn status_of(outcome: &Outcome) -> Status {
 }
 
 fn diagnostic(outcome: &Outcome) -> Option<String> {
-    match (&outcome.reply, &outcome.error) {
+    match (&outcome.reply, public_error(outcome)) {
         (Some(reply), _) if is_remote(outcome) => Some(format!("smtp; {reply}")),
         (Some(reply), Some(error)) => Some(format!("x-waypost; {reply} ({error})")),
         (Some(reply), None) => Some(format!("x-waypost; {reply}")),

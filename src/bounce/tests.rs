@@ -211,6 +211,20 @@ fn what_comes_back_is_as_little_as_was_asked_for() {
 }
 
 #[test]
+fn what_went_wrong_in_the_relay_itself_is_not_told() {
+    let ann = recipient("ann@example.net", &[]);
+    let mut outcome = refused();
+    outcome.error = Some("no destination is called attic".into());
+    let sender = sender();
+    for (stage, told) in [(Stage::Queue, false), (Stage::Connect, true)] {
+        outcome.stage = stage;
+        let reported = [Reported { recipient: &ann, outcome: &outcome }];
+        let text = show(&make(&original(&sender), Action::Failed, &reported).unwrap());
+        assert_eq!(text.contains("attic"), told, "{text}");
+    }
+}
+
+#[test]
 fn a_plugins_edit_is_applied() {
     let ann = recipient("ann@example.net", &[]);
     let outcome = refused();

@@ -103,7 +103,7 @@ fn stumbled(stage: Stage, host: &str) -> String {
 
 /// What the next hop, or the relay, said about it.
 fn said(outcome: &Outcome) -> Option<String> {
-    match (&outcome.reply, &outcome.error) {
+    match (&outcome.reply, super::fields::public_error(outcome)) {
         (Some(reply), _) if super::fields::is_remote(outcome) => Some(format!("It said: {reply}")),
         (Some(reply), Some(error)) => Some(format!("The reason: {reply} ({error})")),
         (Some(reply), None) => Some(format!("The reason: {reply}")),

@@ -63,13 +63,17 @@ impl<'a> Attempt<'a> {
         Self { dispatcher, config, hooks, lease, route, fresh, recipients, facts: asked, next_hop, content: None, span }
     }
 
-    /// First step: give-up time, rest of the next hop, attempt hook. None: the recipients are settled already.
+    /// First step: give-up time, rest of the next hop, attempt hook. None: the recipients are settled already, or due
+    /// again.
     pub(super) async fn prepare(self, lane: &Lane, connected: bool) -> Option<Self> {
         let span = self.span.clone();
         self.prepare_inside(lane, connected).instrument(span).await
     }
 
     async fn prepare_inside(mut self, lane: &Lane, connected: bool) -> Option<Self> {
+        if self.dispatcher.is_paused() {
+            return None;
+        }
         let now = self.dispatcher.clock().now();
         if let Some(outcomes) = self.expired(now) {
             self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,6 +25,7 @@ use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
+use crate::store::StoreError;
 use crate::time::Clock;
 
 /// Messages leased at a time: enough to keep the lanes fed, few enough that a reload or a shutdown finds little on
@@ -36,8 +38,12 @@ const SWEEP: Duration = Duration::from_secs(15);
 /// How long attempts under way may go on at shutdown. What is cut off is tried again after the restart.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// No leases for this long after the queue could not take a settlement: the same mail would be sent over and over.
+/// Nothing is sent for this long after the queue could not take a settlement, and twice as long each time again: what
+/// was delivered is due again, and would be delivered over and over.
 const PAUSE: Duration = Duration::from_secs(15);
+
+/// The same, once the store has failed for good and waits for a restart.
+const PAUSE_BROKEN: Duration = Duration::from_secs(86_400);
 
 /// Takes due recipients from the queue to their next hops and settles them.
 pub struct Dispatcher {
@@ -50,7 +56,9 @@ pub struct Dispatcher {
     clock: Arc<dyn Clock>,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     reroutes: Mutex<Reroutes>,
-    /// No leases before this.
+    /// Settlements that failed in a row.
+    failures: AtomicU32,
+    /// After a failure, nothing is sent before this.
     paused: Mutex<Option<Instant>>,
     tasks: TaskTracker,
     /// The drain time is over.
@@ -78,6 +86,7 @@ impl Dispatcher {
             clock,
             lanes: Mutex::default(),
             reroutes: Mutex::default(),
+            failures: AtomicU32::new(0),
             paused: Mutex::default(),
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
@@ -206,8 +215,7 @@ impl Dispatcher {
         self.settle(lease, settled, None, Vec::new()).await;
     }
 
-    /// Records what became of a lease. If that fails, leasing pauses: what was just delivered is due again, and would
-    /// be delivered again.
+    /// Records what became of a lease. If that fails, sending pauses.
     pub(super) async fn settle(
         &self,
         lease: Lease,
@@ -217,13 +225,27 @@ impl Dispatcher {
     ) {
         let id = lease.record.id;
         match self.queue.settle(lease, settled, annotations, notices).await {
-            Ok(()) => {}
+            Ok(()) => {
+                if self.failures.load(Ordering::Relaxed) > 0 {
+                    self.failures.store(0, Ordering::Relaxed);
+                }
+            }
             Err(QueueError::Unknown(_)) => tracing::info!(queue_id = %id, "removed while it was under way"),
             Err(error) => {
-                tracing::error!(queue_id = %id, %error, "outcome can't be stored; it will be tried again");
-                *self.paused.lock() = Some(Instant::now() + PAUSE);
+                let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+                let pause = match error {
+                    QueueError::Store(StoreError::Broken(_) | StoreError::Closed) => PAUSE_BROKEN,
+                    _ => PAUSE * 2_u32.pow(failures.min(6)),
+                };
+                tracing::error!(queue_id = %id, %error, pause_s = pause.as_secs(), "outcome can't be stored");
+                *self.paused.lock() = Some(Instant::now() + pause);
             }
         }
+    }
+
+    /// True while nothing should be sent, because what becomes of it could not be stored.
+    pub(super) fn is_paused(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) > 0 && self.paused.lock().is_some_and(|until| Instant::now() < until)
     }
 
     /// Adds a worker that the lane has counted already.

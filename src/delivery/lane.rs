@@ -138,19 +138,6 @@ impl Lane {
             return Pushed::Full(Box::new(job), Duration::from_secs(secs));
         }
         state.ready.push_back(job);
-        self.pushed(state)
-    }
-
-    /// Gives a job back that others are better placed to do.
-    pub(super) fn give_back(&self, job: Job) {
-        let mut state = self.state.lock();
-        if !state.closed {
-            state.ready.push_front(job);
-            let _ = self.pushed(state);
-        }
-    }
-
-    fn pushed(&self, mut state: parking_lot::MutexGuard<'_, State>) -> Pushed {
         if state.wants_worker() {
             state.enlist();
             return Pushed::Spawn;
@@ -162,6 +149,21 @@ impl Lane {
             self.wake.notify_last();
         }
         Pushed::Ready
+    }
+
+    /// Gives a job back that others are better placed to do. The worker that does so leaves then, and [`Self::leave`] says
+    /// whether somebody has to come in its place.
+    pub(super) fn give_back(&self, job: Job) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        state.ready.push_front(job);
+        let wake = state.idle > 0;
+        drop(state);
+        if wake {
+            self.wake.notify_last();
+        }
     }
 
     /// What a worker is to do now. After `Wait` and `Idle` it must call [`Self::woken`].

@@ -16,6 +16,7 @@ mod limits;
 pub mod maildir;
 mod notices;
 pub mod outcome;
+mod reach;
 mod requeue;
 mod reroutes;
 mod settle;

@@ -3,31 +3,27 @@
 //!
 //! May speak to the network through `Connection`; knows no queue states and no schedules.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::client::{OpenError, OutboundMail};
+use super::Config;
+use super::client::OutboundMail;
 use super::config::{Leg, Way};
-use super::connection::{Connection, Opening};
+use super::connection::Connection;
 use super::dispatch::Dispatcher;
 use super::lane::{Lane, OpenMark};
 use super::lane_worker::QUIT_WITHIN;
 use super::maildir::deliver_to_maildir;
 use super::outcome::Delivered;
-use super::{Config, Credential};
-use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Route, Stage, TlsFacts, TlsPolicy};
+use super::reach::{Failure, Host, misconfigured};
+use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Route, Stage, TlsFacts};
 use crate::mail::{Recipient, ReversePath};
 use crate::queue::{Lease, Record};
-use crate::routing::{Address, Target, targets};
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
 use crate::time::Timestamp;
-
-/// Addresses of one hop that are tried within one attempt (Postfix's number too): more would keep a worker for long.
-const TARGETS: usize = 5;
 
 /// A worker's open connection.
 pub(super) struct Line {
@@ -104,20 +100,8 @@ pub(super) enum Contact {
     None,
 }
 
-/// Why no transaction took place.
-struct Failure {
-    permanent: bool,
-    stage: Stage,
-    reply: Option<Reply>,
-    error: Option<Arc<str>>,
-    remote: Option<Arc<str>>,
-    hop: NextHop,
-    /// No other target or hop would do better.
-    last: bool,
-}
-
 enum Opened {
-    Line(Line),
+    Line(Box<Line>),
     Local(Transmitted),
 }
 
@@ -139,9 +123,9 @@ pub(super) async fn transmit(
     loop {
         if slot.is_none() {
             match open(dispatcher, lane, mail).await {
-                Ok(Opened::Line(line)) => *slot = Some(line),
+                Ok(Opened::Line(line)) => *slot = Some(*line),
                 Ok(Opened::Local(done)) => return done,
-                Err(failure) => return failure.transmitted(mail, dispatcher.clock().now()),
+                Err(failure) => return unreached(&failure, mail, dispatcher.clock().now()),
             }
         }
         let Some(line) = slot.as_mut() else { continue };
@@ -216,9 +200,12 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
             at,
         }
     });
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    // One that hangs up on every message has not earned more connections.
+    let lost = outcomes.iter().all(|outcome| outcome.error.is_some());
     Transmitted {
-        outcomes: outcomes.collect(),
-        contact: Contact::Reached,
+        contact: if lost { Contact::None } else { Contact::Reached },
+        outcomes,
         hop: Some(line.hop.clone()),
         remote: Some((endpoint.clone(), line.connection.tls().cloned())),
         reporting: match (line.connection.capabilities().dsn, line.lmtp) {
@@ -241,10 +228,11 @@ async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Res
                 match how.connect(dispatcher, mail.config, hop.clone()).await {
                     Ok(connection) => {
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
-                        return Ok(Opened::Line(Line { connection, config, sent: 0, hop, lmtp, _open: open }));
+                        let line = Line { connection, config, sent: 0, hop, lmtp, _open: open };
+                        return Ok(Opened::Line(Box::new(line)));
                     }
                     Err(failed) if failed.last => return Err(failed),
-                    Err(failed) => failure = Some(failed),
+                    Err(failed) => failure = Some(failed.after(failure)),
                 }
             }
             Way::Maildir(path) => return Ok(Opened::Local(into_maildir(dispatcher, mail, &path, hop).await)),
@@ -255,106 +243,33 @@ async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Res
             }
             Way::Unknown(text) => {
                 tracing::error!(next_hop = &*lane.name, "{text}: mail waits until the configuration is mended");
-                failure = Some(misconfigured(text, hop));
+                failure = Some(misconfigured(text, hop).after(failure));
             }
         }
     }
     Err(failure.unwrap_or_else(|| misconfigured("the route has no hops".into(), NextHop::Named("".into()))))
 }
 
-fn misconfigured(text: String, hop: NextHop) -> Failure {
-    let reply = Reply::new(451, Status::new(4, 3, 5), text);
-    Failure { permanent: false, stage: Stage::Queue, reply: Some(reply), error: None, remote: None, hop, last: false }
-}
-
-/// A hop that is a host, names looked up.
-struct Host {
-    to: NextHop,
-    tls: TlsPolicy,
-    source: Vec<IpAddr>,
-    credential: Option<Credential>,
-}
-
-impl Host {
-    async fn connect(&self, dispatcher: &Dispatcher, config: &Config, hop: NextHop) -> Result<Connection, Failure> {
-        let found = match targets(dispatcher.resolver(), &self.to, config.mx_port).await {
-            Ok(found) => found,
-            Err(error) => {
-                let (permanent, reply) = (error.permanent, Some(error.reply));
-                let stage = Stage::Resolve;
-                return Err(Failure { permanent, stage, reply, error: None, remote: None, hop, last: false });
-            }
-        };
-        let mut failure = None;
-        for target in found.into_iter().take(TARGETS) {
-            match Connection::open(dispatcher.connector(), &target, &self.opening(config, &target)).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => {
-                    let failed = Failure::at(&target, error, hop.clone());
-                    if failed.last {
-                        return Err(failed);
-                    }
-                    failure = Some(failed);
-                }
-            }
-        }
-        Err(failure.unwrap_or_else(|| {
-            let error = Some(Arc::from("the next hop has no address"));
-            let stage = Stage::Resolve;
-            Failure { permanent: false, stage, reply: None, error, remote: None, hop, last: false }
-        }))
-    }
-
-    fn opening(&self, config: &Config, target: &Target) -> Opening {
-        let family: Vec<IpAddr> = match &target.address {
-            Address::Tcp(to) => self.source.iter().copied().filter(|ip| ip.is_ipv4() == to.is_ipv4()).collect(),
-            Address::Unix(_) => Vec::new(),
-        };
-        Opening {
-            hostname: Arc::clone(&config.hostname),
-            tls: self.tls,
-            credential: self.credential.clone(),
-            source: fastrand::choice(family),
-            connect_timeout: config.connect_timeout,
-            command_timeout: config.command_timeout,
-            final_timeout: config.final_timeout,
-        }
-    }
-}
-
-impl Failure {
-    fn at(target: &Target, error: OpenError, hop: NextHop) -> Self {
-        Self {
-            permanent: error.permanent,
-            stage: error.stage,
-            reply: error.reply,
-            error: error.error,
-            remote: Some(Arc::clone(&target.host)),
-            hop,
-            last: !error.try_next_target,
-        }
-    }
-
-    fn transmitted(self, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
-        let kind = if self.permanent { OutcomeKind::Permanent } else { OutcomeKind::Temporary };
-        let outcomes = mail.recipients.iter().map(|recipient| Outcome {
-            recipient: recipient.index,
-            kind,
-            stage: self.stage,
-            reply: self.reply.clone(),
-            error: self.error.clone(),
-            remote: self.remote.clone(),
-            remote_endpoint: None,
-            at,
-        });
-        let site = !self.permanent && self.stage != Stage::Queue;
-        Transmitted {
-            outcomes: outcomes.collect(),
-            contact: if site { Contact::Unreachable } else { Contact::None },
-            hop: Some(self.hop),
-            remote: None,
-            reporting: Reporting::Relayed,
-        }
+/// No hop could be reached: the same outcome for all.
+fn unreached(failure: &Failure, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
+    let kind = if failure.permanent { OutcomeKind::Permanent } else { OutcomeKind::Temporary };
+    let outcomes = mail.recipients.iter().map(|recipient| Outcome {
+        recipient: recipient.index,
+        kind,
+        stage: failure.stage,
+        reply: failure.reply.clone(),
+        error: failure.error.clone(),
+        remote: failure.remote.clone(),
+        remote_endpoint: None,
+        at,
+    });
+    let site = !failure.permanent && failure.stage != Stage::Queue;
+    Transmitted {
+        outcomes: outcomes.collect(),
+        contact: if site { Contact::Unreachable } else { Contact::None },
+        hop: Some(failure.hop.clone()),
+        remote: None,
+        reporting: Reporting::Relayed,
     }
 }
 

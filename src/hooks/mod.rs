@@ -7,7 +7,7 @@
 mod chain;
 mod delivery;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod failure;
 mod journal;
 mod route;

@@ -41,6 +41,8 @@ pub struct PluginConfig {
     pub budgets: BTreeMap<Hook, Budget>,
     /// May use kv: octets and keys of its own bucket.
     pub kv: Option<KvQuota>,
+    /// May see the secrets that clients offer at on-auth.
+    pub auth_secrets: bool,
     /// Handed to the plugin as it is.
     pub config: serde_json::Value,
 }
@@ -101,6 +103,7 @@ impl Default for PluginConfig {
             memory: 64 << 20,
             budgets: BTreeMap::new(),
             kv: None,
+            auth_secrets: false,
             config: serde_json::Value::Object(serde_json::Map::new()),
         }
     }

@@ -1,8 +1,69 @@
 //! The plugin host: components in wasmtime behind the hooks.
 //!
+//! [`PluginSet::build`] loads what the operator wrote into one immutable set, which answers [`crate::hooks::Hooks`].
+//! Each call runs in a store of its own plugin, under a CPU budget counted in epochs, a wall budget and a memory cap;
+//! whatever goes wrong becomes a [`crate::hooks::CallError`], and the store is thrown away.
+//!
 //! The only rooms that name wasmtime. May import `mail`, `smtp`, `hooks`, `time` and `store` (kv, bodies); must never
 //! let a guest's fault reach anything but its own verdict.
 
+mod bindings;
+mod bucket;
 mod config;
+mod convert;
+mod counters;
+mod engine;
+mod host;
+mod inspect;
+mod instance;
+mod load;
+mod manifest;
+mod plugin;
+mod questions;
+mod set;
+mod state;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod ticker;
+mod verdicts;
+
+use std::sync::Arc;
 
 pub use config::{Budget, Config, Instances, KvQuota, PluginConfig};
+pub use counters::PluginInfo;
+pub use engine::{Engine, EngineError};
+pub use inspect::{Inspection, inspect};
+pub use load::{LoadError, Problem};
+pub use set::{Build, PluginSet};
+
+use crate::store::{Spool, Store};
+use crate::time::Clock;
+
+/// What the host functions need of the relay. Cheap to clone; make one per relay, not one per generation.
+#[derive(Clone)]
+pub struct Services {
+    /// For kv.
+    pub store: Arc<dyn Store>,
+    /// For replaced bodies.
+    pub spool: Spool,
+    /// For `system.now`, expiry and the log's rate.
+    pub clock: Arc<dyn Clock>,
+    /// Octets of the largest body a plugin may write.
+    pub message_max: u64,
+    buckets: Arc<bucket::Buckets>,
+}
+
+impl Services {
+    /// With nothing counted yet.
+    pub fn new(store: Arc<dyn Store>, spool: Spool, clock: Arc<dyn Clock>, message_max: u64) -> Self {
+        Self { store, spool, clock, message_max, buckets: Arc::default() }
+    }
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Services").field("message_max", &self.message_max).finish_non_exhaustive()
+    }
+}

@@ -76,7 +76,6 @@ pub(super) struct Backlog {
 
 /// What a refill is to look for.
 pub(super) struct Search {
-    pub(super) room: usize,
     pub(super) fresh_from: Option<QueueId>,
     pub(super) next_due: Option<Timestamp>,
 }
@@ -264,7 +263,7 @@ impl Backlog {
     /// Whether there is room, and something on disk for it. A quarter of the window has to be free, so that a refill
     /// brings many at a time.
     pub(super) fn wants_refill(&self, now: Timestamp) -> bool {
-        let free = self.window.saturating_sub(self.in_window());
+        let free = self.room();
         let work = self.fresh_from.is_some() || self.next_due.is_some_and(|due| due <= now);
         work && free > 0 && free.saturating_mul(4) >= self.window
     }
@@ -274,6 +273,11 @@ impl Backlog {
         self.active.len()
     }
 
+    /// Messages that the window still takes.
+    pub(super) fn room(&self) -> usize {
+        self.window.saturating_sub(self.in_window())
+    }
+
     /// When to look again if nothing happens before.
     pub(super) fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
         self.next_due.filter(|due| *due > now)
@@ -281,10 +285,9 @@ impl Backlog {
 
     /// Begins a refill: what it looks for is taken out here and put back by [`Self::on_disk`] as far as it is left.
     pub(super) fn begin_search(&mut self, now: Timestamp) -> Search {
-        let room = self.window.saturating_sub(self.active.len());
         let next_due = self.next_due.take_if(|due| *due <= now);
         self.searching = true;
-        Search { room, fresh_from: self.fresh_from.take(), next_due }
+        Search { fresh_from: self.fresh_from.take(), next_due }
     }
 
     pub(super) fn end_search(&mut self) {

@@ -81,7 +81,7 @@ impl Shared {
                     let ticket = self.store.ride(keys::TREE, writes)?;
                     let counts = backlog.counts_mut();
                     counts.held = counts.held + u64::from(next.held.is_some()) - u64::from(record.held.is_some());
-                    let next = Arc::new(next);
+                    let next: Arc<Record> = Arc::new(*next);
                     backlog.written(id, ticket, Some((Arc::clone(&next), to)), self.store.applied());
                     backlog.replace(id, next, to, now);
                 }
@@ -102,7 +102,7 @@ impl Shared {
 /// What becomes of a record.
 enum Next {
     Gone,
-    Record(Record),
+    Record(Box<Record>),
 }
 
 /// None: the command changes nothing.
@@ -129,5 +129,5 @@ fn after_command(record: &Record, place: Place, command: &Command, now: Timestam
             }
         }
     }
-    Some(Next::Record(next))
+    Some(Next::Record(Box::new(next)))
 }

@@ -167,7 +167,7 @@ struct Shared {
     /// Something may have become due, or there is room in the window.
     wake: Notify,
     /// One refill at a time.
-    refilling: tokio::sync::Mutex<()>,
+    refilling: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Queue {
@@ -186,7 +186,11 @@ impl Queue {
     /// # Errors
     /// [`StoreError::Full`] below the floor of free space.
     pub fn has_room(&self) -> Result<(), StoreError> {
-        self.shared.spool.room().check()
+        let room = self.shared.spool.room().check();
+        if room.is_err() {
+            self.shared.tidy_sometimes();
+        }
+        room
     }
 
     /// How many there are.

@@ -28,7 +28,7 @@ impl Queue {
         let open = move || {
             let spool = Spool::open(&config.path.join("spool"), config.min_free, Arc::clone(&store))?;
             let backlog = Mutex::new(Backlog::new(config.window, config.hot_bytes));
-            let (wake, refilling, ids) = (Notify::new(), tokio::sync::Mutex::default(), QueueIds::default());
+            let (wake, refilling, ids) = (Notify::new(), Arc::default(), QueueIds::default());
             let shared = Shared { config, store, clock, spool, ids, backlog, wake, refilling };
             shared.recover()?;
             Ok(Arc::new(Self { shared: Arc::new(shared) }))

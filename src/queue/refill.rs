@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::backlog::{Hot, Place};
+use super::backlog::{Hot, Place, Search};
 use super::{QueueError, Shared, keys, stored};
 use crate::mail::QueueId;
 use crate::store::{Content, StoreError, Ticket, Write};
@@ -17,55 +17,69 @@ use crate::time::Timestamp;
 const PAGE: usize = 128;
 
 impl Shared {
-    /// Fills the window as far as there is something due.
+    /// Fills the window as far as there is something due. Goes on by itself if the caller stops waiting.
     pub(super) async fn refill(self: &Arc<Self>) -> Result<(), QueueError> {
-        let _one_at_a_time = self.refilling.lock().await;
-        if !self.backlog.lock().wants_refill(self.clock.now()) {
-            return Ok(());
-        }
-        self.barrier().await?;
+        let one_at_a_time = Arc::clone(&self.refilling).lock_owned().await;
+        let now = self.clock.now();
+        let search = {
+            let mut backlog = self.backlog.lock();
+            if !backlog.wants_refill(now) {
+                return Ok(());
+            }
+            backlog.begin_search(now)
+        };
         let shared = Arc::clone(self);
-        tokio::task::spawn_blocking(move || shared.search()).await.unwrap_or(Err(StoreError::Closed))?;
+        let work = tokio::spawn(async move {
+            // In this order: what was said to be on disk before the search began was written before the barrier, and
+            // is seen; what is said to be there from then on is for the next search.
+            let reached = shared.barrier().await;
+            let work = tokio::task::spawn_blocking(move || {
+                let done = reached.and_then(|()| shared.search(&search, now));
+                shared.end_search(&search, done.is_err());
+                done
+            });
+            let done = work.await;
+            drop(one_at_a_time);
+            done.unwrap_or(Err(StoreError::Closed))
+        });
+        Ok(work.await.unwrap_or(Err(StoreError::Closed))?)
+    }
+
+    fn search(&self, search: &Search, now: Timestamp) -> Result<(), StoreError> {
+        let (room, seen) = {
+            let backlog = self.backlog.lock();
+            (backlog.room(), self.store.applied())
+        };
+        // Neither kind may keep the other from the window.
+        let share = if search.fresh_from.is_some() { room.div_ceil(2) } else { room };
+        let mut left = share;
+        if search.next_due.is_some() {
+            let outside = self.search_due(now, seen, &mut left)?;
+            outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
+        }
+        let mut left = room - (share - left);
+        if let Some(from) = search.fresh_from {
+            let outside = self.search_fresh(from, now, seen, &mut left)?;
+            outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
+        }
         Ok(())
     }
 
-    fn search(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let (search, seen) = {
-            let mut backlog = self.backlog.lock();
-            // In this order: what is changed from here on has a higher ticket than `seen`.
-            let seen = self.store.applied();
-            (backlog.begin_search(now), seen)
-        };
-        // Neither kind may keep the other from the window.
-        let share = if search.fresh_from.is_some() { search.room.div_ceil(2) } else { search.room };
-        let mut left = share;
-        let found = search.next_due.map_or(Ok(None), |_due| self.search_due(now, seen, &mut left));
-        let next_due = self.put_back(found, search.next_due.map(Place::Due));
-        let mut left = search.room - (share - left);
-        let found = search.fresh_from.map_or(Ok(None), |from| self.search_fresh(from, now, seen, &mut left));
-        let fresh = self.put_back(found, search.fresh_from.map(|_| Place::Fresh));
-        self.backlog.lock().end_search();
-        next_due.and(fresh)
+    /// After a failure everything is still to be looked for.
+    fn end_search(&self, search: &Search, failed: bool) {
+        let mut backlog = self.backlog.lock();
+        backlog.end_search();
+        if failed {
+            search.next_due.map(|at| backlog.on_disk(QueueId::from_u64(0), Place::Due(at)));
+            search.fresh_from.map(|from| backlog.on_disk(from, Place::Fresh));
+        }
     }
 
-    /// Remembers what a search left on disk; after a failure everything that it was to look for.
-    fn put_back(
-        &self,
-        found: Result<Option<(QueueId, Place)>, StoreError>,
-        wanted: Option<Place>,
-    ) -> Result<(), StoreError> {
-        let mut backlog = self.backlog.lock();
-        match found {
-            Ok(left) => {
-                left.map(|(id, place)| backlog.on_disk(id, place));
-                Ok(())
-            }
-            Err(error) => {
-                wanted.map(|place| backlog.on_disk(QueueId::from_u64(0), place));
-                Err(error)
-            }
-        }
+    /// What to do with an entry found: none: it is known already; true: it may come in.
+    fn comes_in(&self, id: QueueId, seen: Ticket, left: usize) -> Option<bool> {
+        let backlog = self.backlog.lock();
+        // Mail that arrived meanwhile may have taken the room.
+        (!backlog.knows_better(id, seen)).then(|| left > 0 && backlog.room() > 0)
     }
 
     /// Takes what is due; gives the earliest entry that stays outside.
@@ -81,10 +95,8 @@ impl Shared {
             let more = page.len() == PAGE;
             for (key, _) in &page {
                 let Some((at, id)) = keys::due_of(key) else { continue };
-                if self.backlog.lock().knows_better(id, seen) {
-                    continue;
-                }
-                if *left == 0 || at > now {
+                let Some(comes_in) = self.comes_in(id, seen, *left) else { continue };
+                if !comes_in || at > now {
                     return Ok(Some((id, Place::Due(at))));
                 }
                 *left -= usize::from(self.load_waiting(id, at, now, seen)?);
@@ -131,10 +143,8 @@ impl Shared {
             let page = self.store.range(keys::TREE, &from, &keys::end(b'n'), limit)?;
             for (key, value) in &page {
                 let Some(id) = keys::id_of(key) else { continue };
-                if self.backlog.lock().knows_better(id, seen) {
-                    continue;
-                }
-                if *left == 0 {
+                let Some(comes_in) = self.comes_in(id, seen, *left) else { continue };
+                if !comes_in {
                     return Ok(Some((id, Place::Fresh)));
                 }
                 *left -= usize::from(self.load_fresh(id, value, now, seen));

@@ -149,11 +149,13 @@ impl Shared {
     }
 
     /// Gives spool files back in the background, when there are any.
-    fn tidy_sometimes(&self) {
-        if self.spool.is_untidy() {
+    pub(super) fn tidy_sometimes(&self) {
+        if self.spool.is_untidy()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
             let spool = self.spool.clone();
             // Nobody waits for it: what it does can as well be done by the next draft.
-            let _background = tokio::task::spawn_blocking(move || spool.tidy());
+            let _background = runtime.spawn_blocking(move || spool.tidy());
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::time::Manual;
 mod crash;
 mod damage;
 mod faults;
+mod stress;
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_795_473_060);
 

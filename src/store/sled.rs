@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -34,6 +34,9 @@ const REOPEN_SPACE: u64 = 16 * SEGMENT as u64;
 /// How often that is looked at.
 const REOPEN_EVERY: Duration = Duration::from_millis(250);
 
+/// How long another may hold the database's lock before it is said to be in use.
+const LOCKED_FOR: Duration = Duration::from_secs(1);
+
 /// A sled database.
 pub struct Sled {
     shared: Arc<Shared>,
@@ -50,14 +53,14 @@ struct Shared {
 enum State {
     Open(Engine),
     /// Closed by a full disk; the file is kept so that its flush errors are seen here.
-    Full(Arc<str>, Option<File>),
+    Full(Arc<str>, Arc<File>),
     Broken(Arc<str>),
 }
 
 struct Engine {
     db: sled::Db,
     trees: RwLock<HashMap<Box<str>, sled::Tree>>,
-    file: File,
+    file: Arc<File>,
 }
 
 impl Sled {
@@ -66,7 +69,7 @@ impl Sled {
     /// # Errors
     /// When the folder can't be used, is in use by another process, or what is in it can't be read.
     pub fn open(path: &Path, cache: u64) -> Result<Self, StoreError> {
-        let engine = Engine::open(path, cache)?;
+        let engine = Engine::open_patiently(path, cache)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             cache,
@@ -153,6 +156,21 @@ impl Store for Sled {
 }
 
 impl Engine {
+    /// As [`Self::open`], waiting for the lock: threads of an engine just closed, or a process just killed, may hold it
+    /// for a moment more.
+    fn open_patiently(path: &Path, cache: u64) -> Result<Self, StoreError> {
+        let until = Instant::now() + LOCKED_FOR;
+        loop {
+            match Self::open(path, cache) {
+                // sled makes a text of it.
+                Err(StoreError::Broken(why)) if why.contains("acquire lock") && Instant::now() < until => {
+                    std::thread::park_timeout(LOCKED_FOR / 50);
+                }
+                done => return done,
+            }
+        }
+    }
+
     fn open(path: &Path, cache: u64) -> Result<Self, StoreError> {
         std::fs::create_dir_all(path).map_err(|e| failure(&e))?;
         let db = sled::Config::new()
@@ -166,10 +184,10 @@ impl Engine {
         let file = File::open(path.join("db")).map_err(|e| failure(&e))?;
         // What was recovered may be in the page cache only (the process was killed, not the machine): others rely on
         // what they read here to be durable.
-        let folders = path.parent().into_iter().chain([path]);
-        let synced = folders.map(|f| File::open(f)?.sync_all()).collect::<io::Result<()>>();
+        let mut folders = path.parent().into_iter().chain([path]);
+        let synced = folders.try_for_each(|f| File::open(f)?.sync_all());
         synced.and_then(|()| file.sync_all()).map_err(|e| failure(&e))?;
-        Ok(Self { db, trees: RwLock::default(), file })
+        Ok(Self { db, trees: RwLock::default(), file: Arc::new(file) })
     }
 
     fn tree(&self, name: &str) -> sled::Result<sled::Tree> {
@@ -226,21 +244,16 @@ impl Shared {
     fn fail(&self, error: sled::Error) -> StoreError {
         let error = engine_failure(error);
         let mut state = self.state.write();
-        if let State::Open(_) = &*state {
-            tracing::error!(%error, "the store stops");
-            let next = match &error {
-                StoreError::Full(why) => State::Full(Arc::clone(why), None),
-                other => State::Broken(other.to_string().into()),
-            };
-            if let State::Open(engine) = std::mem::replace(&mut *state, next) {
-                let Engine { db, trees, file } = engine;
-                if let State::Full(_, kept) = &mut *state {
-                    *kept = Some(file);
-                }
-                drop((trees, db));
-            }
-        }
+        let State::Open(engine) = &*state else { return error };
+        tracing::error!(%error, "the store stops");
+        let next = match &error {
+            StoreError::Full(why) => State::Full(Arc::clone(why), Arc::clone(&engine.file)),
+            other => State::Broken(other.to_string().into()),
+        };
+        let closed = std::mem::replace(&mut *state, next);
         drop(state);
+        // Closing may take a while: nobody is kept from the news by it.
+        drop(closed);
         // Writers that wait in the line are answered by the committer, which has to be awake for that.
         self.line.applied_directly();
         error
@@ -280,6 +293,8 @@ impl Shared {
     fn refuse(&self, batch: Batch, error: &StoreError) {
         let (durable, riders): (Vec<_>, Vec<_>) = batch.items.into_iter().partition(|item| item.waiter.is_some());
         self.line.put_back(riders);
+        // What was applied and not flushed is as if it had not been.
+        self.line.mark_applied(self.line.flushed().0);
         for waiter in durable.into_iter().filter_map(|item| item.waiter).chain(self.line.take_waiters()) {
             let _gone = waiter.send(Err(error.clone()));
         }
@@ -295,16 +310,19 @@ impl Shared {
             self.line.take_waiters().into_iter().for_each(|waiter| {
                 let _gone = waiter.send(Err(why.clone()));
             });
-            let mut state = self.state.write();
-            let State::Full(_, file) = &*state else { return matches!(&*state, State::Open(_)) };
+            let file = match &*self.state.read() {
+                State::Full(_, file) => Arc::clone(file),
+                State::Open(_) => return true,
+                State::Broken(_) => return false,
+            };
             let free = rustix::fs::statvfs(&self.path).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize));
-            if free < REOPEN_SPACE || file.as_ref().is_some_and(|file| settle_pages(file).is_err()) {
+            if free < REOPEN_SPACE || settle_pages(&file).is_err() {
                 continue;
             }
             match Engine::open(&self.path, self.cache) {
                 Ok(engine) => {
                     tracing::info!("there is space again: the store goes on");
-                    *state = State::Open(engine);
+                    *self.state.write() = State::Open(engine);
                     return true;
                 }
                 Err(error) => tracing::warn!(%error, "the store can't be opened again yet"),

@@ -33,6 +33,9 @@ const POOL_FILES: usize = 256;
 /// A larger file is removed rather than kept: the pool must not hold the disk.
 const POOLED_SIZE: u64 = 1024 * 1024;
 
+/// Files out of use, of any size, that may wait for the next draft to find them.
+const TIDY_AT: usize = 8;
+
 /// Folders on each of two levels; keeps a folder small with a million files.
 const FOLDERS: u32 = 64;
 
@@ -214,10 +217,13 @@ impl Spool {
         Ok(found)
     }
 
-    /// True where [`Spool::tidy`] has something to do.
+    /// True where [`Spool::tidy`] is worth a blocking thread: some files wait for it, or the disk needs every one.
     pub(crate) fn is_untidy(&self) -> bool {
         let flushed = self.0.store.flushed();
-        self.0.files.lock().retired.front().is_some_and(|(ticket, _)| *ticket <= flushed)
+        let needed = self.0.room.check().is_err();
+        let files = self.0.files.lock();
+        let ripe = files.retired.front().is_some_and(|(ticket, _)| *ticket <= flushed);
+        ripe && files.retired.len() >= TIDY_AT || needed && (ripe || !files.free.is_empty())
     }
 
     /// Brings files whose time has come back to the pool, and removes what the pool does not want. Blocks.

@@ -1,6 +1,6 @@
 //! What was accepted outlives the process.
 
-use crate::harness::{Relay, Sink, messages, wait_for};
+use crate::harness::{Relay, Sink, wait_for};
 
 const CONTENT: &str = "Subject: kept\r\n\r\nbody\r\n";
 
@@ -15,8 +15,7 @@ fn deferred(sink: &Sink) -> (Relay, Vec<String>) {
 }
 
 fn arrives_after_restart(sink: Sink, relay: Relay, mut ids: Vec<String>) {
-    let mut listed: Vec<String> =
-        messages(&relay.json(&["queue", "list"])).iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect();
+    let mut listed: Vec<String> = relay.messages().iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect();
     listed.sort();
     ids.sort();
     assert_eq!(listed, ids, "the queue is as it was");

@@ -43,6 +43,7 @@ def arguments(doc, seconds):
 
 def main(run, options):
     """Runs `run(options, folder)` within its time, says how it ended, cleans up, exits."""
+    sys.stdout.reconfigure(line_buffering=True)
     binary()
     folder = tempfile.mkdtemp(prefix="waypost-test-")
     os.chmod(folder, 0o755)

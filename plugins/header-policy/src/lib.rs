@@ -7,7 +7,8 @@ mod rules;
 mod settings;
 
 use waypost_plugin::{
-    Cached, Lifecycle, Message, MessageVerdict, OnMessage, Outcome, Settings as _, context, reply, rfc5322_date, system,
+    Cached, HeaderField, Lifecycle, Message, MessageVerdict, OnMessage, Outcome, Settings as _, context, reply,
+    rfc5322_date, system,
 };
 
 use rules::{Change, Facts};
@@ -30,7 +31,7 @@ impl OnMessage for HeaderPolicy {
         let settings = SETTINGS.get()?;
         let message = context::current_message()?;
         let fields = message.headers();
-        let facts = facts(&message)?;
+        let facts = facts(&message, &fields)?;
         if let Some(refusal) = rules::refusal(settings, &facts, &fields) {
             return Ok(reply::reject(550, (5, 7, 1), &refusal));
         }
@@ -46,14 +47,11 @@ impl OnMessage for HeaderPolicy {
     }
 }
 
-fn facts(message: &Message) -> Result<Facts, String> {
+fn facts(message: &Message, fields: &[HeaderField]) -> Result<Facts, String> {
+    let has_id = fields.iter().any(|field| field.name.eq_ignore_ascii_case("Message-ID"));
     let transaction = context::current_transaction()?;
     // Messages that the relay itself made have no session; rules for clients then see nobody.
     let session = context::current_session().ok();
-    let mut unique = String::new();
-    for octet in system::random_bytes(8) {
-        unique.push_str(&format!("{octet:02x}"));
-    }
     Ok(Facts {
         id: transaction.id(),
         sender: transaction.sender(),
@@ -61,7 +59,11 @@ fn facts(message: &Message) -> Result<Facts, String> {
         listener: session.as_ref().map(|session| session.listener()).unwrap_or_default(),
         identity: session.and_then(|session| session.identity()).map(|identity| identity.name),
         date: rfc5322_date(message.received_at().seconds),
-        unique,
+        unique: if has_id {
+            String::new()
+        } else {
+            system::random_bytes(8).iter().map(|o| format!("{o:02x}")).collect()
+        },
     })
 }
 

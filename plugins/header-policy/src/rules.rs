@@ -15,7 +15,7 @@ pub(crate) struct Facts {
     pub(crate) identity: Option<String>,
     /// The message's arrival as a `Date` field writes it.
     pub(crate) date: String,
-    /// Not to be guessed, and never the same twice.
+    /// Not to be guessed, and never the same twice; empty where the message has an identifier.
     pub(crate) unique: String,
 }
 

@@ -1,5 +1,6 @@
 //! The whole way from the queue to a next hop and back, over loopback.
 
+mod brittle;
 mod lanes;
 mod rig;
 mod sink;
@@ -138,6 +139,45 @@ async fn a_dead_next_hop_is_left_alone_for_a_while() {
     rig.stop().await;
 }
 
+fn one_at_a_time(connection: usize, line: &str) -> Option<&'static str> {
+    (connection > 0 && line.is_empty()).then_some("421 4.3.2 too many connections\r\n")
+}
+
+#[tokio::test]
+async fn a_next_hop_that_lets_no_more_connections_in_gets_all_over_those_it_has() {
+    let mut sink = Sink::start(one_at_a_time).await;
+    let mut rig = Rig::new(config(), to(sink.address), Script::default()).await;
+    rig.run();
+    rig.accept("first@example.org", &["ann@example.net"]).await;
+    take(&mut sink).await;
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(rig.accept("sue@example.org", &["ann@example.net"]).await);
+    }
+    for _ in 0..50 {
+        assert_eq!(take(&mut sink).await.connection, 0);
+    }
+    rig.empty().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_hop_of_a_route_is_tried_when_the_first_is_dead() {
+    let mut sink = Sink::start(usual).await;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let dead = listener.local_addr().unwrap();
+    drop(listener);
+    let mut route = to(dead);
+    route.hops.push(crate::hooks::NextHop::Named("what".into()));
+    route.hops.extend(to(sink.address).hops);
+    let mut rig = Rig::new(config(), route, Script::default()).await;
+    rig.run();
+    rig.accept("sue@example.org", &["ann@example.net"]).await;
+    assert_eq!(take(&mut sink).await.recipients, ["ann@example.net"]);
+    rig.empty().await;
+    rig.stop().await;
+}
+
 /// Answers one message a connection, then closes it without a word.
 fn short_lived(_: usize, line: &str) -> Option<&'static str> {
     static SEEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
@@ -180,8 +220,9 @@ async fn named_destinations_are_followed_and_unknown_ones_wait() {
     rig.table.store(Arc::new(crate::routing::Table { default: Some(Arc::new(named("what"))), ..Default::default() }));
     let id = rig.accept("sue@example.org", &["ann@example.net"]).await;
     let record = rig.tried(id, 1).await;
-    let reply = record.recipients[0].state.last.clone().unwrap().reply.unwrap();
-    assert_eq!(reply.to_string(), "451 4.3.5 no destination is called what");
+    let last = record.recipients[0].state.last.clone().unwrap();
+    assert_eq!(last.reply.unwrap().to_string(), "451 4.3.5 the relay does not know the way now");
+    assert_eq!(last.error.as_deref(), Some("no destination is called what"));
     rig.stop().await;
 }
 
@@ -331,6 +372,25 @@ async fn a_fault_loses_nothing_and_is_not_met_in_a_tight_loop() {
     assert!(record.recipients[0].state.due > rig.clock.now());
     assert_eq!(ASKED.load(std::sync::atomic::Ordering::SeqCst), 1);
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn mail_is_not_sent_over_and_over_when_outcomes_can_not_be_stored() {
+    let mut sink = Sink::start(usual).await;
+    let limits = LaneLimits { connections: 1, ..LaneLimits::default() };
+    let mut rig = Rig::new(limited(limits), to(sink.address), Script::default()).await;
+    for _ in 0..10 {
+        rig.accept("sue@example.org", &["ann@example.net"]).await;
+    }
+    rig.broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    rig.run();
+    take(&mut sink).await;
+    rig.until(|rig| rig.dispatcher.is_paused() && rig.queue.counts().leased == 0).await;
+    rig.stop().await;
+    assert_eq!(rig.queue.counts().messages, 10, "nothing is lost");
+    // The one that was to follow over the same connection may have been on its way.
+    let more = std::iter::from_fn(|| sink.taken.try_recv().ok()).count();
+    assert!(more <= 1, "{more} sent after the first outcome could not be stored");
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ async fn a_full_engine_refuses_keeps_what_rides_and_goes_on_when_there_is_space(
     // There is space all the while: the committer opens the database again by itself.
     let committed = async {
         while store.commit("queue", vec![put("after", "3")]).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), committed).await.expect("the store never comes back");

@@ -99,7 +99,15 @@ impl Relay {
 
     /// How many messages are in the queue.
     pub(crate) fn queued(&self) -> usize {
-        messages(&self.json(&["queue", "list"])).len()
+        self.messages().len()
+    }
+
+    /// What is in the queue, as `queue list --json` prints it: an object a line.
+    pub(crate) fn messages(&self) -> Vec<Value> {
+        let output = self.command(&["queue", "list", "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// SIGHUP.
@@ -158,11 +166,6 @@ pub(crate) fn component(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/components").join(format!("{name}.wasm"));
     assert!(path.exists(), "{} belongs to the repository: make plugins", path.display());
     path
-}
-
-/// The messages of `queue list --json`, whether they stand alone or below a key.
-pub(crate) fn messages(listing: &Value) -> Vec<Value> {
-    listing.as_array().or_else(|| listing.get("messages")?.as_array()).cloned().unwrap_or_default()
 }
 
 fn write_config(folder: &Path, text: &str) {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::super::Dispatcher;
+use super::brittle::Brittle;
 use crate::delivery::Config;
 use crate::delivery::tcp::Tcp;
 use crate::hooks::{
@@ -106,6 +108,8 @@ pub(super) struct Rig {
     pub(super) clock: Arc<Manual>,
     pub(super) table: Arc<ArcSwap<Table>>,
     pub(super) dispatcher: Arc<Dispatcher>,
+    /// Set, no settlement is stored any more.
+    pub(super) broken: Arc<AtomicBool>,
     shutdown: CancellationToken,
     running: Option<JoinHandle<()>>,
     _folder: tempfile::TempDir,
@@ -129,7 +133,8 @@ impl Rig {
             hot_bytes: 1 << 20,
         };
         let path = folder.path().join("db");
-        let store = Arc::new(Sled::open(&path, 1 << 20).unwrap());
+        let broken = Arc::new(AtomicBool::new(false));
+        let store = Arc::new(Brittle { sled: Sled::open(&path, 1 << 20).unwrap(), broken: Arc::clone(&broken) });
         let queue = Queue::open(settings, store, Arc::<Manual>::clone(&clock)).await.unwrap();
         let table = Table { default: Some(Arc::new(route)), ..Table::default() };
         let table = Arc::new(ArcSwap::from_pointee(table));
@@ -143,7 +148,16 @@ impl Rig {
             Arc::new(Tcp::new(Arc::new(TlsClients::load(None).unwrap()))),
             Arc::<Manual>::clone(&clock),
         );
-        Self { queue, clock, table, dispatcher, shutdown: CancellationToken::new(), running: None, _folder: folder }
+        Self {
+            queue,
+            clock,
+            table,
+            dispatcher,
+            broken,
+            shutdown: CancellationToken::new(),
+            running: None,
+            _folder: folder,
+        }
     }
 
     pub(super) fn run(&mut self) {

@@ -49,6 +49,8 @@ impl Sink {
 }
 
 async fn serve(stream: TcpStream, number: usize, script: Script, tell: mpsc::UnboundedSender<Taken>) -> Option<()> {
+    // Replies to pipelined commands are small writes in a row: they must not wait for each other (Nagle).
+    stream.set_nodelay(true).ok()?;
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     write.write_all(script(number, "").unwrap_or("220 sink.test\r\n").as_bytes()).await.ok()?;

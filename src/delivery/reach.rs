@@ -1,0 +1,120 @@
+//! From a hop of a route to an open connection: look-up, then target after target until one lets us in.
+//!
+//! Must never show a credential to a host that it was not configured for, nor call a failure permanent while another
+//! target or hop failed only for now.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::client::OpenError;
+use super::connection::{Connection, Opening};
+use super::dispatch::Dispatcher;
+use super::{Config, Credential};
+use crate::hooks::{NextHop, Stage, TlsPolicy};
+use crate::routing::{Address, Target, targets};
+use crate::smtp::{Reply, Status};
+
+/// Addresses of one hop that are tried within one attempt (Postfix's number too): more would keep a worker for long.
+const TARGETS: usize = 5;
+
+/// Why no transaction took place.
+pub(super) struct Failure {
+    pub(super) permanent: bool,
+    pub(super) stage: Stage,
+    pub(super) reply: Option<Reply>,
+    pub(super) error: Option<Arc<str>>,
+    pub(super) remote: Option<Arc<str>>,
+    pub(super) hop: NextHop,
+    /// No other target or hop would do better.
+    pub(super) last: bool,
+}
+
+impl Failure {
+    /// What to say of two failures: the later, unless only the earlier leaves hope (unknown means temporary).
+    pub(super) fn after(self, earlier: Option<Self>) -> Self {
+        earlier.filter(|earlier| self.permanent && !earlier.permanent).unwrap_or(self)
+    }
+}
+
+/// A name that the configuration does not know.
+pub(super) fn misconfigured(text: String, hop: NextHop) -> Failure {
+    // The cause is for the operator, who finds it in the log and in the queue; senders are not told of our settings.
+    let reply = Reply::new(451, Status::new(4, 3, 5), "the relay does not know the way now");
+    let (reply, error, stage) = (Some(reply), Some(text.into()), Stage::Queue);
+    Failure { permanent: false, stage, reply, error, remote: None, hop, last: false }
+}
+
+/// A hop that is a host, names looked up.
+pub(super) struct Host {
+    pub(super) to: NextHop,
+    pub(super) tls: TlsPolicy,
+    pub(super) source: Vec<IpAddr>,
+    pub(super) credential: Option<Credential>,
+}
+
+impl Host {
+    /// A connection to the first of its targets that lets us in.
+    pub(super) async fn connect(
+        &self,
+        dispatcher: &Dispatcher,
+        config: &Config,
+        hop: NextHop,
+    ) -> Result<Connection, Failure> {
+        let found = match targets(dispatcher.resolver(), &self.to, config.mx_port).await {
+            Ok(found) => found,
+            Err(error) => {
+                let (permanent, reply) = (error.permanent, Some(error.reply));
+                let stage = Stage::Resolve;
+                return Err(Failure { permanent, stage, reply, error: None, remote: None, hop, last: false });
+            }
+        };
+        let mut failure = None;
+        for target in found.into_iter().take(TARGETS) {
+            match Connection::open(dispatcher.connector(), &target, &self.opening(config, &target)).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    let failed = Failure::at(&target, error, hop.clone());
+                    if failed.last {
+                        return Err(failed);
+                    }
+                    failure = Some(failed.after(failure));
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let error = Some(Arc::from("the next hop has no address"));
+            let stage = Stage::Resolve;
+            Failure { permanent: false, stage, reply: None, error, remote: None, hop, last: false }
+        }))
+    }
+
+    fn opening(&self, config: &Config, target: &Target) -> Opening {
+        let family: Vec<IpAddr> = match &target.address {
+            Address::Tcp(to) => self.source.iter().copied().filter(|ip| ip.is_ipv4() == to.is_ipv4()).collect(),
+            Address::Unix(_) => Vec::new(),
+        };
+        Opening {
+            hostname: Arc::clone(&config.hostname),
+            tls: self.tls,
+            credential: self.credential.clone(),
+            source: fastrand::choice(family),
+            connect_timeout: config.connect_timeout,
+            command_timeout: config.command_timeout,
+            final_timeout: config.final_timeout,
+        }
+    }
+}
+
+impl Failure {
+    fn at(target: &Target, error: OpenError, hop: NextHop) -> Self {
+        Self {
+            permanent: error.permanent,
+            stage: error.stage,
+            reply: error.reply,
+            error: error.error,
+            remote: Some(Arc::clone(&target.host)),
+            hop,
+            last: !error.try_next_target,
+        }
+    }
+}

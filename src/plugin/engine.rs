@@ -1,0 +1,148 @@
+//! The engine: one for the relay, with its linker, its clock and the code it has compiled.
+//!
+//! Compiled code is kept by digest for as long as a generation uses it, so that a reload compiles only what changed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use super::bindings::Everything;
+use super::load::Compiled;
+use super::state::State;
+use super::ticker::{Flight, Ticker};
+
+/// Instances alive at once, of all plugins and generations. Address space is reserved for each.
+const INSTANCES: u32 = 1000;
+
+/// The largest memory an instance can be granted.
+pub(crate) const MEMORY_MAX: usize = 1 << 30;
+
+/// Octets of a memory that stay resident when its instance goes: cheaper to clear than to map again.
+const KEEP_RESIDENT: usize = 1 << 20;
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// This machine can't run it.
+    #[error("the plugin engine can't be set up: {0}")]
+    Config(String),
+    /// No thread for the clock.
+    #[error("the plugin engine's clock can't be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What runs plugins. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    wasmtime: wasmtime::Engine,
+    linker: Linker<State>,
+    ticker: Ticker,
+    pooling: bool,
+    compiled: Mutex<HashMap<[u8; 32], Weak<Compiled>>>,
+}
+
+impl Engine {
+    /// With the pooling allocator where the machine has the address space for it, else on demand.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn new() -> Result<Self, EngineError> {
+        match Self::with(pooled()) {
+            Ok(engine) => engine.finish(true),
+            Err(why) => {
+                tracing::info!(target: "plugin", %why, "no room for a pool of instances: they are made on demand");
+                Self::with(InstanceAllocationStrategy::OnDemand).map_err(config_error)?.finish(false)
+            }
+        }
+    }
+
+    fn with(strategy: InstanceAllocationStrategy) -> wasmtime::Result<Half> {
+        let mut config = wasmtime::Config::new();
+        config
+            .epoch_interruption(true)
+            .allocation_strategy(strategy)
+            .native_unwind_info(false)
+            .wasm_backtrace_details(WasmBacktraceDetails::Enable);
+        let wasmtime = wasmtime::Engine::new(&config)?;
+        let mut linker = Linker::new(&wasmtime);
+        Everything::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
+        Ok(Half { wasmtime, linker })
+    }
+
+    /// True if instances come from a pool.
+    pub fn is_pooling(&self) -> bool {
+        self.0.pooling
+    }
+
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.0.wasmtime
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<State> {
+        &self.0.linker
+    }
+
+    pub(crate) fn flight(&self) -> Flight<'_> {
+        self.0.ticker.flight()
+    }
+
+    /// Code that some generation still uses.
+    pub(crate) fn known(&self, digest: &[u8; 32]) -> Option<Arc<Compiled>> {
+        self.0.compiled.lock().get(digest).and_then(Weak::upgrade)
+    }
+
+    pub(crate) fn remember(&self, compiled: &Arc<Compiled>) {
+        let mut known = self.0.compiled.lock();
+        known.retain(|_, compiled| compiled.strong_count() > 0);
+        known.insert(compiled.digest, Arc::downgrade(compiled));
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("pooling", &self.0.pooling).finish_non_exhaustive()
+    }
+}
+
+struct Half {
+    wasmtime: wasmtime::Engine,
+    linker: Linker<State>,
+}
+
+impl Half {
+    fn finish(self, pooling: bool) -> Result<Engine, EngineError> {
+        let ticker = Ticker::start(self.wasmtime.weak())?;
+        let inner = Inner { wasmtime: self.wasmtime, linker: self.linker, ticker, pooling, compiled: Mutex::default() };
+        Ok(Engine(Arc::new(inner)))
+    }
+}
+
+fn config_error(why: wasmtime::Error) -> EngineError {
+    EngineError::Config(format!("{why:#}"))
+}
+
+fn pooled() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(4 * INSTANCES)
+        .total_memories(2 * INSTANCES)
+        .total_tables(4 * INSTANCES)
+        .total_stacks(INSTANCES)
+        .max_component_instance_size(8 << 20)
+        .max_core_instance_size(8 << 20)
+        .max_core_instances_per_component(200)
+        .max_memories_per_component(8)
+        .max_tables_per_module(8)
+        .max_memory_size(MEMORY_MAX)
+        .table_elements(100_000)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(256 << 10)
+        // Off: pages that were swapped out while dirty could escape the reset.
+        .pagemap_scan(Enabled::No);
+    InstanceAllocationStrategy::Pooling(pool)
+}

@@ -1,0 +1,171 @@
+//! `kv`: the plugin's own bucket, if the operator granted it one.
+//!
+//! The store answers from memory but for cold pages, so its functions are called where they stand.
+
+use std::sync::Arc;
+
+use wasmtime::Result;
+
+use super::super::bucket::{Bucket, KvError, Value};
+use super::super::convert;
+use super::super::state::{State, error};
+use super::wit::kv::{Entry, Host, KeyPage};
+use super::wit::types::{ErrorCode, HostError};
+use crate::time::Timestamp;
+
+/// Octets of a key.
+const KEY_MAX: usize = 512;
+
+/// Octets of a value: far above it the store is slow to give space back.
+const VALUE_MAX: usize = 64 * 1024;
+
+/// Keys of one page.
+const PAGE_MAX: u32 = 1000;
+
+impl State {
+    /// The one place where the grant is looked at.
+    fn bucket(&self, bucket: &str) -> Result<Arc<Bucket>, HostError> {
+        let own = self.shared.bucket.as_ref();
+        let own = own.ok_or_else(|| error(ErrorCode::Denied, "kv is not granted to this plugin"))?;
+        if bucket != "own" {
+            return Err(error(ErrorCode::Denied, "the only bucket granted is `own`"));
+        }
+        Ok(own.clone())
+    }
+
+    fn bucket_for(&self, bucket: &str, key: &str) -> Result<(Arc<Bucket>, Timestamp), HostError> {
+        let bucket = self.bucket(bucket)?;
+        if !(1..=KEY_MAX).contains(&key.len()) {
+            return Err(error(ErrorCode::InvalidArgument, "a key has 1 to 512 octets"));
+        }
+        Ok((bucket, self.shared.services.clock.now()))
+    }
+
+    fn kv_get(&self, bucket: &str, key: &str) -> Result<Option<Value>, HostError> {
+        let (bucket, now) = self.bucket_for(bucket, key)?;
+        bucket.get(key, now).map_err(refused)
+    }
+
+    fn kv_set(&self, bucket: &str, key: &str, value: &[u8], ttl: Option<u32>) -> Result<(), HostError> {
+        let (bucket, now) = self.bucket_for(bucket, key)?;
+        check_value(value)?;
+        bucket.set(key, value, expiry(now, ttl)?, now).map_err(refused)
+    }
+}
+
+fn check_value(value: &[u8]) -> Result<(), HostError> {
+    if value.len() <= VALUE_MAX {
+        return Ok(());
+    }
+    Err(error(ErrorCode::TooLarge, "a value has at most 64 KiB"))
+}
+
+fn expiry(now: Timestamp, ttl: Option<u32>) -> Result<Option<Timestamp>, HostError> {
+    match ttl {
+        None => Ok(None),
+        Some(0) => Err(error(ErrorCode::InvalidArgument, "a ttl is at least one second")),
+        Some(seconds) => Ok(Some(now.plus(std::time::Duration::from_secs(seconds.into())))),
+    }
+}
+
+fn refused(why: KvError) -> HostError {
+    let code = match &why {
+        KvError::Quota => ErrorCode::Exhausted,
+        KvError::NotANumber | KvError::TooFar => ErrorCode::InvalidArgument,
+        KvError::Contended => ErrorCode::Unavailable,
+        KvError::Store(store) => {
+            tracing::warn!(target: "plugin", %store, "the store failed a plugin");
+            return error(ErrorCode::Unavailable, "the store can't be read or written now");
+        }
+    };
+    error(code, why.to_string())
+}
+
+impl Host for State {
+    fn get(&mut self, bucket: String, key: String) -> Result<Result<Option<Entry>, HostError>> {
+        let entry = |value: Value| Entry {
+            version: format!("{:x}", value.version),
+            expires_at: value.expires.map(convert::timestamp),
+            value: value.octets.into(),
+        };
+        Ok(self.kv_get(&bucket, &key).map(|value| value.map(entry)))
+    }
+
+    fn set(
+        &mut self,
+        bucket: String,
+        key: String,
+        value: Vec<u8>,
+        ttl_seconds: Option<u32>,
+    ) -> Result<Result<(), HostError>> {
+        Ok(self.kv_set(&bucket, &key, &value, ttl_seconds))
+    }
+
+    fn get_text(&mut self, bucket: String, key: String) -> Result<Result<Option<String>, HostError>> {
+        let text = |value: Value| {
+            String::from_utf8(value.octets.into())
+                .map_err(|_| error(ErrorCode::InvalidArgument, "the value is not UTF-8"))
+        };
+        Ok(self.kv_get(&bucket, &key).and_then(|value| value.map(text).transpose()))
+    }
+
+    fn set_text(
+        &mut self,
+        bucket: String,
+        key: String,
+        value: String,
+        ttl_seconds: Option<u32>,
+    ) -> Result<Result<(), HostError>> {
+        Ok(self.kv_set(&bucket, &key, value.as_bytes(), ttl_seconds))
+    }
+
+    fn delete(&mut self, bucket: String, key: String) -> Result<Result<(), HostError>> {
+        Ok(self.bucket_for(&bucket, &key).and_then(|(bucket, _)| bucket.delete(&key).map_err(refused)))
+    }
+
+    fn increment(
+        &mut self,
+        bucket: String,
+        key: String,
+        delta: i32,
+        ttl_seconds: Option<u32>,
+    ) -> Result<Result<i64, HostError>> {
+        Ok(self.bucket_for(&bucket, &key).and_then(|(bucket, now)| {
+            bucket.increment(&key, delta.into(), expiry(now, ttl_seconds)?, now).map_err(refused)
+        }))
+    }
+
+    fn compare_and_set(
+        &mut self,
+        bucket: String,
+        key: String,
+        expected: Option<String>,
+        value: Vec<u8>,
+        ttl_seconds: Option<u32>,
+    ) -> Result<Result<bool, HostError>> {
+        Ok(self.bucket_for(&bucket, &key).and_then(|(bucket, now)| {
+            check_value(&value)?;
+            let expected = match expected {
+                None => None,
+                // What is no version is the version of no value.
+                Some(text) => Some(u64::from_str_radix(&text, 16).unwrap_or(u64::MAX)),
+            };
+            bucket.compare_and_set(&key, expected, &value, expiry(now, ttl_seconds)?, now).map_err(refused)
+        }))
+    }
+
+    fn keys(
+        &mut self,
+        bucket: String,
+        prefix: String,
+        cursor: Option<String>,
+        limit: u32,
+    ) -> Result<Result<KeyPage, HostError>> {
+        Ok(self.bucket(&bucket).and_then(|bucket| {
+            let limit = limit.clamp(1, PAGE_MAX) as usize;
+            let now = self.shared.services.clock.now();
+            let (keys, cursor) = bucket.keys(&prefix, cursor.as_deref(), limit, now).map_err(refused)?;
+            Ok(KeyPage { keys, cursor })
+        }))
+    }
+}

@@ -1,0 +1,140 @@
+//! `log`: lines of a plugin in the relay's log, bounded in length and rate, with nothing in them that a terminal obeys.
+
+use std::fmt::Write;
+
+use wasmtime::Result;
+
+use super::super::state::State;
+use super::wit::log::{Host, Level};
+use crate::time::Timestamp;
+
+/// Octets of one line.
+const LINE_MAX: usize = 1024;
+
+/// Lines at once, and lines given back per second: enough for one per hook of a busy session, not for a flood.
+const BURST: u32 = 200;
+const PER_SECOND: u32 = 50;
+
+/// The lines a plugin may still write.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    lines: u32,
+    /// When lines were last given back.
+    at: Timestamp,
+    dropped: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self { lines: BURST, at: now, dropped: 0 }
+    }
+
+    /// Takes a line: how many were dropped since the last one that was written, or none if this one must be.
+    fn take(&mut self, now: Timestamp) -> Option<u64> {
+        let back = now.since(self.at).as_millis().saturating_mul(u128::from(PER_SECOND)) / 1000;
+        if back > 0 {
+            self.lines = self.lines.saturating_add(u32::try_from(back).unwrap_or(BURST)).min(BURST);
+            self.at = now;
+        }
+        match self.lines.checked_sub(1) {
+            Some(left) => {
+                self.lines = left;
+                Some(std::mem::take(&mut self.dropped))
+            }
+            None => {
+                self.dropped = self.dropped.saturating_add(1);
+                None
+            }
+        }
+    }
+}
+
+impl Host for State {
+    fn enabled(&mut self, level: Level) -> Result<bool> {
+        Ok(match level {
+            Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
+            Level::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
+            Level::Info => tracing::enabled!(target: "plugin", tracing::Level::INFO),
+            Level::Warn => tracing::enabled!(target: "plugin", tracing::Level::WARN),
+            Level::Error => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
+        })
+    }
+
+    fn write(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
+        if !Host::enabled(self, level)? {
+            return Ok(());
+        }
+        let now = self.shared.services.clock.now();
+        let Some(dropped) = self.shared.log.lock().take(now) else { return Ok(()) };
+        let line = line_of(&message, &fields);
+        let plugin = &*self.shared.name;
+        let hook = self.hook.map_or("load", crate::hooks::Hook::interface);
+        let session = self.subject.session.as_ref().map_or("-", |s| &*s.id);
+        if dropped > 0 {
+            tracing::warn!(target: "plugin", plugin, dropped, "the plugin logs too much");
+        }
+        match level {
+            Level::Trace => tracing::trace!(target: "plugin", plugin, hook, session, "{line}"),
+            Level::Debug => tracing::debug!(target: "plugin", plugin, hook, session, "{line}"),
+            Level::Info => tracing::info!(target: "plugin", plugin, hook, session, "{line}"),
+            Level::Warn => tracing::warn!(target: "plugin", plugin, hook, session, "{line}"),
+            Level::Error => tracing::error!(target: "plugin", plugin, hook, session, "{line}"),
+        }
+        Ok(())
+    }
+}
+
+/// `message key="value" …`, control characters escaped, cut at [`LINE_MAX`].
+fn line_of(message: &str, fields: &[(String, String)]) -> String {
+    let mut line = String::with_capacity(message.len().min(LINE_MAX));
+    push(&mut line, message);
+    for (key, value) in fields {
+        if line.len() >= LINE_MAX {
+            break;
+        }
+        line.push(' ');
+        push(&mut line, key);
+        line.push('=');
+        push(&mut line, value);
+    }
+    line
+}
+
+fn push(line: &mut String, text: &str) {
+    for c in text.chars() {
+        if line.len() >= LINE_MAX {
+            return;
+        }
+        match c {
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') => {
+                // Writing to a String can't fail.
+                let _ = write!(line, "{}", c.escape_default());
+            }
+            c => line.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_line_reaches_the_terminal() {
+        let fields = [("k\n".to_owned(), "\u{1b}[31m\u{202e}v".to_owned())];
+        assert_eq!(line_of("a\r\nb", &fields), r"a\r\nb k\n=\u{1b}[31m\u{202e}v");
+        assert!(line_of(&"é".repeat(4000), &fields).len() <= LINE_MAX + 1);
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_passes() {
+        let now = Timestamp::from_secs(1000);
+        let mut budget = Budget::new(now);
+        assert_eq!((0..1000).filter(|_| budget.take(now).is_some()).count(), BURST as usize);
+        let later = now.plus(Duration::from_secs(1));
+        assert_eq!(budget.take(later), Some(800));
+        assert_eq!((0..1000).filter(|_| budget.take(later).is_some()).count(), PER_SECOND as usize - 1);
+    }
+}

@@ -1,0 +1,23 @@
+//! `system`: time and randomness.
+
+use wasmtime::Result;
+
+use super::super::convert;
+use super::super::state::State;
+use super::wit::system::Host;
+use super::wit::types::Timestamp;
+
+/// Octets of one call.
+const RANDOM_MAX: u32 = 1024;
+
+impl Host for State {
+    fn now(&mut self) -> Result<Timestamp> {
+        Ok(convert::timestamp(self.shared.services.clock.now()))
+    }
+
+    fn random_bytes(&mut self, count: u32) -> Result<Vec<u8>> {
+        let mut octets = vec![0; count.min(RANDOM_MAX) as usize];
+        getrandom::getrandom(&mut octets).map_err(wasmtime::Error::msg)?;
+        Ok(octets)
+    }
+}

@@ -1,0 +1,170 @@
+//! One instance in a store of its own, from its start to its retirement.
+
+use std::time::Duration;
+
+use wasmtime::component::Instance;
+use wasmtime::{Store, UpdateDeadline};
+
+use super::Engine;
+use super::bindings::exports::waypost::plugin as exports;
+use super::load::Compiled;
+use super::plugin::Shared;
+use super::state::State;
+use super::ticker::TICK;
+use crate::hooks::{CallError, Hook, Subject};
+
+/// What starting may cost: once per instance, not per call.
+pub(crate) const LOAD_CPU: Duration = Duration::from_secs(1);
+
+/// Octets copied between host and guest in one call of either side.
+const HOSTCALL_FUEL: usize = 4 << 20;
+
+/// Handles of all kinds alive in a store.
+const HANDLES_MAX: usize = 1024;
+
+/// A guest's hooks, looked up when they are first called.
+#[derive(Default)]
+pub(crate) struct Guests {
+    pub lifecycle: Option<exports::lifecycle::Guest>,
+    pub connect: Option<exports::on_connect::Guest>,
+    pub helo: Option<exports::on_helo::Guest>,
+    pub auth: Option<exports::on_auth::Guest>,
+    pub mail: Option<exports::on_mail::Guest>,
+    pub rcpt: Option<exports::on_rcpt::Guest>,
+    pub message: Option<exports::on_message::Guest>,
+    pub route: Option<exports::on_route::Guest>,
+    pub delivery_attempt: Option<exports::on_delivery_attempt::Guest>,
+    pub delivery_result: Option<exports::on_delivery_result::Guest>,
+    pub bounce: Option<exports::on_bounce::Guest>,
+}
+
+/// An instance that may be called.
+pub(crate) struct Live {
+    pub store: Store<State>,
+    pub instance: Instance,
+    pub guests: Guests,
+    /// Hook calls so far.
+    pub calls: u32,
+}
+
+/// The guest's hook of one name: from the instance, else looked up and type-checked now.
+macro_rules! guest {
+    ($live:ident, $compiled:ident, $hook:ident) => {
+        match &$live.guests.$hook {
+            Some(guest) => guest.clone(),
+            None => {
+                let indices = $compiled.indices.$hook.as_ref();
+                let indices = indices.ok_or_else(|| wasmtime::Error::msg("the hook is not exported"))?;
+                let guest = indices.load(&mut $live.store, &$live.instance)?;
+                $live.guests.$hook = Some(guest.clone());
+                guest
+            }
+        }
+    };
+}
+pub(crate) use guest;
+
+impl Live {
+    /// Makes an instance and lets it initialise itself.
+    pub(crate) async fn start(
+        engine: &Engine,
+        compiled: &Compiled,
+        shared: &std::sync::Arc<Shared>,
+    ) -> Result<Box<Self>, CallError> {
+        let mut store = Store::new(engine.wasmtime(), State::new(shared.clone(), shared.memory));
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(HOSTCALL_FUEL);
+        store.set_max_component_handles(HANDLES_MAX);
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data_mut();
+            state.ticks = state.ticks.saturating_add(1);
+            if state.ticks > state.ticks_max {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
+        begin(&mut store, None, Subject::default(), LOAD_CPU);
+        let made = compiled.pre.instantiate_async(&mut store).await;
+        let instance = made.map_err(|e| failure(&e, store.data(), LOAD_CPU))?;
+        let mut live = Box::new(Self { store, instance, guests: Guests::default(), calls: 0 });
+        live.init(compiled).await?;
+        Ok(live)
+    }
+
+    async fn init(&mut self, compiled: &Compiled) -> Result<(), CallError> {
+        if compiled.indices.lifecycle.is_none() {
+            return Ok(());
+        }
+        begin(&mut self.store, None, Subject::default(), LOAD_CPU);
+        let said = self.call_init(compiled).await.map_err(|e| failure(&e, self.store.data(), LOAD_CPU))?;
+        self.store.data_mut().end();
+        said.map_err(CallError::Guest)
+    }
+
+    async fn call_init(&mut self, compiled: &Compiled) -> wasmtime::Result<Result<(), String>> {
+        let guest = guest!(self, compiled, lifecycle);
+        guest.call_init(&mut self.store).await
+    }
+
+    /// Gets ready for one hook call.
+    pub(crate) fn begin(&mut self, hook: Option<Hook>, subject: Subject, cpu: Duration) {
+        begin(&mut self.store, hook, subject, cpu);
+    }
+
+    /// Looks up every hook the component has: a wrong type shows here, not at the first mail.
+    pub(crate) fn check_hooks(&mut self, compiled: &Compiled) -> wasmtime::Result<()> {
+        let live = self;
+        for hook in &compiled.hooks {
+            match hook {
+                Hook::Connect => drop(guest!(live, compiled, connect)),
+                Hook::Helo => drop(guest!(live, compiled, helo)),
+                Hook::Auth => drop(guest!(live, compiled, auth)),
+                Hook::Mail => drop(guest!(live, compiled, mail)),
+                Hook::Rcpt => drop(guest!(live, compiled, rcpt)),
+                Hook::Message => drop(guest!(live, compiled, message)),
+                Hook::Route => drop(guest!(live, compiled, route)),
+                Hook::DeliveryAttempt => drop(guest!(live, compiled, delivery_attempt)),
+                Hook::DeliveryResult => drop(guest!(live, compiled, delivery_result)),
+                Hook::Bounce => drop(guest!(live, compiled, bounce)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The deadline counts from now: set when the store was made, it would have passed long ago.
+fn begin(store: &mut Store<State>, hook: Option<Hook>, subject: Subject, cpu: Duration) {
+    // The first tick may come at once, hence one more.
+    let ticks = cpu.as_millis().div_ceil(TICK.as_millis()).saturating_add(1);
+    store.data_mut().begin(hook, subject, u32::try_from(ticks).unwrap_or(u32::MAX));
+    store.set_epoch_deadline(1);
+}
+
+/// What went wrong in a store.
+pub(crate) fn failure(error: &wasmtime::Error, state: &State, cpu: Duration) -> CallError {
+    if let Some(wasmtime::Trap::Interrupt) = error.downcast_ref() {
+        return CallError::Cpu(u64::try_from(cpu.as_millis()).unwrap_or(u64::MAX));
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return CallError::Busy(0);
+    }
+    let mut detail = error.root_cause().to_string();
+    if let Some(backtrace) = error.downcast_ref::<wasmtime::WasmBacktrace>() {
+        for frame in backtrace.frames().iter().take(FRAMES_MAX) {
+            detail.push_str(" < ");
+            detail.push_str(frame.func_name().unwrap_or("?"));
+        }
+    }
+    if state.refused_memory {
+        detail.push_str(" (it had been refused memory beyond its limit)");
+    }
+    CallError::Trap(plain(&detail))
+}
+
+/// Frames of a backtrace worth a log line.
+const FRAMES_MAX: usize = 6;
+
+/// A guest's words, as they may stand in a log: no control characters, at most 1 KiB.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().take(1024).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,245 @@
+//! One plugin of one generation: its warm instances, its slots, and one call from begin to end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+use super::bucket::Bucket;
+use super::counters::Counters;
+use super::engine::MEMORY_MAX;
+use super::host::LogBudget;
+use super::instance::{LOAD_CPU, Live, failure, guest, plain};
+use super::load::{Compiled, Problem};
+use super::questions::Ask;
+use super::{Budget, Engine, Instances, PluginConfig, Services};
+use crate::hooks::{CallError, Hook, Journal, Subject};
+
+/// Calls after which an instance is not used again: what a guest leaks has an end.
+const CALLS_MAX: u32 = 10_000;
+
+/// How long a call waits for a slot.
+const SLOT_WAIT: Duration = Duration::from_secs(1);
+
+/// Wall time of a trial at load.
+const LOAD_WALL: Duration = Duration::from_secs(10);
+
+/// What all instances of a plugin share.
+pub(crate) struct Shared {
+    pub name: Arc<str>,
+    pub version: Arc<str>,
+    pub config: serde_json::Value,
+    pub services: Services,
+    pub bucket: Option<Arc<Bucket>>,
+    pub log: Mutex<LogBudget>,
+    pub message_max: u64,
+    /// Octets of linear memory of one instance.
+    pub memory: usize,
+}
+
+/// One plugin of one generation.
+pub(crate) struct Plugin {
+    pub shared: Arc<Shared>,
+    pub compiled: Arc<Compiled>,
+    pub counters: Counters,
+    pub auth_secrets: bool,
+    engine: Engine,
+    instances: Instances,
+    budgets: [Budget; Hook::ALL.len()],
+    slots: Semaphore,
+    idle: Mutex<Vec<Idle>>,
+    idle_max: usize,
+    round: AtomicU64,
+}
+
+/// A warm instance and when it was last used, in rounds of [`Plugin::trim`].
+struct Idle {
+    live: Box<Live>,
+    round: u64,
+}
+
+impl Plugin {
+    pub(crate) fn new(
+        engine: &Engine,
+        name: &Arc<str>,
+        config: &PluginConfig,
+        compiled: Arc<Compiled>,
+        services: &Services,
+        bucket: Option<Arc<Bucket>>,
+    ) -> Self {
+        let shared = Shared {
+            name: name.clone(),
+            version: compiled.version().into(),
+            config: config.config.clone(),
+            bucket,
+            log: Mutex::new(LogBudget::new(services.clock.now())),
+            message_max: services.message_max.min(i32::MAX as u64),
+            memory: config.memory.min(MEMORY_MAX),
+            services: services.clone(),
+        };
+        let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            shared: Arc::new(shared),
+            compiled,
+            counters: Counters::default(),
+            auth_secrets: config.auth_secrets,
+            engine: engine.clone(),
+            instances: config.instances,
+            budgets: Hook::ALL.map(|hook| config.budgets.get(&hook).copied().unwrap_or(Budget::of(hook))),
+            slots: Semaphore::new(concurrency),
+            idle: Mutex::default(),
+            idle_max: concurrency,
+            round: AtomicU64::new(0),
+        }
+    }
+
+    /// The trial before it may serve: every hook type-checked, configuration and self-test run. Warnings come back.
+    pub(crate) async fn trial(&self) -> Result<Vec<String>, Problem> {
+        let _flight = self.engine.flight();
+        match timeout(LOAD_WALL, self.try_trial()).await {
+            Ok(done) => done,
+            Err(_) => Err(Problem::Start(format!("it did not start within {} s", LOAD_WALL.as_secs()))),
+        }
+    }
+
+    async fn try_trial(&self) -> Result<Vec<String>, Problem> {
+        let start = |what: &str, why: &dyn std::fmt::Display| Problem::Start(format!("{what}: {why}"));
+        let mut live = self.start().await.map_err(|e| start("it can't be started", &e))?;
+        let compiled = &self.compiled;
+        live.check_hooks(compiled).map_err(|e| {
+            Problem::Contract(format!(
+                "a hook is not of the contract's type: {e:#}; rebuild it against the relay's wit/"
+            ))
+        })?;
+        let mut warnings = Vec::new();
+        if compiled.indices.lifecycle.is_some() {
+            let document = self.shared.config.to_string();
+            live.begin(None, Subject::default(), LOAD_CPU);
+            let said = validate(&mut live, compiled, &document).await;
+            match said.map_err(|e| start("validate-config", &failure(&e, live.store.data(), LOAD_CPU)))? {
+                Ok(said) => warnings = said.iter().map(|w| plain(w)).collect(),
+                Err(errors) => return Err(start("it refuses its configuration", &plain(&errors.join("; ")))),
+            }
+            live.begin(None, Subject::default(), LOAD_CPU);
+            let said = self_test(&mut live, compiled).await;
+            said.map_err(|e| start("self-test", &failure(&e, live.store.data(), LOAD_CPU)))?
+                .map_err(|why| start("its self-test failed", &plain(&why)))?;
+            live.store.data_mut().end();
+        }
+        self.keep(live);
+        Ok(warnings)
+    }
+
+    async fn start(&self) -> Result<Box<Live>, CallError> {
+        self.counters.instances.fetch_add(1, Ordering::Relaxed);
+        Live::start(&self.engine, &self.compiled, &self.shared).await
+    }
+
+    /// One call: a verdict and what it edits, or why it failed. `end` is when the chain's patience ends.
+    pub(crate) async fn call<A: Ask>(
+        &self,
+        ask: A,
+        subject: Subject,
+        end: Instant,
+    ) -> Result<(A::Verdict, Journal), CallError> {
+        self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let answer = self.try_call(ask, subject, end).await;
+        if let Err(error) = &answer {
+            self.counters.failed(error);
+        }
+        answer
+    }
+
+    async fn try_call<A: Ask>(
+        &self,
+        ask: A,
+        subject: Subject,
+        end: Instant,
+    ) -> Result<(A::Verdict, Journal), CallError> {
+        let _slot = self.slot().await?;
+        let _flight = self.engine.flight();
+        let budget = self.budget(A::HOOK);
+        let wall = budget.wall.min(end.saturating_duration_since(Instant::now()));
+        // Dropped when the time is up, and the instance with it.
+        let run = async {
+            let idle = self.idle.lock().pop();
+            let mut live = match idle {
+                Some(idle) => idle.live,
+                None => self.start().await?,
+            };
+            live.begin(Some(A::HOOK), subject, budget.cpu);
+            let said = ask.put(&mut live, &self.compiled).await;
+            said.map(|said| (said, live.store.data_mut().end()))
+                .map_err(|e| failure(&e, live.store.data(), budget.cpu))
+                .map(|(said, journal)| (live, said, journal))
+        };
+        let (live, said, journal) = timeout(wall, run).await.map_err(|_| CallError::Wall(millis(wall)))??;
+        let said = said.map_err(|why| CallError::Guest(plain(&why)))?;
+        let verdict = ask.check(said).map_err(CallError::Invalid)?;
+        self.keep(live);
+        Ok((verdict, journal))
+    }
+
+    async fn slot(&self) -> Result<SemaphorePermit<'_>, CallError> {
+        if let Ok(permit) = self.slots.try_acquire() {
+            return Ok(permit);
+        }
+        match timeout(SLOT_WAIT, self.slots.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(CallError::Busy(millis(SLOT_WAIT))),
+        }
+    }
+
+    fn budget(&self, hook: Hook) -> Budget {
+        self.budgets.get(hook as usize).copied().unwrap_or(Budget::of(hook))
+    }
+
+    /// After a clean return: for the next call, unless it is worn out.
+    fn keep(&self, mut live: Box<Live>) {
+        live.calls += 1;
+        let worn = live.calls >= CALLS_MAX || live.store.data().memory > self.shared.memory / 4 * 3;
+        if worn || self.instances == Instances::Fresh {
+            return;
+        }
+        let round = self.round.load(Ordering::Relaxed);
+        let mut idle = self.idle.lock();
+        if idle.len() < self.idle_max {
+            idle.push(Idle { live, round });
+        }
+    }
+
+    /// Drops instances that were not used between the last two calls of this.
+    pub(crate) fn trim(&self) {
+        let round = self.round.fetch_add(1, Ordering::Relaxed);
+        let mut old = Vec::new();
+        let mut idle = self.idle.lock();
+        let (keep, drop) = std::mem::take(&mut *idle).into_iter().partition(|i| i.round >= round);
+        *idle = keep;
+        old.extend::<Vec<Idle>>(drop);
+    }
+
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn validate(
+    live: &mut Live,
+    compiled: &Compiled,
+    document: &str,
+) -> wasmtime::Result<Result<Vec<String>, Vec<String>>> {
+    let guest = guest!(live, compiled, lifecycle);
+    guest.call_validate_config(&mut live.store, document).await
+}
+
+async fn self_test(live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<(), String>> {
+    let guest = guest!(live, compiled, lifecycle);
+    guest.call_self_test(&mut live.store).await
+}

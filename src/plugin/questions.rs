@@ -1,0 +1,267 @@
+//! The ten questions: what each hook is asked with, and how its answer is checked.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::bindings::exports::waypost::plugin::on_auth;
+use super::bindings::waypost::plugin as wit;
+use super::convert;
+use super::instance::{Live, guest};
+use super::load::Compiled;
+use super::verdicts::{self, Checked};
+use crate::hooks::{
+    AttemptVerdict, AuthAttempt, AuthVerdict, BounceVerdict, Disposition, Hook, MessageVerdict, Outcome, RoutingPhase,
+    RoutingVerdict, SessionVerdict, Subject,
+};
+
+/// One hook's question.
+pub(crate) trait Ask: Send + Sync {
+    /// Where it is asked.
+    const HOOK: Hook;
+    /// The guest's answer.
+    type Said: Send;
+    /// The relay's.
+    type Verdict: Send;
+
+    /// Calls the guest.
+    fn put(
+        &self,
+        live: &mut Live,
+        compiled: &Compiled,
+    ) -> impl Future<Output = wasmtime::Result<Result<Self::Said, String>>> + Send;
+
+    /// Looks whether the answer fits.
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict>;
+}
+
+pub(crate) struct Connect;
+
+impl Ask for Connect {
+    const HOOK: Hook = Hook::Connect;
+    type Said = wit::types::SessionVerdict;
+    type Verdict = SessionVerdict;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, connect);
+        guest.call_handle(&mut live.store).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::session(said)
+    }
+}
+
+pub(crate) struct Helo(pub Arc<str>);
+
+impl Ask for Helo {
+    const HOOK: Hook = Hook::Helo;
+    type Said = wit::types::SessionVerdict;
+    type Verdict = SessionVerdict;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, helo);
+        guest.call_handle(&mut live.store, &self.0).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::session(said)
+    }
+}
+
+pub(crate) struct Auth(on_auth::Attempt);
+
+impl Auth {
+    /// The secret only for those who were granted it.
+    pub(crate) fn of(attempt: &AuthAttempt, secrets: bool) -> Self {
+        Self(on_auth::Attempt {
+            mechanism: attempt.mechanism.to_string(),
+            name: attempt.name.to_string(),
+            acts_as: convert::text(&attempt.acts_as),
+            details: Vec::new(),
+            secret: secrets.then(|| attempt.secret.to_string()),
+        })
+    }
+}
+
+impl Ask for Auth {
+    const HOOK: Hook = Hook::Auth;
+    type Said = on_auth::AuthVerdict;
+    type Verdict = AuthVerdict;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, auth);
+        guest.call_handle(&mut live.store, &self.0).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::auth(said)
+    }
+}
+
+pub(crate) struct Mail(Option<wit::types::Mailbox>);
+
+impl Mail {
+    pub(crate) fn of(subject: &Subject) -> Self {
+        Self(subject.transaction.as_ref().and_then(|t| convert::sender(&t.sender)))
+    }
+}
+
+impl Ask for Mail {
+    const HOOK: Hook = Hook::Mail;
+    type Said = wit::types::SessionVerdict;
+    type Verdict = SessionVerdict;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, mail);
+        guest.call_handle(&mut live.store, self.0.as_ref()).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::session(said)
+    }
+}
+
+pub(crate) struct Rcpt(wit::transactions::Recipient);
+
+impl Rcpt {
+    /// None where there is no candidate: the caller's fault.
+    pub(crate) fn of(subject: &Subject) -> Option<Self> {
+        subject.candidate.as_ref().map(|candidate| Self(convert::recipient(candidate)))
+    }
+}
+
+impl Ask for Rcpt {
+    const HOOK: Hook = Hook::Rcpt;
+    type Said = wit::types::SessionVerdict;
+    type Verdict = SessionVerdict;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, rcpt);
+        guest.call_handle(&mut live.store, &self.0).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::session(said)
+    }
+}
+
+pub(crate) struct Message;
+
+impl Ask for Message {
+    const HOOK: Hook = Hook::Message;
+    type Said = wit::types::MessageVerdict;
+    type Verdict = MessageVerdict;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, message);
+        guest.call_handle(&mut live.store).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::message(said)
+    }
+}
+
+pub(crate) struct Route {
+    phase: wit::routing::RoutingPhase,
+    recipients: Vec<wit::transactions::Recipient>,
+    open: Arc<[u32]>,
+}
+
+impl Route {
+    pub(crate) fn of(subject: &Subject, phase: RoutingPhase, open: Arc<[u32]>) -> Self {
+        let all = subject.transaction.iter().flat_map(|t| &t.recipients);
+        Self {
+            phase: match phase {
+                RoutingPhase::Arrival => wit::routing::RoutingPhase::Arrival,
+                RoutingPhase::Requeue => wit::routing::RoutingPhase::Requeue,
+            },
+            recipients: all.filter(|r| open.contains(&r.index)).map(convert::recipient).collect(),
+            open,
+        }
+    }
+}
+
+impl Ask for Route {
+    const HOOK: Hook = Hook::Route;
+    type Said = wit::routing::RoutingVerdict;
+    type Verdict = RoutingVerdict;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, route);
+        guest.call_handle(&mut live.store, self.phase, &self.recipients).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::routing(said, &self.open)
+    }
+}
+
+pub(crate) struct DeliveryAttempt;
+
+impl Ask for DeliveryAttempt {
+    const HOOK: Hook = Hook::DeliveryAttempt;
+    type Said = wit::deliveries::AttemptVerdict;
+    type Verdict = AttemptVerdict;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, delivery_attempt);
+        guest.call_handle(&mut live.store).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::attempt(said)
+    }
+}
+
+/// Outcomes as the guest sees them, with the connection's TLS.
+fn outcomes(subject: &Subject, outcomes: &[Outcome]) -> Vec<wit::deliveries::RecipientOutcome> {
+    let tls = subject.delivery.as_ref().and_then(|d| d.tls.as_ref());
+    outcomes.iter().map(|outcome| convert::outcome(outcome, tls)).collect()
+}
+
+pub(crate) struct DeliveryResult(Vec<wit::deliveries::RecipientOutcome>);
+
+impl DeliveryResult {
+    pub(crate) fn of(subject: &Subject, of: &[Outcome]) -> Self {
+        Self(outcomes(subject, of))
+    }
+}
+
+impl Ask for DeliveryResult {
+    const HOOK: Hook = Hook::DeliveryResult;
+    type Said = Vec<wit::deliveries::RecipientDisposition>;
+    type Verdict = Vec<Disposition>;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, delivery_result);
+        guest.call_handle(&mut live.store, &self.0).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::dispositions(said, self.0.iter().map(|outcome| outcome.recipient))
+    }
+}
+
+pub(crate) struct Bounce(Vec<wit::deliveries::RecipientOutcome>);
+
+impl Bounce {
+    pub(crate) fn of(subject: &Subject, failed: &[Outcome]) -> Self {
+        Self(outcomes(subject, failed))
+    }
+}
+
+impl Ask for Bounce {
+    const HOOK: Hook = Hook::Bounce;
+    type Said = wit::deliveries::BounceVerdict;
+    type Verdict = BounceVerdict;
+
+    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, compiled, bounce);
+        guest.call_handle(&mut live.store, &self.0).await
+    }
+
+    fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
+        verdicts::bounce(said)
+    }
+}

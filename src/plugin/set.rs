@@ -1,0 +1,343 @@
+//! [`PluginSet`]: all plugins of one configuration, ordered, immutable, swapped whole on reload.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::bucket::Bucket;
+use super::load::{self, Compiled, hex};
+use super::plugin::Plugin;
+use super::questions::{self, Ask};
+use super::{Config, Engine, LoadError, PluginConfig, PluginInfo, Problem, Services};
+use crate::hooks::{
+    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, CallError, Disposition, Hook, Hooks,
+    Journal, Link, MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict, Subject, ask,
+    ask_results, ask_routes,
+};
+use crate::time::Timestamp;
+
+/// All plugins of one hook together: far below the minutes that a client grants for an answer.
+const CHAIN_WALL: Duration = Duration::from_secs(30);
+
+/// What becomes of a set in which a plugin can't be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// It is refused: for reload and check, where the old set goes on.
+    Strict,
+    /// It serves, and the plugin's failure policy answers for it: for the start, which must not fail.
+    Lenient,
+}
+
+/// Plugins behind the hooks.
+pub struct PluginSet {
+    generation: u64,
+    listens: u16,
+    chains: [Vec<Entry>; Hook::ALL.len()],
+    members: Vec<Member>,
+}
+
+/// A plugin's place in one chain.
+#[derive(Clone)]
+struct Entry {
+    binding: Binding,
+    plugin: Result<Arc<Plugin>, Arc<str>>,
+}
+
+struct Member {
+    name: Arc<str>,
+    order: i32,
+    hooks: Vec<Hook>,
+    plugin: Result<Arc<Plugin>, Arc<str>>,
+    warnings: Vec<String>,
+}
+
+impl PluginSet {
+    /// A set without plugins.
+    pub fn empty(generation: u64) -> Self {
+        Self { generation, listens: 0, chains: Default::default(), members: Vec::new() }
+    }
+
+    /// Loads, checks and tries all plugins.
+    ///
+    /// # Errors
+    /// Every plugin's, if the build is strict. A lenient one logs them and has none.
+    pub async fn build(
+        engine: &Engine,
+        config: &Config,
+        services: &Services,
+        generation: u64,
+        build: Build,
+    ) -> Result<Self, Vec<LoadError>> {
+        // All are read and compiled at the same time, off the workers.
+        let loading: Vec<_> = config
+            .plugins
+            .iter()
+            .map(|(name, plugin)| {
+                let (engine, services) = (engine.clone(), services.clone());
+                let (key, wanted) = (name.clone(), plugin.clone());
+                (name, plugin, tokio::task::spawn_blocking(move || prepare(&engine, &services, &key, &wanted)))
+            })
+            .collect();
+        let mut set = Self::empty(generation);
+        let mut errors = Vec::new();
+        for (name, plugin, loaded) in loading {
+            let tried = match loaded.await {
+                Ok(Ok((compiled, bucket))) => attempt(engine, name, plugin, compiled, services, bucket).await,
+                Ok(Err(problem)) => Err(LoadError::of(name, problem)),
+                Err(why) => Err(LoadError::of(name, Problem::Component(format!("loading it failed: {why}")))),
+            };
+            match tried {
+                Ok((ready, warnings)) => set.admit(name, plugin, Ok(Arc::new(ready)), warnings, None),
+                Err(error) => {
+                    let reason: Arc<str> = error.problem.to_string().into();
+                    set.admit(name, plugin, Err(reason), Vec::new(), error.hooks.clone());
+                    errors.push(error);
+                }
+            }
+        }
+        set.order();
+        if errors.is_empty() {
+            return Ok(set);
+        }
+        if build == Build::Strict {
+            return Err(errors);
+        }
+        for error in &errors {
+            tracing::error!(target: "plugin", generation, "{error}; its failure policy answers for it");
+        }
+        Ok(set)
+    }
+
+    fn admit(
+        &mut self,
+        name: &Arc<str>,
+        config: &PluginConfig,
+        plugin: Result<Arc<Plugin>, Arc<str>>,
+        warnings: Vec<String>,
+        known: Option<Vec<Hook>>,
+    ) {
+        for warning in &warnings {
+            tracing::warn!(target: "plugin", plugin = %name, "validate-config: {warning}");
+        }
+        // Of one that is not loaded the hooks may not be known: then it counts as bound to all of them.
+        let exported = match &plugin {
+            Ok(plugin) => plugin.compiled.hooks.clone(),
+            Err(_) => known.unwrap_or_else(|| Hook::ALL.to_vec()),
+        };
+        let wanted = |hook: &Hook| config.hooks.as_ref().is_none_or(|hooks| hooks.contains(hook));
+        let hooks: Vec<Hook> = exported.into_iter().filter(wanted).collect();
+        let version: Arc<str> = match &plugin {
+            Ok(plugin) => plugin.shared.version.clone(),
+            Err(_) => "-".into(),
+        };
+        for hook in &hooks {
+            let on_failure = config.on_failure_at.get(hook).copied().unwrap_or(config.on_failure);
+            let binding =
+                Binding { plugin: name.clone(), version: version.clone(), on_failure, mandatory: config.mandatory };
+            if let Some(chain) = self.chains.get_mut(*hook as usize) {
+                chain.push(Entry { binding, plugin: plugin.clone() });
+            }
+            self.listens |= 1 << (*hook as u16);
+        }
+        self.members.push(Member { name: name.clone(), order: config.order, hooks, plugin, warnings });
+    }
+
+    /// By order, then name. Members came by name, and the sort is stable.
+    fn order(&mut self) {
+        self.members.sort_by_key(|member| member.order);
+        let place: Vec<Arc<str>> = self.members.iter().map(|member| member.name.clone()).collect();
+        for chain in &mut self.chains {
+            chain.sort_by_key(|entry| place.iter().position(|name| *name == entry.binding.plugin));
+        }
+    }
+
+    /// All plugins, in the order of chains.
+    pub fn list(&self) -> Vec<PluginInfo> {
+        self.members.iter().map(|member| self.info(member)).collect()
+    }
+
+    fn info(&self, member: &Member) -> PluginInfo {
+        let plugin = member.plugin.as_ref().ok();
+        let count = |read: &dyn Fn(&Plugin) -> u64| plugin.map_or(0, |plugin| read(plugin));
+        PluginInfo {
+            name: member.name.to_string(),
+            version: plugin.map_or("-".to_owned(), |p| p.shared.version.to_string()),
+            state: if plugin.is_some() { "serving" } else { "failed" },
+            reason: member.plugin.as_ref().err().map(|reason| reason.to_string()),
+            sha256: plugin.map(|p| hex(&p.compiled.digest)),
+            hooks: member.hooks.iter().map(|hook| hook.interface()).collect(),
+            order: member.order,
+            generation: self.generation,
+            warnings: member.warnings.clone(),
+            calls: count(&|p| p.counters.calls.load(Ordering::Relaxed)),
+            failures: plugin.map(|p| p.counters.failures()).unwrap_or_default(),
+            instances_made: count(&|p| p.counters.instances.load(Ordering::Relaxed)),
+            instances_idle: plugin.map_or(0, |p| p.idle()),
+        }
+    }
+
+    /// True unless a plugin that every mail has to pass is not loaded.
+    pub fn is_ready(&self) -> bool {
+        self.members.iter().all(|member| member.plugin.is_ok())
+    }
+
+    /// Housekeeping, for a timer of about a minute: removes expired kv values and instances that idle. Blocking.
+    pub fn sweep(&self, now: Timestamp) {
+        for plugin in self.members.iter().filter_map(|member| member.plugin.as_ref().ok()) {
+            plugin.trim();
+            if let Some(Err(error)) = plugin.shared.bucket.as_ref().map(|bucket| bucket.sweep(now)) {
+                tracing::warn!(target: "plugin", plugin = %plugin.shared.name, %error, "expired kv values stay");
+            }
+        }
+    }
+
+    fn links(&self, hook: Hook) -> (Round, impl Iterator<Item = Link<'_, &Entry>> + Send, Instant) {
+        let round = Round { hook, generation: self.generation };
+        let chain = self.chains.get(hook as usize).map_or(&[][..], Vec::as_slice);
+        let links = chain.iter().map(|entry| Link { binding: &entry.binding, callee: entry });
+        (round, links, Instant::now() + CHAIN_WALL)
+    }
+}
+
+impl std::fmt::Debug for PluginSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.members.iter().map(|member| &member.name).collect();
+        f.debug_struct("PluginSet").field("generation", &self.generation).field("members", &names).finish()
+    }
+}
+
+/// The blocking part of loading one plugin.
+fn prepare(
+    engine: &Engine,
+    services: &Services,
+    name: &str,
+    config: &PluginConfig,
+) -> Result<(Arc<Compiled>, Option<Arc<Bucket>>), Problem> {
+    let compiled = load::load(engine, config)?;
+    let open = |quota| Bucket::open(services.store.clone(), &services.buckets, name, quota);
+    let bucket = config.kv.map(open).transpose();
+    let bucket = bucket.map_err(|e| Problem::Start(format!("its kv bucket can't be opened: {e}")))?;
+    Ok((compiled, bucket.map(Arc::new)))
+}
+
+/// The rest of it: hooks against the configuration, and the trial.
+async fn attempt(
+    engine: &Engine,
+    name: &Arc<str>,
+    config: &PluginConfig,
+    compiled: Arc<Compiled>,
+    services: &Services,
+    bucket: Option<Arc<Bucket>>,
+) -> Result<(Plugin, Vec<String>), LoadError> {
+    let hooks = compiled.hooks.clone();
+    let missing = config.hooks.iter().flatten().find(|hook| !hooks.contains(hook));
+    if let Some(missing) = missing {
+        let problem = Problem::Contract(format!("`hooks` names {}, which it does not export", missing.interface()));
+        return Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) });
+    }
+    let plugin = Plugin::new(engine, name, config, compiled, services, bucket);
+    match plugin.trial().await {
+        Ok(warnings) => Ok((plugin, warnings)),
+        Err(problem) => Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) }),
+    }
+}
+
+impl Entry {
+    async fn put<A: Ask>(
+        &self,
+        question: impl FnOnce(&Plugin, &Subject) -> Option<A> + Send,
+        subject: Subject,
+        end: Instant,
+    ) -> Result<(A::Verdict, Journal), CallError> {
+        let plugin = self.plugin.as_ref().map_err(|reason| CallError::NotLoaded(reason.to_string()))?;
+        let question = question(plugin, &subject);
+        let question = question.ok_or_else(|| CallError::Invalid("asked without its facts".to_owned()))?;
+        plugin.call(question, subject, end).await
+    }
+}
+
+impl Hooks for PluginSet {
+    fn listens(&self, hook: Hook) -> bool {
+        self.listens & (1 << (hook as u16)) != 0
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn connect(&self, subject: Subject) -> Answer<'_, SessionVerdict> {
+        let (round, links, end) = self.links(Hook::Connect);
+        Box::pin(ask(round, subject, links, move |entry, subject| {
+            entry.put(|_, _| Some(questions::Connect), subject, end)
+        }))
+    }
+
+    fn helo(&self, subject: Subject, name: Arc<str>) -> Answer<'_, SessionVerdict> {
+        let (round, links, end) = self.links(Hook::Helo);
+        Box::pin(ask(round, subject, links, move |entry, subject| {
+            let name = name.clone();
+            entry.put(|_, _| Some(questions::Helo(name)), subject, end)
+        }))
+    }
+
+    fn auth(&self, subject: Subject, attempt: AuthAttempt) -> Answer<'_, AuthVerdict> {
+        let (round, links, end) = self.links(Hook::Auth);
+        Box::pin(ask(round, subject, links, move |entry, subject| {
+            let attempt = attempt.clone();
+            entry.put(move |plugin, _| Some(questions::Auth::of(&attempt, plugin.auth_secrets)), subject, end)
+        }))
+    }
+
+    fn mail(&self, subject: Subject) -> Answer<'_, SessionVerdict> {
+        let (round, links, end) = self.links(Hook::Mail);
+        Box::pin(ask(round, subject, links, move |entry, subject| {
+            entry.put(|_, subject| Some(questions::Mail::of(subject)), subject, end)
+        }))
+    }
+
+    fn rcpt(&self, subject: Subject) -> Answer<'_, SessionVerdict> {
+        let (round, links, end) = self.links(Hook::Rcpt);
+        Box::pin(ask(round, subject, links, move |entry, subject| {
+            entry.put(|_, subject| questions::Rcpt::of(subject), subject, end)
+        }))
+    }
+
+    fn message(&self, subject: Subject) -> Answer<'_, MessageVerdict> {
+        let (round, links, end) = self.links(Hook::Message);
+        Box::pin(ask(round, subject, links, move |entry, subject| {
+            entry.put(|_, _| Some(questions::Message), subject, end)
+        }))
+    }
+
+    fn route(&self, subject: Subject, phase: RoutingPhase) -> Answer<'_, RoutingVerdict> {
+        let (round, links, end) = self.links(Hook::Route);
+        Box::pin(ask_routes(round, subject, links, move |entry, subject, open| {
+            entry.put(move |_, subject| Some(questions::Route::of(subject, phase, open)), subject, end)
+        }))
+    }
+
+    fn delivery_attempt(&self, subject: Subject) -> Answer<'_, AttemptVerdict> {
+        let (round, links, end) = self.links(Hook::DeliveryAttempt);
+        Box::pin(ask(round, subject, links, move |entry, subject| {
+            entry.put(|_, _| Some(questions::DeliveryAttempt), subject, end)
+        }))
+    }
+
+    fn delivery_result(&self, subject: Subject, outcomes: Arc<[Outcome]>) -> Answer<'_, Vec<Disposition>> {
+        let (round, links, end) = self.links(Hook::DeliveryResult);
+        Box::pin(ask_results(round, subject, links, move |entry, subject| {
+            let outcomes = outcomes.clone();
+            entry.put(move |_, subject| Some(questions::DeliveryResult::of(subject, &outcomes)), subject, end)
+        }))
+    }
+
+    fn bounce(&self, subject: Subject, failed: Arc<[Outcome]>) -> Answer<'_, BounceVerdict> {
+        let (round, links, end) = self.links(Hook::Bounce);
+        Box::pin(ask(round, subject, links, move |entry, subject| {
+            let failed = failed.clone();
+            entry.put(move |_, subject| Some(questions::Bounce::of(subject, &failed)), subject, end)
+        }))
+    }
+}

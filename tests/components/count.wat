@@ -1,0 +1,15 @@
+;; Counts recipients in kv; rejects with 550 the ones past the second, and all if kv answers an error.
+(module
+  (import "waypost:plugin/kv@0.1.0" "increment" (func $increment (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 512) "ownseen")
+  ;; ok(reject({550, none, []}))
+  (data (i32.const 2048) "\00\00\00\00\02\00\00\00\26\02")
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
+  (func (export "waypost:plugin/on-rcpt@0.1.0#handle")
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (call $increment (i32.const 512) (i32.const 3) (i32.const 515) (i32.const 4)
+      (i32.const 1) (i32.const 1) (i32.const 60) (i32.const 16))
+    (if (result i32) (i32.or (i32.load8_u (i32.const 16)) (i64.gt_s (i64.load (i32.const 24)) (i64.const 2)))
+      (then (i32.const 2048))
+      (else (i32.const 1024)))))

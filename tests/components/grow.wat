@@ -1,0 +1,9 @@
+;; Takes memory until it is refused some, then gives up.
+(module
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+  (func (export "waypost:plugin/on-rcpt@0.1.0#handle")
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (loop $on
+      (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+    unreachable))

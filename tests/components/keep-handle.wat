@@ -1,0 +1,16 @@
+;; Keeps the transaction of the first call in a global and asks it for its id in the second.
+(module
+  (import "waypost:plugin/context@0.1.0" "current-transaction" (func $current (param i32)))
+  (import "waypost:plugin/transactions@0.1.0" "[method]mail-transaction.id" (func $id (param i32 i32)))
+  (memory (export "memory") 2)
+  (global $kept (mut i32) (i32.const 0))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
+  (func (export "waypost:plugin/on-rcpt@0.1.0#handle")
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (if (global.get $kept)
+      (then (call $id (global.get $kept) (i32.const 16))))
+    (call $current (i32.const 16))
+    (if (i32.load8_u (i32.const 16)) (then unreachable))
+    (global.set $kept (i32.load (i32.const 20)))
+    (call $id (global.get $kept) (i32.const 16))
+    (i32.const 1024)))
