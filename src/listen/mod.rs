@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{Certificate, Config, Limits, Listener, TlsMode};
-pub use credentials::{CredentialError, Credentials, credential_line};
+pub use credentials::{CredentialError, Credentials};
 
 use crate::hooks::Hooks;
 use crate::mail::QueueIds;
