@@ -116,7 +116,7 @@ impl Summary {
             arrived: record.arrived.rfc3339(),
             age_secs: now.since(record.arrived).as_secs(),
             size: record.size(),
-            sender: record.sender.to_string(),
+            sender: sender(record),
             recipients: record.recipients.iter().take(NAMED).map(|r| r.mailbox.to_string()).collect(),
             waiting: record.recipients.len(),
             held: record.held.as_deref().map(str::to_owned),
@@ -135,7 +135,7 @@ impl MessageView {
         Self {
             id: record.id.to_string(),
             arrived: record.arrived.rfc3339(),
-            sender: record.sender.to_string(),
+            sender: sender(record),
             sender_params: record.sender_params.iter().map(param).collect(),
             size: record.size(),
             held: record.held.as_deref().map(str::to_owned),
@@ -180,6 +180,11 @@ impl OutcomeView {
             at: outcome.at.rfc3339(),
         }
     }
+}
+
+/// Without angle brackets; the null one is nothing else.
+fn sender(record: &Record) -> String {
+    record.sender.0.as_ref().map_or_else(|| "<>".to_owned(), ToString::to_string)
 }
 
 /// `mx.example.net: 450 4.2.1 not now`.

@@ -36,7 +36,7 @@ pub(super) struct Common {
     /// The running relay's admin socket, instead of the one in the configuration.
     #[arg(long, global = true, display_order = 100, value_name = "PATH")]
     pub(super) socket: Option<PathBuf>,
-    /// Print JSON: one object, or one a line for lists.
+    /// Print JSON: one object, or one array.
     #[arg(long, global = true, display_order = 100)]
     pub(super) json: bool,
 }

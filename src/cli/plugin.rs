@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::args::{Common, Plugin};
-use super::render::{clean, table};
+use super::render::{Elements, clean, table};
 use super::{Failure, connect};
 use crate::plugin::{Engine, inspect};
 
@@ -19,9 +19,9 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
         Plugin::List => {
             let plugins = connect(common).await?.plugins().await?;
             if common.json {
-                for plugin in &plugins {
-                    writeln!(out, "{plugin}")?;
-                }
+                let mut elements = Elements::start(out)?;
+                plugins.iter().try_for_each(|plugin| elements.add(plugin, out))?;
+                elements.end(out)?;
             } else if plugins.is_empty() {
                 writeln!(out, "no plugins")?;
             } else {

@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::args::{Common, Queue, Which};
-use super::render::{age, clean, count, cut, size, table};
+use super::render::{Elements, age, clean, count, cut, size, table};
 use super::{Failure, connect};
 use crate::admin::{Client, CommandForm, FilterForm, MessageView, OutcomeView, RecipientView, Summary};
 
@@ -43,18 +43,17 @@ async fn list(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let (mut after, mut shown) = (None, 0);
+    let mut elements = common.json.then(|| Elements::start(out)).transpose()?;
     loop {
         let room = limit.map_or(PAGE, |limit| limit.saturating_sub(shown).min(PAGE));
         if room == 0 {
             break;
         }
         let page = client.queue_list(filter.clone(), after, room).await?;
-        if common.json {
-            for message in &page.messages {
-                writeln!(out, "{}", json!(message))?;
-            }
-        } else if !page.messages.is_empty() {
-            write!(out, "{}", rows(&page.messages))?;
+        match &mut elements {
+            Some(elements) => page.messages.iter().try_for_each(|message| elements.add(&json!(message), out))?,
+            None if page.messages.is_empty() => {}
+            None => write!(out, "{}", rows(&page.messages))?,
         }
         shown += page.messages.len();
         after = page.next;
@@ -62,8 +61,9 @@ async fn list(
             break;
         }
     }
-    if !common.json {
-        writeln!(out, "{}", count(shown as u64, "message"))?;
+    match elements {
+        Some(elements) => elements.end(out)?,
+        None => writeln!(out, "{}", count(shown as u64, "message"))?,
     }
     Ok(())
 }

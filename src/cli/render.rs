@@ -1,6 +1,7 @@
-//! Text for people: tables, ages, sizes. Pure. What came from the network is made safe for a terminal here.
+//! Text for people: tables, ages, sizes; lists as JSON. What came from the network is made safe for a terminal here.
 
 use std::fmt::Write as _;
+use std::io;
 
 /// Control characters, which could rewrite a terminal, become visible; a tab becomes a space.
 pub(super) fn clean(text: &str) -> String {
@@ -10,6 +11,29 @@ pub(super) fn clean(text: &str) -> String {
         c => c,
     };
     text.chars().map(safe).collect()
+}
+
+/// A JSON array written element by element, one a line: as many as there are, none kept.
+#[derive(Debug)]
+pub(super) struct Elements {
+    separator: &'static str,
+}
+
+impl Elements {
+    pub(super) fn start(out: &mut dyn io::Write) -> io::Result<Self> {
+        out.write_all(b"[")?;
+        Ok(Self { separator: "\n" })
+    }
+
+    pub(super) fn add(&mut self, element: &serde_json::Value, out: &mut dyn io::Write) -> io::Result<()> {
+        write!(out, "{}{element}", self.separator)?;
+        self.separator = ",\n";
+        Ok(())
+    }
+
+    pub(super) fn end(self, out: &mut dyn io::Write) -> io::Result<()> {
+        out.write_all(b"\n]\n")
+    }
 }
 
 /// Lines, each made safe.
