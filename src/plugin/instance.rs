@@ -7,8 +7,8 @@ use wasmtime::{Store, UpdateDeadline};
 
 use super::Engine;
 use super::bindings::exports::waypost::plugin as exports;
+use super::calls::Shared;
 use super::load::Compiled;
-use super::plugin::Shared;
 use super::state::State;
 use super::ticker::TICK;
 use crate::hooks::{CallError, Hook, Subject};
@@ -116,16 +116,16 @@ impl Live {
         let live = self;
         for hook in &compiled.hooks {
             match hook {
-                Hook::Connect => drop(guest!(live, compiled, connect)),
-                Hook::Helo => drop(guest!(live, compiled, helo)),
-                Hook::Auth => drop(guest!(live, compiled, auth)),
-                Hook::Mail => drop(guest!(live, compiled, mail)),
-                Hook::Rcpt => drop(guest!(live, compiled, rcpt)),
-                Hook::Message => drop(guest!(live, compiled, message)),
-                Hook::Route => drop(guest!(live, compiled, route)),
-                Hook::DeliveryAttempt => drop(guest!(live, compiled, delivery_attempt)),
-                Hook::DeliveryResult => drop(guest!(live, compiled, delivery_result)),
-                Hook::Bounce => drop(guest!(live, compiled, bounce)),
+                Hook::Connect => _ = guest!(live, compiled, connect),
+                Hook::Helo => _ = guest!(live, compiled, helo),
+                Hook::Auth => _ = guest!(live, compiled, auth),
+                Hook::Mail => _ = guest!(live, compiled, mail),
+                Hook::Rcpt => _ = guest!(live, compiled, rcpt),
+                Hook::Message => _ = guest!(live, compiled, message),
+                Hook::Route => _ = guest!(live, compiled, route),
+                Hook::DeliveryAttempt => _ = guest!(live, compiled, delivery_attempt),
+                Hook::DeliveryResult => _ = guest!(live, compiled, delivery_result),
+                Hook::Bounce => _ = guest!(live, compiled, bounce),
             }
         }
         Ok(())

@@ -9,6 +9,7 @@
 
 mod bindings;
 mod bucket;
+mod calls;
 mod config;
 mod convert;
 mod counters;
@@ -18,7 +19,7 @@ mod inspect;
 mod instance;
 mod load;
 mod manifest;
-mod plugin;
+
 mod questions;
 mod set;
 mod state;

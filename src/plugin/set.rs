@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bucket::Bucket;
+use super::calls::Plugin;
 use super::load::{self, Compiled, hex};
-use super::plugin::Plugin;
 use super::questions::{self, Ask};
 use super::{Config, Engine, LoadError, PluginConfig, PluginInfo, Problem, Services};
 use crate::hooks::{
@@ -178,7 +178,7 @@ impl PluginSet {
         }
     }
 
-    /// True unless a plugin that every mail has to pass is not loaded.
+    /// True if every plugin is loaded.
     pub fn is_ready(&self) -> bool {
         self.members.iter().all(|member| member.plugin.is_ok())
     }

@@ -9,7 +9,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::Resource;
 
 use super::bindings::waypost::plugin::types::{ErrorCode, HostError};
-use super::plugin::Shared;
+use super::calls::Shared;
 use crate::hooks::{Edit, EditError, Hook, Journal, MessageFacts, Subject};
 use crate::mail::NoteError;
 use crate::store::{Content, Draft};

@@ -145,11 +145,8 @@ impl Host for State {
     ) -> Result<Result<bool, HostError>> {
         Ok(self.bucket_for(&bucket, &key).and_then(|(bucket, now)| {
             check_value(&value)?;
-            let expected = match expected {
-                None => None,
-                // What is no version is the version of no value.
-                Some(text) => Some(u64::from_str_radix(&text, 16).unwrap_or(u64::MAX)),
-            };
+            // What is no version is the version of no value.
+            let expected = expected.map(|text| u64::from_str_radix(&text, 16).unwrap_or(u64::MAX));
             bucket.compare_and_set(&key, expected, &value, expiry(now, ttl_seconds)?, now).map_err(refused)
         }))
     }

@@ -299,3 +299,21 @@ impl HostMessage for State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Header;
+
+    #[test]
+    fn encoded_words_are_read_and_nonsense_is_kept() {
+        let text = |value: &str| {
+            let header = Header::parse(format!("Subject:{value}\r\n").into());
+            decoded(&header.field(0).unwrap())
+        };
+        assert_eq!(text(" =?utf-8?q?J=C3=BCrgen?=\r\n =?utf-8?b?SGVsbG8=?="), "JürgenHello");
+        assert_eq!(text(" plain  text "), "plain  text");
+        assert_eq!(text(" =?utf-8?b?*?= =?x"), "=?utf-8?b?*?= =?x");
+        assert_eq!(text(""), "");
+    }
+}
