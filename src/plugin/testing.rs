@@ -40,7 +40,7 @@ impl Store for MemoryStore {
         let tree = trees.entry(tree.to_owned()).or_default();
         for write in writes {
             match write {
-                Write::Put { key, value } => drop(tree.insert(key, value)),
+                Write::Put { key, value } | Write::Insert { key, value } => drop(tree.insert(key, value)),
                 Write::Delete { key } => drop(tree.remove(&key)),
             }
         }

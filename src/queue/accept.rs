@@ -137,10 +137,10 @@ impl Prepared {
             stored::chunks(self.record.id, head, inline, &mut writes);
         } else if is_embedded(&self.record) {
             let value = stored::encode(&self.record, head, inline);
-            writes.push(Write::Put { key: keys::fresh(self.record.id), value });
+            writes.push(Write::Insert { key: keys::fresh(self.record.id), value });
         } else {
             let value = stored::encode(&self.record, &[], &[]);
-            writes.push(Write::Put { key: keys::fresh(self.record.id), value });
+            writes.push(Write::Insert { key: keys::fresh(self.record.id), value });
             stored::chunks(self.record.id, head, inline, &mut writes);
         }
         (place, writes)

@@ -34,7 +34,7 @@ pub(super) struct Batch {
 
 /// What the committer is to do next.
 pub(super) enum Work {
-    /// Write this; it may be empty where only unflushed applies are to be covered.
+    /// Write this; empty where the committer was only woken up.
     Write(Batch),
     /// The store is closing and nothing waits any more.
     Stop,
@@ -45,7 +45,7 @@ struct Waiting {
     items: Vec<Item>,
     last: u64,
     durable: bool,
-    /// Since when a rider, or a write applied past the committer, waits for a flush.
+    /// Since when something waits.
     since: Option<Instant>,
     closing: bool,
 }
@@ -81,8 +81,8 @@ impl Line {
         Ok(ticket)
     }
 
-    /// Something was applied past the line and wants a flush.
-    pub(super) fn applied_directly(&self) {
+    /// The committer is to look up, though nobody lines up.
+    pub(super) fn wake_up(&self) {
         let mut waiting = self.waiting.lock();
         if waiting.since.is_none() {
             waiting.since = Some(Instant::now());

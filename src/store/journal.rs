@@ -175,7 +175,8 @@ impl Slots {
     pub(super) fn release(&self, sequence: u64) -> io::Result<()> {
         let (surplus, lacking) = {
             let mut kept = self.kept.lock();
-            let (done, full): (Vec<_>, Vec<_>) = std::mem::take(&mut kept.full).into_iter().partition(|f| f.0 <= sequence);
+            let (done, full): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut kept.full).into_iter().partition(|f| f.0 <= sequence);
             kept.full = full;
             kept.spare.extend(done.into_iter().map(|(_, slot)| slot));
             let at = SPARE.min(kept.spare.len());
@@ -261,7 +262,8 @@ fn first_sequence(octets: &[u8]) -> Option<u64> {
     let header = octets.first_chunk::<HEADER>()?;
     let (magic, sequence) = header[..16].split_first_chunk::<8>()?;
     let crc = u32::from_le_bytes(*header[16..].first_chunk()?);
-    (magic == MAGIC && crc == crc32fast::hash(&header[..16])).then(|| sequence.first_chunk().copied().map(u64::from_le_bytes))?
+    (magic == MAGIC && crc == crc32fast::hash(&header[..16]))
+        .then(|| sequence.first_chunk().copied().map(u64::from_le_bytes))?
 }
 
 fn take_record(octets: &[u8], sequence: u64) -> Option<(Replayed, &[u8])> {

@@ -8,6 +8,8 @@ mod committer;
 mod content;
 mod draft;
 mod error;
+mod journal;
+mod overlay;
 mod room;
 mod sled;
 mod spool;
@@ -28,6 +30,14 @@ pub use spool::{Spool, SpoolFile};
 /// A change to one key of one tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
+    /// Inserts a key that was never there: the writer knows, since its ids are unique. What is inserted and deleted
+    /// soon after costs the engine nothing.
+    Insert {
+        /// Key.
+        key: Bytes,
+        /// Value; as for `Put`.
+        value: Bytes,
+    },
     /// Inserts or replaces.
     Put {
         /// Key.
@@ -69,7 +79,7 @@ pub trait Store: Send + Sync + 'static {
     /// When the engine can't read.
     fn range(&self, tree: &str, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
 
-    /// Applies all writes or none, at once visible, durable with some later flush (within about 100 ms).
+    /// Applies all writes or none, at once visible, durable with some later flush (within about a second).
     ///
     /// # Errors
     /// When the engine can't write; nothing is applied then.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -31,7 +32,7 @@ pub(super) struct Overlay {
 /// One layer.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
-    trees: HashMap<&'static str, BTreeMap<Bytes, Entry>>,
+    trees: HashMap<Box<str>, BTreeMap<Bytes, Entry>>,
     octets: usize,
 }
 
@@ -51,7 +52,7 @@ impl Entry {
 
 impl Overlay {
     /// Takes writes of one tree, in order.
-    pub(super) fn write(&mut self, tree: &'static str, writes: Vec<Write>) {
+    pub(super) fn write(&mut self, tree: &str, writes: Vec<Write>) {
         self.upper.write(tree, writes);
     }
 
@@ -81,12 +82,12 @@ impl Overlay {
     }
 
     /// The frozen layer, for carrying it down.
-    pub(super) fn frozen(&self) -> Vec<(&'static str, Vec<Write>)> {
+    pub(super) fn frozen(&self) -> Vec<(Box<str>, Vec<Write>)> {
         let write = |(key, entry): (&Bytes, &Entry)| match entry.value() {
             Some(value) => Write::Put { key: key.clone(), value: value.clone() },
             None => Write::Delete { key: key.clone() },
         };
-        self.lower.trees.iter().map(|(tree, keys)| (*tree, keys.iter().map(write).collect())).collect()
+        self.lower.trees.iter().map(|(tree, keys)| (tree.clone(), keys.iter().map(write).collect())).collect()
     }
 
     /// The frozen layer is in the database.
@@ -106,8 +107,9 @@ impl Overlay {
         limit: usize,
         base: impl Iterator<Item = Result<Pair, E>>,
     ) -> Result<Vec<Pair>, E> {
+        let within = (Bound::Included(from), Bound::Excluded(to));
         let layer = |layer: &Layer| {
-            let keys = layer.trees.get(tree).into_iter().flat_map(|keys| keys.range::<[u8], _>(from..to));
+            let keys = layer.trees.get(tree).into_iter().flat_map(|keys| keys.range::<[u8], _>(within));
             keys.map(|(key, entry)| (key.clone(), entry.value().cloned())).collect::<Vec<_>>()
         };
         let known = merge(layer(&self.upper), layer(&self.lower));
@@ -162,8 +164,11 @@ impl Layer {
         self.trees.get(tree)?.get(key)
     }
 
-    fn write(&mut self, tree: &'static str, writes: Vec<Write>) {
-        let keys = self.trees.entry(tree).or_default();
+    fn write(&mut self, tree: &str, writes: Vec<Write>) {
+        if !self.trees.contains_key(tree) {
+            self.trees.insert(tree.into(), BTreeMap::new());
+        }
+        let Some(keys) = self.trees.get_mut(tree) else { return };
         for write in writes {
             let (key, entry) = match write {
                 Write::Insert { key, value } => (key, Entry::New(value)),

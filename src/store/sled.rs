@@ -1,22 +1,25 @@
-//! sled behind the [`Store`] seam, with one committer thread. The only file that names sled.
+//! sled behind the [`Store`] seam, with one thread that commits and one that carries. The only room that names sled.
+//!
+//! What is committed goes to the journal, with one flush for all who wait, and is kept in memory over the database; the
+//! carrier brings what is still there half a second later into sled. So a message that is delivered at once never
+//! costs sled anything, and what has to wait is where it can be searched.
 //!
 //! What has to be known of sled 0.34.7, and what is done about it:
 //! - Its `flush` on Linux writes and then calls `sync_file_range`, which flushes neither the file's metadata nor the
 //!   disk's cache. So an own descriptor of the database file gets an `fdatasync` after each flush: the commit point.
-//! - `flush_async` hangs when many tasks use it; only the committer thread flushes.
+//! - `flush_async` hangs when many tasks use it; only the carrier thread flushes.
 //! - Values above a quarter of a segment become files of their own that are never given back: callers write less.
 //! - After a failed write its error is sticky, and what was to be written is lost. A full disk therefore closes the
 //!   database and opens it again once there is space. Before that, the database file is flushed and its clean pages
 //!   are thrown out of the page cache, so that what is recovered is what the disk holds, not what the kernel wished
 //!   it held. Any other error is final until a restart.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -24,6 +27,11 @@ use tokio::sync::oneshot;
 
 use super::committer::{Batch, Item, Line, Work};
 use super::{Committed, Pair, Store, StoreError, Ticket, Write};
+use carrier::Carrier;
+use engine::Engine;
+
+mod carrier;
+mod engine;
 
 /// sled's default. Smaller ones cost more flush calls; larger ones more space for a handful of messages.
 const SEGMENT: usize = 512 * 1024;
@@ -40,13 +48,14 @@ const LOCKED_FOR: Duration = Duration::from_secs(1);
 /// A sled database.
 pub struct Sled {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Shared {
     path: PathBuf,
     cache: u64,
     line: Line,
+    carrier: Carrier,
     state: RwLock<State>,
 }
 
@@ -55,12 +64,6 @@ enum State {
     /// Closed by a full disk; the file is kept so that its flush errors are seen here.
     Full(Arc<str>, Arc<File>),
     Broken(Arc<str>),
-}
-
-struct Engine {
-    db: sled::Db,
-    trees: RwLock<HashMap<Box<str>, sled::Tree>>,
-    file: Arc<File>,
 }
 
 impl Sled {
@@ -74,57 +77,52 @@ impl Sled {
             path: path.to_owned(),
             cache,
             line: Line::default(),
+            carrier: Carrier::default(),
             state: RwLock::new(State::Open(engine)),
         });
-        let committer = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("store-commit".into())
-            .spawn(move || committer.run())
-            .map_err(|e| failure(&e))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        let (committer, carrier) = (Arc::clone(&shared), Arc::clone(&shared));
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        // The committer comes first: what fails to start leaves none behind that waits for the other.
+        let threads = thread("store-commit").spawn(move || committer.run()).and_then(|commit| {
+            let carry = thread("store-carry").spawn(move || carrier.carry());
+            carry.map(|carry| vec![commit, carry])
+        });
+        Ok(Self { shared, threads: Mutex::new(threads.map_err(|e| failure(&e))?) })
     }
 }
 
 impl Drop for Sled {
-    /// Writes and flushes what waits.
+    /// Writes and flushes what waits, and carries all of it into the database.
     fn drop(&mut self) {
         self.shared.line.close();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the committer thread panicked");
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+            // Joined in order: the carrier stops once nothing is committed any more.
+            self.shared.carrier.close();
         }
     }
 }
 
 impl Store for Sled {
     fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.shared.with(|engine| Ok(engine.tree(tree)?.get(key)?.map(|value| Bytes::copy_from_slice(&value))))
+        self.shared.with(|engine| engine.get(tree, key))
     }
 
     fn range(&self, tree: &str, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
         if from >= to {
             return Ok(Vec::new());
         }
-        let pair = |(k, v): (sled::IVec, sled::IVec)| (Bytes::copy_from_slice(&k), Bytes::copy_from_slice(&v));
-        self.shared.with(|engine| engine.tree(tree)?.range(from..to).take(limit).map(|item| item.map(pair)).collect())
+        self.shared.with(|engine| engine.range(tree, from, to, limit))
     }
 
     fn apply(&self, tree: &str, writes: Vec<Write>) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        add(&mut batch, &writes);
-        self.shared.with(|engine| engine.tree(tree)?.apply_batch(batch))?;
-        self.shared.line.applied_directly();
-        Ok(())
+        self.shared.with(|engine| engine.apply_directly(tree, &writes))
     }
 
     fn swap(&self, tree: &str, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, StoreError> {
-        let swapped =
-            self.shared.with(|engine| Ok(engine.tree(tree)?.compare_and_swap(key, expected, new)?.is_ok()))?;
-        if swapped {
-            self.shared.line.applied_directly();
-        }
-        Ok(swapped)
+        self.shared.with(|engine| engine.swap(tree, key, expected, new))
     }
 
     fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
@@ -155,73 +153,6 @@ impl Store for Sled {
     }
 }
 
-impl Engine {
-    /// As [`Self::open`], waiting for the lock: threads of an engine just closed, or a process just killed, may hold it
-    /// for a moment more.
-    fn open_patiently(path: &Path, cache: u64) -> Result<Self, StoreError> {
-        let until = Instant::now() + LOCKED_FOR;
-        loop {
-            match Self::open(path, cache) {
-                // sled makes a text of it.
-                Err(StoreError::Broken(why)) if why.contains("acquire lock") && Instant::now() < until => {
-                    std::thread::park_timeout(LOCKED_FOR / 50);
-                }
-                done => return done,
-            }
-        }
-    }
-
-    fn open(path: &Path, cache: u64) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(path).map_err(|e| failure(&e))?;
-        let db = sled::Config::new()
-            .path(path)
-            .cache_capacity(cache)
-            .mode(sled::Mode::HighThroughput)
-            .segment_size(SEGMENT)
-            .flush_every_ms(None)
-            .open()
-            .map_err(engine_failure)?;
-        let file = File::open(path.join("db")).map_err(|e| failure(&e))?;
-        // What was recovered may be in the page cache only (the process was killed, not the machine): others rely on
-        // what they read here to be durable.
-        let mut folders = path.parent().into_iter().chain([path]);
-        let synced = folders.try_for_each(|f| File::open(f)?.sync_all());
-        synced.and_then(|()| file.sync_all()).map_err(|e| failure(&e))?;
-        Ok(Self { db, trees: RwLock::default(), file: Arc::new(file) })
-    }
-
-    fn tree(&self, name: &str) -> sled::Result<sled::Tree> {
-        if let Some(tree) = self.trees.read().get(name) {
-            return Ok(tree.clone());
-        }
-        let tree = self.db.open_tree(name)?;
-        self.trees.write().insert(name.into(), tree.clone());
-        Ok(tree)
-    }
-
-    /// One batch for each tree: what belongs together is of one tree and so is applied whole or not at all.
-    fn apply(&self, items: &[Item]) -> sled::Result<()> {
-        let mut names: Vec<&str> = Vec::with_capacity(2);
-        for item in items {
-            if !names.contains(&item.tree) {
-                names.push(item.tree);
-            }
-        }
-        for name in names {
-            let mut batch = sled::Batch::default();
-            items.iter().filter(|item| item.tree == name).for_each(|item| add(&mut batch, &item.writes));
-            self.tree(name)?.apply_batch(batch)?;
-        }
-        Ok(())
-    }
-
-    fn flush(&self) -> sled::Result<()> {
-        self.db.flush()?;
-        self.file.sync_data()?;
-        Ok(())
-    }
-}
-
 impl Shared {
     fn usable(&self) -> Result<(), StoreError> {
         match &*self.state.read() {
@@ -231,7 +162,7 @@ impl Shared {
         }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&Engine) -> sled::Result<T>) -> Result<T, StoreError> {
+    fn with<T>(&self, act: impl FnOnce(&Engine) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let result = match &*self.state.read() {
             State::Open(engine) => act(engine),
             State::Full(why, _) => return Err(StoreError::Full(Arc::clone(why))),
@@ -241,13 +172,12 @@ impl Shared {
     }
 
     /// Leaves the open state for good, or until there is space.
-    fn fail(&self, error: sled::Error) -> StoreError {
-        let error = engine_failure(error);
+    fn fail(&self, error: StoreError) -> StoreError {
         let mut state = self.state.write();
         let State::Open(engine) = &*state else { return error };
         tracing::error!(%error, "the store stops");
         let next = match &error {
-            StoreError::Full(why) => State::Full(Arc::clone(why), Arc::clone(&engine.file)),
+            StoreError::Full(why) => State::Full(Arc::clone(why), engine.file()),
             other => State::Broken(other.to_string().into()),
         };
         let closed = std::mem::replace(&mut *state, next);
@@ -255,15 +185,15 @@ impl Shared {
         // Closing may take a while: nobody is kept from the news by it.
         drop(closed);
         // Writers that wait in the line are answered by the committer, which has to be awake for that.
-        self.line.applied_directly();
+        self.line.wake_up();
         error
     }
 
     fn run(&self) {
         let _end = End(self);
-        while let Work::Write(batch) = self.line.next() {
+        while let Work::Write(mut batch) = self.line.next() {
             let upto = batch.upto;
-            match self.write(&batch) {
+            match self.write(&mut batch) {
                 Ok(()) => {
                     self.line.mark_flushed(upto);
                     batch.items.into_iter().filter_map(|item| item.waiter).for_each(|waiter| {
@@ -281,12 +211,24 @@ impl Shared {
         }
     }
 
-    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.with(|engine| {
-            engine.apply(&batch.items)?;
-            self.line.mark_applied(batch.upto);
-            engine.flush()
-        })
+    fn write(&self, batch: &mut Batch) -> Result<(), StoreError> {
+        let held = self.with(|engine| engine.commit(&mut batch.items))?;
+        self.line.mark_applied(batch.upto);
+        self.carrier.make_room(held);
+        Ok(())
+    }
+
+    /// The carrier's life: at intervals, and when much has gathered, brings the journal's content into the database.
+    fn carry(&self) {
+        loop {
+            let closing = self.carrier.wait();
+            // A failure has closed the engine: what was to be carried is in the journal, and comes back with it.
+            let _failed = self.with(Engine::carry);
+            self.carrier.carried();
+            if closing {
+                return;
+            }
+        }
     }
 
     /// The whole batch failed: those who wait are told, riders stay for better times.
@@ -349,22 +291,6 @@ fn settle_pages(file: &File) -> io::Result<()> {
     file.sync_all()?;
     rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
     Ok(())
-}
-
-fn add(batch: &mut sled::Batch, writes: &[Write]) {
-    for write in writes {
-        match write {
-            Write::Put { key, value } => batch.insert(&**key, &**value),
-            Write::Delete { key } => batch.remove(&**key),
-        }
-    }
-}
-
-fn engine_failure(error: sled::Error) -> StoreError {
-    match error {
-        sled::Error::Io(error) => failure(&error),
-        other => StoreError::Broken(other.to_string().into()),
-    }
 }
 
 /// An I/O error as the callers know it.

@@ -76,14 +76,14 @@ fn a_full_disk_is_told_from_a_broken_one() {
     assert!(matches!(error(io::ErrorKind::QuotaExceeded), StoreError::Full(_)));
     assert!(matches!(error(io::ErrorKind::PermissionDenied), StoreError::Broken(_)));
     assert!(matches!(failure(&io::Error::from_raw_os_error(28)), StoreError::Full(_)), "ENOSPC");
-    assert!(matches!(engine_failure(sled::Error::ReportableBug("x".into())), StoreError::Broken(_)));
+    assert!(matches!(super::engine::engine_failure(sled::Error::ReportableBug("x".into())), StoreError::Broken(_)));
 }
 
 #[tokio::test]
 async fn a_broken_engine_fails_the_batch_and_all_that_comes_later() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let error = store.shared.fail(sled::Error::Io(io::Error::other("the disk is gone")));
+    let error = store.shared.fail(failure(&io::Error::other("the disk is gone")));
     assert!(matches!(error, StoreError::Broken(_)));
     assert!(matches!(store.commit("queue", vec![put("a", "1")]).await, Err(StoreError::Broken(_))));
     assert!(matches!(store.ride("queue", Vec::new()), Err(StoreError::Broken(_))));
@@ -95,7 +95,7 @@ async fn a_full_engine_refuses_keeps_what_rides_and_goes_on_when_there_is_space(
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     store.commit("queue", vec![put("before", "1")]).await.unwrap();
-    let error = store.shared.fail(sled::Error::Io(io::Error::from(io::ErrorKind::StorageFull)));
+    let error = store.shared.fail(failure(&io::Error::from(io::ErrorKind::StorageFull)));
     assert!(matches!(error, StoreError::Full(_)));
     store.ride("queue", vec![put("rider", "2")]).unwrap();
     // There is space all the while: the committer opens the database again by itself.

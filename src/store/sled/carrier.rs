@@ -1,0 +1,71 @@
+//! When the carrier works: every half second, sooner when much has gathered; and the committer's wait when far too
+//! much has.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Most mail is gone within this time, and then costs the database nothing.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Octets over the database that call for the carrier at once.
+const MUCH: usize = 16 << 20;
+
+/// Octets over the database that make the committer wait for the carrier.
+const TOO_MUCH: usize = 64 << 20;
+
+/// The carrier's clock.
+#[derive(Default)]
+pub(super) struct Carrier {
+    state: Mutex<State>,
+    wake: Condvar,
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    wanted: bool,
+    closing: bool,
+    rounds: u64,
+}
+
+impl Carrier {
+    /// Until the next round; true for the last one.
+    pub(super) fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        let until = Instant::now() + EVERY;
+        while !state.wanted && !state.closing && !self.wake.wait_until(&mut state, until).timed_out() {}
+        state.wanted = false;
+        state.closing
+    }
+
+    /// A round is over.
+    pub(super) fn carried(&self) {
+        self.state.lock().rounds += 1;
+        self.done.notify_all();
+    }
+
+    /// Calls the carrier when `held` octets are much, and waits for it when they are too much: memory is bounded.
+    pub(super) fn make_room(&self, held: usize) {
+        if held < MUCH {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.wanted = true;
+        self.wake.notify_one();
+        // Two rounds: the one under way may have begun before the last writes. A closed store carries no more.
+        let enough = state.rounds + 2;
+        while held >= TOO_MUCH && state.rounds < enough && !state.closing {
+            state.wanted = true;
+            self.wake.notify_one();
+            self.done.wait(&mut state);
+        }
+    }
+
+    /// One more round, and the end.
+    pub(super) fn close(&self) {
+        self.state.lock().closing = true;
+        self.wake.notify_all();
+        self.done.notify_all();
+    }
+}
