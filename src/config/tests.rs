@@ -167,6 +167,7 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
     let around = |section: &str| match section {
         "listeners.NAME" => "[listeners.x]\naddress = '127.0.0.1:1'\n".to_owned(),
         "plugins.NAME" => "[plugins.x]\npath = 'x.wasm'\n".to_owned(),
+        "plugins.NAME.grants" => "[plugins.x]\npath = 'x.wasm'\n[plugins.x.grants]\n".to_owned(),
         "plugins.NAME.grants.kv" => "[plugins.x]\npath = 'x.wasm'\n[plugins.x.grants.kv]\n".to_owned(),
         "destinations.NAME" => "[destinations.x]\nmaildir = 'x'\n".to_owned(),
         "The file itself" => String::new(),

@@ -35,3 +35,6 @@ mod reload;
 
 /// The command line against a running relay.
 mod admin;
+
+/// The committed components against the contract.
+mod guests;

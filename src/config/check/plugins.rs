@@ -52,7 +52,7 @@ fn plugin(table: &Table<'_>, base: &Base) -> Option<PluginConfig> {
         mandatory: table.bool("mandatory", usual.mandatory),
         instances: table.choice("instances", usual.instances, &instances),
         concurrency: table.count("concurrency", usual.concurrency, 1..=1000),
-        memory: usize::try_from(table.size("memory", usual.memory as u64, 1 << 20..=4 << 30)).unwrap_or(usual.memory),
+        memory: usize::try_from(table.size("memory", usual.memory as u64, 1 << 20..=1 << 30)).unwrap_or(usual.memory),
         budgets: budgets(&table.table("budgets")),
         kv,
         auth_secrets,

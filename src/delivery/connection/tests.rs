@@ -15,7 +15,7 @@ use crate::delivery::connector::Connecting;
 use crate::delivery::tcp::Tcp;
 use crate::hooks::OutcomeKind;
 use crate::mail::{BodyKind, Mailbox, Recipient, ReversePath};
-use crate::store::{SpoolFile, Spooled};
+use crate::store::{Sled, Spool, Spooled};
 use crate::tls::{Tls, TlsClients};
 
 // --- The scripted server ---
@@ -294,15 +294,6 @@ async fn an_idle_connection_is_looked_at_before_it_is_used_again() {
     assert!(!connection.is_usable());
 }
 
-#[derive(Debug)]
-struct Plain(std::fs::File);
-
-impl SpoolFile for Plain {
-    fn file(&self) -> &std::fs::File {
-        &self.0
-    }
-}
-
 #[tokio::test]
 async fn a_large_body_is_streamed_and_stays_as_it_was() {
     let line = "..dots at the start\r\nand then text that goes on for a while\r\n";
@@ -310,9 +301,12 @@ async fn a_large_body_is_streamed_and_stays_as_it_was() {
     let mut wire = b"A: b\r\n\r\n".to_vec();
     wire.extend_from_slice(body.replace("\r\n.", "\r\n..").replacen('.', "..", 1).as_bytes());
     wire.extend_from_slice(b".\r\n");
-    let mut file = tempfile::tempfile().unwrap();
-    std::io::Write::write_all(&mut file, format!("before{body}after").as_bytes()).unwrap();
-    let spooled = Spooled { file: Arc::new(Plain(file)), offset: 6, len: body.len() as u64 };
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Sled::open(&folder.path().join("db"), 1 << 20).unwrap());
+    let mut draft = Spool::open(&folder.path().join("spool"), 0, store).unwrap().draft();
+    draft.append(format!("before{body}").as_bytes()).await.unwrap();
+    let Content::Spooled(whole) = draft.finish().await.unwrap() else { panic!("large, and in memory") };
+    let spooled = Spooled { offset: 6, len: body.len() as u64, ..whole };
     for body in [Content::Spooled(spooled.clone()), Content::Memory(Bytes::from(body))] {
         let acts = vec![hear(GROUP), Say(GO), Act::Hear(wire.clone().into()), Say(GOT), End];
         let (target, server) = serve(vec![script([hello(PIPELINED), acts])]).await;

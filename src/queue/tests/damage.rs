@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn spoil(store: &Arc<dyn Store>, key: &[u8]) -> Bytes {
+async fn spoil(store: &Arc<dyn Store>, key: &[u8]) -> Bytes {
     let mut value = store.get(keys::TREE, key).unwrap().unwrap().to_vec();
     *value.last_mut().unwrap() ^= 1;
     let value = Bytes::from(value);
     let write = Write::Put { key: Bytes::copy_from_slice(key), value: value.clone() };
-    store.apply(keys::TREE, vec![write]).unwrap();
+    store.commit(keys::TREE, vec![write]).await.unwrap();
     value
 }
 
@@ -38,7 +38,7 @@ async fn expect_damaged(bench: &Bench, id: QueueId, key: &[u8], value: &Bytes) {
 async fn a_fresh_message() {
     let folder = tempfile::tempdir().unwrap();
     let (bench, id) = with_one(folder.path(), 100, false).await;
-    let value = spoil(&bench.store, &keys::fresh(id));
+    let value = spoil(&bench.store, &keys::fresh(id)).await;
     expect_damaged(&bench, id, &keys::fresh(id), &value).await;
 }
 
@@ -46,7 +46,7 @@ async fn a_fresh_message() {
 async fn a_chunk_of_content() {
     let folder = tempfile::tempdir().unwrap();
     let (bench, id) = with_one(folder.path(), 100, true).await;
-    let value = spoil(&bench.store, &keys::chunk(id, 0));
+    let value = spoil(&bench.store, &keys::chunk(id, 0)).await;
     expect_damaged(&bench, id, &keys::chunk(id, 0), &value).await;
 }
 
@@ -75,7 +75,7 @@ async fn records_found_at_start_or_when_due() {
         let sound = bench.accept(&["b@example.net"], b"x").await;
         bench.queue.shared.backlog.lock().leave(id);
         bench.queue.shared.backlog.lock().on_disk(id, backlog::Place::Due(later(0)));
-        let value = spoil(&bench.store, &keys::waiting(id));
+        let value = spoil(&bench.store, &keys::waiting(id)).await;
         let bench = if at_start {
             bench.close().await;
             self::bench(folder.path()).await
@@ -110,7 +110,7 @@ async fn a_later_version_is_refused_and_nothing_is_touched() {
     let mut value = bench.store.get(keys::TREE, &keys::fresh(id)).unwrap().unwrap().to_vec();
     value[0] = 9;
     let write = Write::Put { key: keys::fresh(id), value: value.clone().into() };
-    bench.store.apply(keys::TREE, vec![write]).unwrap();
+    bench.store.commit(keys::TREE, vec![write]).await.unwrap();
     let store = Arc::clone(&bench.store);
     let again = Queue::open(config(folder.path()), Arc::clone(&store), bench.clock.clone()).await;
     let Err(error) = again else { panic!("opened") };
