@@ -27,7 +27,8 @@ use args::{Cli, Command, Common};
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    // Not locked: `run` stays in here as long as the relay lives, and its log goes to standard output.
+    let mut out = io::BufWriter::new(io::stdout());
     let done = perform(cli, &mut out).and_then(|()| Ok(out.flush()?));
     match done {
         Ok(()) => ExitCode::SUCCESS,
