@@ -136,6 +136,8 @@ async fn a_dead_next_hop_is_left_alone_for_a_while() {
     let record = rig.tried(second, 1).await;
     let last = record.recipients[0].state.last.clone().unwrap();
     assert_eq!(last.reply.unwrap().to_string(), "450 4.4.1 the next hop could not be reached a moment ago");
+    let cause = last.error.unwrap();
+    assert!(cause.starts_with("451 4.4.1 the next hop can't be reached ("), "the true cause stays in sight: {cause}");
     rig.stop().await;
 }
 
