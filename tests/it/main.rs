@@ -36,5 +36,8 @@ mod reload;
 /// The command line against a running relay.
 mod admin;
 
+/// What the process says while it runs, and how it ends.
+mod process;
+
 /// The committed components against the contract.
 mod guests;
