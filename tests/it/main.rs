@@ -38,3 +38,6 @@ mod admin;
 
 /// The committed components against the contract.
 mod guests;
+
+/// The relay's two halves of SMTP against each other.
+mod two_party;
