@@ -159,12 +159,12 @@ impl Journal {
 
     fn append_record(&mut self, record: &mut [u8]) -> Result<u64, AppendError> {
         let sequence = self.next;
-        let length = u32::try_from(record.len() - RECORD);
-        let length = length.map_err(|_| AppendError::Failed(io::ErrorKind::InvalidInput.into()))?;
+        let invalid = || AppendError::Failed(io::ErrorKind::InvalidInput.into());
+        let length = u32::try_from(record.len() - RECORD).map_err(|_| invalid())?;
         if self.at + record.len() as u64 > SLOT && self.at > HEADER as u64 {
             self.change_slot()?;
         }
-        let (header, payload) = record.split_at_mut(RECORD);
+        let (header, payload) = record.split_first_chunk_mut::<RECORD>().ok_or_else(invalid)?;
         let fixed = fixed_part(sequence, length);
         let chain = checksum(self.chain, &fixed, payload);
         header[..12].copy_from_slice(&fixed);
@@ -235,11 +235,6 @@ impl Slots {
             }
         }
         Ok(())
-    }
-
-    /// Octets in full slots: what a restart would have to replay.
-    pub(super) fn backlog(&self) -> u64 {
-        self.kept.lock().full.len() as u64 * SLOT
     }
 
     fn take(&self) -> io::Result<Slot> {
