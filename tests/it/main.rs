@@ -38,3 +38,6 @@ mod admin;
 
 /// The committed components against the contract.
 mod guests;
+
+/// Components that mean harm, at every hook.
+mod hostile;
