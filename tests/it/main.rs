@@ -44,3 +44,5 @@ mod guests;
 
 /// The relay's two halves of SMTP against each other.
 mod two_party;
+/// Components that mean harm, at every hook.
+mod hostile;
