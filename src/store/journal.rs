@@ -237,6 +237,11 @@ impl Slots {
         Ok(())
     }
 
+    /// Octets in full slots: what a restart would have to replay.
+    pub(super) fn backlog(&self) -> u64 {
+        self.kept.lock().full.len() as u64 * SLOT
+    }
+
     fn take(&self) -> io::Result<Slot> {
         let spare = self.kept.lock().spare.pop();
         spare.map_or_else(|| self.make(), Ok)
