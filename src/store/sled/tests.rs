@@ -8,6 +8,100 @@ fn open(folder: &Path) -> Sled {
     Sled::open(folder, 8 << 20).unwrap()
 }
 
+/// What a crash would leave: a copy made while the store is open. The journal first: the database may be ahead of it.
+fn crash_image(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("journal")).unwrap();
+    for folder in [folder.join("journal"), folder.to_owned()] {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            let to = copy.path().join(if folder.ends_with("journal") { "journal" } else { "" });
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    copy
+}
+
+fn all(store: &Sled) -> Vec<String> {
+    let pairs = store.range("queue", b"a", b"z", 10_000).unwrap();
+    pairs.iter().map(|(k, v)| format!("{}={}", k.escape_ascii(), v.escape_ascii())).collect()
+}
+
+fn carry(store: &Sled) {
+    store.shared.with(Engine::carry).unwrap();
+}
+
+/// Keys of which some are in the database, some in memory over it, and some in both.
+async fn mixed(store: &Sled) -> Vec<String> {
+    store.commit("queue", ["a", "b", "c", "d"].map(|k| put(k, "carried")).to_vec()).await.unwrap();
+    carry(store);
+    let writes = vec![put("a", "new"), Write::Delete { key: "b".into() }];
+    store.ride("queue", writes).unwrap();
+    store.commit("queue", vec![Write::Insert { key: "e".into(), value: "new".into() }]).await.unwrap();
+    store.commit("queue", vec![Write::Delete { key: "d".into() }]).await.unwrap();
+    ["a=new", "c=carried", "e=new"].map(str::to_owned).to_vec()
+}
+
+#[tokio::test]
+async fn a_crash_image_holds_all_that_was_committed_however_often_it_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let expected = mixed(&store).await;
+    let image = crash_image(folder.path());
+    carry(&store);
+    let later = crash_image(folder.path());
+    for image in [&image, &later] {
+        // A crash of the one that recovers, before and after it has carried anything; and an end in order.
+        let store = open(image.path());
+        assert_eq!(all(&store), expected);
+        let again = crash_image(image.path());
+        carry(&store);
+        let carried = crash_image(image.path());
+        assert_eq!(all(&store), expected);
+        drop(store);
+        for image in [image, &again, &carried] {
+            let store = open(image.path());
+            assert_eq!(all(&store), expected);
+            store.commit("queue", vec![put("f", "last")]).await.unwrap();
+            let last = open(crash_image(image.path()).path());
+            assert_eq!(all(&last).last().map(String::as_str), Some("f=last"));
+            store.commit("queue", vec![Write::Delete { key: "f".into() }]).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tree_that_is_committed_to_is_not_written_past_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.apply("kv", vec![put("a", "1")]).unwrap();
+    store.commit("queue", vec![put("a", "1")]).await.unwrap();
+    assert!(matches!(store.apply("queue", vec![put("a", "2")]), Err(StoreError::Damaged(_))));
+    assert!(matches!(store.swap("queue", b"a", None, Some(b"2")), Err(StoreError::Damaged(_))));
+    store.apply("kv", vec![put("a", "2")]).unwrap();
+    assert_eq!(all(&store), ["a=1"], "and the store goes on");
+}
+
+#[tokio::test]
+async fn what_a_full_disk_left_uncarried_comes_back_from_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let expected = mixed(&store).await;
+    for _ in 0..3 {
+        let error = store.shared.fail(failure(&io::Error::from(io::ErrorKind::StorageFull)));
+        assert!(matches!(error, StoreError::Full(_)));
+        let back = async {
+            while store.commit("queue", Vec::new()).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), back).await.expect("the store never comes back");
+        assert_eq!(all(&store), expected);
+    }
+}
+
 #[tokio::test]
 async fn what_is_committed_applied_and_ridden_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
