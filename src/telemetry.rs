@@ -85,7 +85,19 @@ pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
         Format::Json => registry.with(json(writer.lines())).try_init(),
     };
     set.map_err(|_| TelemetryError::Twice)?;
+    log_panics();
     Ok(Telemetry { writer })
+}
+
+/// A panic costs one task and not the relay, and whoever reads the log has to learn of it.
+fn log_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let at = info.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        tracing::error!(thread = thread.name(), %at, "a task panicked: {}", info.payload_as_str().unwrap_or("no text"));
+        before(info);
+    }));
 }
 
 /// What is wrong with a level, if anything.
@@ -102,11 +114,22 @@ pub fn check_level(level: &str) -> Result<(), String> {
     EnvFilter::try_new(level).map(|_| ()).map_err(|error| format!("{level:?} is no log level: {error}"))
 }
 
-impl Telemetry {
+/// What a relay holds of its log: the file can be opened anew.
+#[derive(Clone, Debug)]
+pub struct LogFile(Lines);
+
+impl LogFile {
     /// Opens the log file anew, after it was renamed away. Lines logged before go to the old file, or at least to one
     /// of the two. A file that can't be opened leaves the old one in use, and says so on standard error.
     pub fn reopen(&self) {
-        self.writer.reopen();
+        self.0.reopen();
+    }
+}
+
+impl Telemetry {
+    /// For who decides when the file is opened anew.
+    pub fn file(&self) -> LogFile {
+        LogFile(self.writer.lines())
     }
 
     /// Waits until everything logged so far is written.

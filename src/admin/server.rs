@@ -183,7 +183,6 @@ async fn perform(request: Request, control: &dyn Control) -> Result<(Vec<Respons
                 return Err(one("this would concern every message: say so with `all`".to_owned()));
             }
             let command = Command::from(command);
-            tracing::info!(?filter, ?command, "asked for over the admin socket");
             let changed = control.queue_command(filter.filter().map_err(one)?, command).await?;
             Ok((Vec::new(), Done::Changed(changed)))
         }

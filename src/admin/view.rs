@@ -187,10 +187,14 @@ fn sender(record: &Record) -> String {
     record.sender.0.as_ref().map_or_else(|| "<>".to_owned(), ToString::to_string)
 }
 
-/// `mx.example.net: 450 4.2.1 not now`.
+/// `mx.example.net: 450 4.2.1 not now`; what went wrong below SMTP in parentheses after what senders are told.
 fn short(outcome: &Outcome) -> String {
-    let reply = outcome.reply.as_ref().map(ToString::to_string);
-    let said = reply.or_else(|| outcome.error.as_deref().map(str::to_owned)).unwrap_or_else(|| word(&outcome.kind));
+    let said = match (&outcome.reply, outcome.error.as_deref()) {
+        (Some(reply), Some(error)) => format!("{reply} ({error})"),
+        (Some(reply), None) => reply.to_string(),
+        (None, Some(error)) => error.to_owned(),
+        (None, None) => word(&outcome.kind),
+    };
     match &outcome.remote {
         Some(remote) => format!("{remote}: {said}"),
         None => said,

@@ -8,6 +8,7 @@ mod reload;
 mod rules;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::listen::{Bound, Reception};
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
 use crate::store::{Sled, Store};
-use crate::telemetry::Telemetry;
+use crate::telemetry::LogFile;
 use crate::time::{Clock, System, Timestamp};
 
 pub use rules::check_plugins;
@@ -43,6 +44,7 @@ pub struct App {
 /// What the admin socket and the signals reach.
 pub(crate) struct Inner {
     config_path: PathBuf,
+    log: LogFile,
     started: Settings,
     started_at: Timestamp,
     clock: Arc<dyn Clock>,
@@ -55,21 +57,20 @@ pub(crate) struct Inner {
     generation: tokio::sync::Mutex<u64>,
 }
 
-/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads it and opens its log anew.
+/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads it.
 ///
 /// # Errors
 /// When it can't start; the error says what and where.
-pub async fn run(settings: Settings, config_path: PathBuf, telemetry: &Telemetry) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, config_path: PathBuf, log: LogFile) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let app = App::start(settings, config_path).await?;
+    let app = App::start(settings, config_path, log).await?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
-                telemetry.reopen();
                 // The outcome is in the log; a bad set leaves the old one serving.
                 let _ = app.inner.reload().await;
             }
@@ -84,7 +85,7 @@ impl App {
     ///
     /// # Errors
     /// When the queue, a listener or the admin socket can't be had.
-    pub async fn start(settings: Settings, config_path: PathBuf) -> anyhow::Result<Self> {
+    pub async fn start(settings: Settings, config_path: PathBuf, log: LogFile) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(System);
         // First of all: two relays must never work on one queue, and this is the clearest way to be told.
         let socket = admin::bind(&settings.admin)?;
@@ -103,6 +104,7 @@ impl App {
             bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
         let inner = Arc::new(Inner {
             config_path,
+            log,
             started_at: clock.now(),
             clock,
             queue,
@@ -149,9 +151,12 @@ impl App {
 }
 
 async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    let path = settings.queue.path.join("db");
-    let cache = settings.queue.cache;
+    let (queue, cache) = (settings.queue.path.clone(), settings.queue.cache);
     let opened = tokio::task::spawn_blocking(move || {
+        // People's mail is in it: other users of the machine have no business there.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&queue);
+        made.with_context(|| format!("making the folder {}", queue.display()))?;
+        let path = queue.join("db");
         Sled::open(&path, cache).with_context(|| format!("opening the database in {}", path.display()))
     });
     Ok(Arc::new(opened.await??))

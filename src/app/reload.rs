@@ -1,19 +1,21 @@
 //! The reload: the new whole is built beside the old one and swapped in, or refused with every reason.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Inner;
 use super::rules::lines;
 use crate::admin::ReloadReport;
 use crate::config::Settings;
-use crate::plugin::PluginSet;
+use crate::plugin::{self, PluginConfig, PluginSet};
 
 impl Inner {
-    /// Reads the configuration file and everything it names anew.
+    /// Reads the configuration file and everything it names anew, and opens the log file anew whatever comes of that.
     ///
     /// # Errors
     /// Everything that is wrong, a line each; the old set goes on serving.
     pub(crate) async fn reload(&self) -> Result<ReloadReport, Vec<String>> {
+        self.log.reopen();
         let mut last = self.generation.lock().await;
         let generation = *last + 1;
         match self.build_and_swap(generation).await {
@@ -56,7 +58,9 @@ impl Inner {
             ("routing", format!("{:?}", self.in_force.table.load()) != format!("{:?}", new.routing)),
         ];
         let parts = parts.into_iter().filter(|(_, changed)| *changed).map(|(part, _)| part.to_owned());
-        parts.chain(plugin_changes(&self.in_force.plugins.load(), plugins)).collect()
+        let before = self.in_force.plugin_config.load();
+        let settings = plugin_settings(&before, &new.plugins);
+        parts.chain(plugin_changes(&self.in_force.plugins.load(), plugins)).chain(settings).collect()
     }
 }
 
@@ -71,6 +75,12 @@ fn plugin_changes(before: &PluginSet, after: &PluginSet) -> Vec<String> {
         Some(_) => None,
     });
     gone.chain(here).collect()
+}
+
+/// Which plugins are there as before, with other settings.
+fn plugin_settings<'a>(before: &'a plugin::Config, after: &'a plugin::Config) -> impl Iterator<Item = String> + 'a {
+    let differs = |(name, new): &(&Arc<str>, &PluginConfig)| before.plugins.get(*name).is_some_and(|old| old != *new);
+    after.plugins.iter().filter(differs).map(|(name, _)| format!("plugin {name}: other settings"))
 }
 
 /// What a running relay keeps from its start, whatever the file says now.

@@ -1,5 +1,7 @@
 //! From settings to what the loops use: everything new is built and checked here before anything old is replaced.
 
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -21,6 +23,7 @@ pub(crate) struct InForce {
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) hooks: Arc<ArcSwap<Arc<dyn Hooks>>>,
     pub(crate) plugins: ArcSwap<PluginSet>,
+    pub(crate) plugin_config: ArcSwap<plugin::Config>,
 }
 
 /// Everything new, built and checked.
@@ -29,6 +32,7 @@ pub(crate) struct New {
     delivery: delivery::Config,
     table: Table,
     pub(crate) plugins: Arc<PluginSet>,
+    plugin_config: plugin::Config,
 }
 
 /// Builds what a reload replaces.
@@ -62,6 +66,7 @@ impl Builder {
             table: Arc::new(ArcSwap::from_pointee(new.table)),
             hooks: Arc::new(ArcSwap::from_pointee(hooks)),
             plugins: ArcSwap::new(new.plugins),
+            plugin_config: ArcSwap::from_pointee(new.plugin_config),
         })
     }
 
@@ -85,7 +90,9 @@ impl Builder {
         let hooks: Arc<dyn Hooks> = plugins.clone();
         let config = settings.listen.clone();
         let rules = tokio::task::spawn_blocking(move || rules(config, hooks)).await??;
-        Ok(New { rules, delivery: settings.delivery.clone(), table: settings.routing.clone(), plugins })
+        let (delivery, table, plugin_config) =
+            (settings.delivery.clone(), settings.routing.clone(), settings.plugins.clone());
+        Ok(New { rules, delivery, table, plugins, plugin_config })
     }
 }
 
@@ -98,6 +105,7 @@ impl InForce {
         self.table.store(Arc::new(new.table));
         self.hooks.store(Arc::new(hooks));
         self.plugins.store(new.plugins);
+        self.plugin_config.store(Arc::new(new.plugin_config));
     }
 }
 
@@ -120,16 +128,36 @@ fn rules(config: crate::listen::Config, hooks: Arc<dyn Hooks>) -> anyhow::Result
 /// Loads every plugin of the settings as a reload would, against a store of its own; returns what is wrong.
 pub async fn check_plugins(settings: &Settings) -> Vec<String> {
     let check = async {
-        let folder = std::env::temp_dir().join(format!("waypost-check-{}", std::process::id()));
+        let folder = Scratch::new()?;
+        let folder = &folder.0;
         let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
-        let spool = Spool::open(&folder, 0, store.clone())?;
+        let spool = Spool::open(folder, 0, store.clone())?;
         let builder = Builder::new(store, spool, Arc::new(System), settings)?;
         let built = builder.plugins(&settings.plugins, 0, Build::Strict).await;
         drop(builder);
-        std::fs::remove_dir_all(&folder)?;
         Ok::<_, anyhow::Error>(built.err().map(|errors| lines(&errors)).unwrap_or_default())
     };
     check.await.unwrap_or_else(|error| vec![format!("{error:#}")])
+}
+
+/// A folder of this user's own that vanishes with its value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Made anew: what lies there under that name already was put there by somebody else.
+    fn new() -> std::io::Result<Self> {
+        let name = format!("waypost-check-{}-{:016x}", std::process::id(), fastrand::u64(..));
+        let folder = std::env::temp_dir().join(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left behind in a folder for temporary things is somebody else's to sweep.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// One text for each.

@@ -27,7 +27,8 @@ use args::{Cli, Command, Common};
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    // Not locked: while the relay runs, the log's writer is another thread that writes there.
+    let mut out = io::BufWriter::new(io::stdout());
     let done = perform(cli, &mut out).and_then(|()| Ok(out.flush()?));
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{Common, Queue, Which};
 use super::render::{Elements, age, clean, count, cut, size, table};
@@ -129,7 +129,7 @@ pub(super) fn show(message: &MessageView) -> String {
         line("held", reason);
     }
     match &message.origin {
-        Some(origin) => line("origin", &origin.to_string()),
+        Some(origin) => line("origin", &origin_of(origin)),
         None => line("origin", "this relay"),
     }
     if !message.tags.is_empty() {
@@ -162,9 +162,23 @@ fn show_recipient(recipient: &RecipientView, line: &mut impl FnMut(&str, &str)) 
     }
     if let Some(OutcomeView { kind, stage, reply, error, remote, at }) = &recipient.last {
         let said = reply.as_deref().or(error.as_deref()).unwrap_or("no reply");
+        let why =
+            error.as_deref().filter(|error| *error != said).map(|error| format!(" ({error})")).unwrap_or_default();
         let whose = remote.as_deref().map(|remote| format!(" from {remote}")).unwrap_or_default();
-        line("", &format!("last {at}: {kind} at {stage}{whose}: {said}"));
+        line("", &format!("last {at}: {kind} at {stage}{whose}: {said}{why}"));
     }
+}
+
+/// `listener=smtp client=192.0.2.1 helo=client.example.org`: what is known of it, in its own words.
+fn origin_of(origin: &Value) -> String {
+    let known = origin.as_object().into_iter().flatten().filter_map(|(key, value)| match value {
+        Value::Null => None,
+        Value::String(text) => Some(format!("{key}={text}")),
+        // The client: an address with a port.
+        Value::Object(endpoint) => Some(format!("{key}={}", endpoint.get("address")?.as_str()?)),
+        other => Some(format!("{key}={other}")),
+    });
+    known.collect::<Vec<_>>().join(" ")
 }
 
 fn with(address: &str, params: &[String]) -> String {

@@ -10,6 +10,6 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
     let telemetry = telemetry::start(&settings.log).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("waypost").enable_all().build();
     let runtime = runtime.map_err(|error| Failure::refused(format!("waypost: no runtime: {error}")))?;
-    let ended = runtime.block_on(app::run(settings, common.config.clone(), &telemetry));
+    let ended = runtime.block_on(app::run(settings, common.config.clone(), telemetry.file()));
     ended.map_err(|error| Failure::refused(format!("waypost: {error:#}")))
 }

@@ -99,7 +99,7 @@ fn a_message_in_full() {
         kind: "temporary".into(),
         stage: "rcpt".into(),
         reply: Some("450 4.2.1 not now".into()),
-        error: None,
+        error: Some("timed out".into()),
         remote: Some("mx.example.net".into()),
         at: "2026-11-23T22:32:00.000Z".into(),
     };
@@ -110,7 +110,8 @@ fn a_message_in_full() {
         sender_params: vec!["RET=HDRS".into()],
         size: 4296,
         held: Some("looks odd".into()),
-        origin: Some(json!({"listener": "smtp", "helo": "client.example.org"})),
+        origin: Some(json!({"listener": "smtp", "client": {"address": "192.0.2.1", "port": 4000},
+            "client_name": null, "helo": "client.example.org"})),
         tags: vec!["bulk".into(), "slow".into()],
         annotations: vec![("greylist".into(), "greylist".into(), "passed after 5 s".into())],
         spool_file: None,

@@ -81,7 +81,9 @@ impl<'a> Attempt<'a> {
         }
         if !connected && lane.is_cooling(Instant::now()) {
             let reply = Reply::new(450, Status::new(4, 4, 1), "the next hop could not be reached a moment ago");
-            let outcomes = self.all(OutcomeKind::Temporary, Stage::Connect, &reply, now);
+            let mut outcomes = self.all(OutcomeKind::Temporary, Stage::Connect, &reply, now);
+            let trouble = lane.trouble();
+            outcomes.iter_mut().for_each(|outcome| outcome.error.clone_from(&trouble));
             self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
             return None;
         }
@@ -117,6 +119,7 @@ impl<'a> Attempt<'a> {
                 }
             }
             Contact::Unreachable => {
+                lane.blame(done.outcomes.first().and_then(trouble));
                 if lane.refused(Instant::now()) == Reach::Enough {
                     lane.give_back(self.into_job());
                     return After::Leave;
@@ -315,6 +318,15 @@ impl<'a> Attempt<'a> {
     /// As it was, but for what the attempt hook left.
     pub(super) fn into_job(self) -> Job {
         Job { lease: self.lease, route: self.route, fresh: self.fresh, asked: self.facts }
+    }
+}
+
+/// What went wrong, for those who get no attempt because of it.
+fn trouble(outcome: &Outcome) -> Option<Arc<str>> {
+    match (&outcome.reply, &outcome.error) {
+        (Some(reply), Some(error)) => Some(format!("{reply} ({error})").into()),
+        (Some(reply), None) => Some(reply.to_string().into()),
+        (None, error) => error.clone(),
     }
 }
 

@@ -77,6 +77,8 @@ struct State {
     open: usize,
     /// Jobs handed back since the lane was last half empty.
     overflow: u32,
+    /// Why no connection could be opened the last time.
+    trouble: Option<Arc<str>>,
     closed: bool,
 }
 
@@ -120,6 +122,7 @@ impl Lane {
             idle: 0,
             open: 0,
             overflow: 0,
+            trouble: None,
             closed: false,
         };
         Self { name: name(&key.0), state: Mutex::new(state), wake: Notify::new() }
@@ -256,6 +259,16 @@ impl Lane {
             state.enlist();
         }
         spawn
+    }
+
+    /// Why no connection could be opened: for the log, and for operators who look at what waits meanwhile.
+    pub(super) fn blame(&self, trouble: Option<Arc<str>>) {
+        self.state.lock().trouble = trouble;
+    }
+
+    /// As blamed last.
+    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+        self.state.lock().trouble.clone()
     }
 
     /// No connection could be opened.

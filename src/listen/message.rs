@@ -42,7 +42,10 @@ impl Serve {
                     message.received_at = self.reception.clock.now();
                 }
             }
-            Err(error) => return MessageAnswer::Refused(store_reply(&error)),
+            Err(error) => {
+                tracing::warn!(%error, "mail data can't be stored");
+                return MessageAnswer::Refused(store_reply(&error));
+            }
         }
         match self.decide(subject).await {
             Ok(decided) => self.keep_message(decided).await,
@@ -57,7 +60,7 @@ impl Serve {
         } else {
             (subject, MessageVerdict::Proceed)
         };
-        let id = subject.transaction.as_ref().map_or(QueueId::from_u64(0), |t| t.id);
+        let id = id_of(&subject);
         let held = match verdict {
             MessageVerdict::Proceed | MessageVerdict::Accept => None,
             MessageVerdict::Quarantine(why) => Some(why),
@@ -66,6 +69,7 @@ impl Serve {
                 return Err(MessageAnswer::Discarded(id));
             }
             MessageVerdict::Reject(reply) | MessageVerdict::Tempfail(reply) => {
+                tracing::info!(queue_id = %id, %reply, "message refused by a plugin");
                 return Err(MessageAnswer::Refused(reply));
             }
         };
@@ -86,7 +90,10 @@ impl Serve {
         let groups = match verdict {
             RoutingVerdict::Proceed => Vec::new(),
             RoutingVerdict::Assign(groups) => groups,
-            RoutingVerdict::Reject(reply) | RoutingVerdict::Tempfail(reply) => return Err(reply),
+            RoutingVerdict::Reject(reply) | RoutingVerdict::Tempfail(reply) => {
+                tracing::info!(queue_id = %id_of(&subject), %reply, "message refused by a plugin");
+                return Err(reply);
+            }
         };
         let assigned: HashMap<u32, Assignment> = groups
             .into_iter()
@@ -103,7 +110,10 @@ impl Serve {
         };
         let mut replies = recipients.iter().map(|r| refused(r.index));
         match replies.next() {
-            Some(Some(first)) if replies.all(|r| r.is_some()) => Err(first),
+            Some(Some(first)) if replies.all(|r| r.is_some()) => {
+                tracing::info!(queue_id = %id_of(&subject), reply = %first, "a plugin failed every recipient");
+                Err(first)
+            }
             _ => Ok((subject, assigned)),
         }
     }
@@ -131,6 +141,10 @@ impl Serve {
             }
         }
     }
+}
+
+fn id_of(subject: &Subject) -> QueueId {
+    subject.transaction.as_ref().map_or(QueueId::from_u64(0), |t| t.id)
 }
 
 /// The message as the queue wants it, with the trace field of RFC 5321 section 4.4 on top.

@@ -5,9 +5,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::wire::{Arrived, Patience, Wire};
@@ -57,6 +57,7 @@ pub(crate) async fn serve(
             Ok(ready) => ready,
             Err(error) => return tracing::info!(%error, "connection ended before the greeting"),
         };
+        tracing::debug!("connected");
         let hooks = rules.hooks.clone();
         let config = listener.session.clone();
         let session = Session::new(config.clone(), facts);
@@ -71,8 +72,9 @@ pub(crate) async fn serve(
             patience,
             out: Vec::with_capacity(512),
         };
-        if let Err(error) = serve.run().await {
-            tracing::info!(%error, "connection lost");
+        match serve.run().await {
+            Ok(()) => tracing::debug!("disconnected"),
+            Err(error) => tracing::info!(%error, "connection lost"),
         }
     };
     run.instrument(span).await;
@@ -96,7 +98,7 @@ async fn greet(
     let mut wire = Wire::Plain(stream);
     let mut tls = None;
     if listener.tls == TlsMode::Implicit {
-        tls = Some(start_tls(&mut wire, rules, limits.command_timeout).await?);
+        tls = Some(start_tls(&mut wire, rules, &reception.draining).await?);
     }
     let client_name = if rules.config.client_names { (reception.client_names)(peer).await } else { None };
     let facts = SessionFacts {
@@ -118,9 +120,12 @@ async fn greet(
     Ok((wire, patience, facts))
 }
 
-async fn start_tls(wire: &mut Wire, rules: &Rules, limit: Duration) -> io::Result<TlsFacts> {
+/// A handshake is never within a transaction: one that is half done must not hold up a relay that drains.
+async fn start_tls(wire: &mut Wire, rules: &Rules, draining: &CancellationToken) -> io::Result<TlsFacts> {
     let acceptor = rules.acceptor.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-    tokio::time::timeout(limit, wire.start_tls(acceptor)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let handshake = tokio::time::timeout(rules.config.limits.command_timeout, wire.start_tls(acceptor));
+    let shaken = draining.run_until_cancelled(handshake).await.ok_or(io::ErrorKind::Interrupted)?;
+    shaken.map_err(|_| io::ErrorKind::TimedOut)??;
     Ok(wire.tls_facts())
 }
 
@@ -150,8 +155,7 @@ impl Serve {
             Action::Discard => self.draft = None,
             Action::StartTls => {
                 self.flush().await?;
-                let limit = self.rules.config.limits.command_timeout;
-                let facts = start_tls(&mut self.wire, &self.rules, limit).await?;
+                let facts = start_tls(&mut self.wire, &self.rules, &self.reception.draining).await?;
                 self.session.receive(Input::Tls(facts));
             }
             Action::Close => {

@@ -75,6 +75,8 @@ impl Wire {
             Self::Gone => Poll::Ready(Ok(())),
         };
         match read {
+            // Many clients close without TLS's farewell. Nothing can be cut short by that: mail data has its own end.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Poll::Ready(())),
             Poll::Ready(done) => done.map(Poll::Ready),
             Poll::Pending => Ok(Poll::Pending),
         }

@@ -163,7 +163,7 @@ impl Session {
             }
             MessageAnswer::Refused(reply) => {
                 self.discard();
-                self.refuse_with(&reply);
+                self.deny_with(&reply);
             }
             MessageAnswer::RefusedClosing(reply) => {
                 self.discard();

@@ -24,6 +24,7 @@ impl Session {
             }
             // RFC 5321 section 3.1 would have the server wait for QUIT; a client not wanted gets no such patience.
             SessionVerdict::Reject(reply) | SessionVerdict::Tempfail(reply) | SessionVerdict::Close(reply) => {
+                tracing::info!(%reply, "connection refused");
                 self.say_reply(&reply);
                 self.close();
             }
@@ -56,12 +57,14 @@ impl Session {
             };
         };
         let facts = self.facts_mut();
-        (facts.protocol, facts.helo) = (protocol, name);
+        let refused = std::mem::replace(&mut facts.helo, name).unwrap_or_default();
+        facts.protocol = protocol;
+        tracing::info!(name = &*refused, %reply, "greeting refused");
         if matches!(verdict, SessionVerdict::Close(_)) {
             self.say_reply(reply);
             return self.close();
         }
-        self.refuse_with(reply);
+        self.deny_with(reply);
     }
 
     fn say_extensions(&mut self) {

@@ -275,15 +275,21 @@ impl Session {
         self.out.extend_from_slice(&wire);
     }
 
-    /// Says no to a command.
+    /// Says no to a command, and tells the log.
     fn refuse(&mut self, line: &str) {
+        tracing::info!(reply = line, "refused");
+        self.deny(line);
+    }
+
+    /// As `refuse`, where the log has been told more.
+    fn deny(&mut self, line: &str) {
         self.say(line);
         if line.starts_with('5') {
             self.count_error();
         }
     }
 
-    fn refuse_with(&mut self, reply: &Reply) {
+    fn deny_with(&mut self, reply: &Reply) {
         self.say_reply(reply);
         // 421 says that the connection is closed, whoever says it (RFC 5321 section 3.8).
         if reply.code == 421 {

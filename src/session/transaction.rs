@@ -82,10 +82,12 @@ impl Session {
                 None => self.lost(),
             },
             SessionVerdict::Reject(reply) | SessionVerdict::Tempfail(reply) => {
+                log_sender(&subject, &reply);
                 self.discard();
-                self.refuse_with(&reply);
+                self.deny_with(&reply);
             }
             SessionVerdict::Close(reply) => {
+                log_sender(&subject, &reply);
                 self.discard();
                 self.say_reply(&reply);
                 self.close();
@@ -95,23 +97,23 @@ impl Session {
 
     pub(super) fn rcpt(&mut self, path: Path<'_>, params: Vec<Param>) {
         let Some(transaction) = &self.transaction else { return self.refuse("503 5.5.1 MAIL first") };
-        let Path::Mailbox(text) = path else { return self.refuse_recipient("501 5.1.3 no null forward-path") };
+        let Path::Mailbox(text) = path else { return self.refuse_recipient("", "501 5.1.3 no null forward-path") };
         let original = match Mailbox::parse(text, transaction.smtputf8) {
             Ok(mailbox) => mailbox,
-            Err(error) => return self.refuse_recipient(&address_refused(&error, "501 5.1.3")),
+            Err(error) => return self.refuse_recipient(text, &address_refused(&error, "501 5.1.3")),
         };
         if let Err(line) = check_rcpt(&params, &self.config) {
-            return self.refuse_recipient(line);
+            return self.refuse_recipient(text, line);
         }
         if !self.may_send_to(&original) {
-            return self.refuse_recipient("550 5.7.1 relay access denied");
+            return self.refuse_recipient(text, "550 5.7.1 relay access denied");
         }
         let known = |r: &Recipient| r.original == original || r.mailbox == original;
         if transaction.recipients.iter().any(known) {
             return self.say("250 2.1.5 recipient ok, once");
         }
         if transaction.recipients.len() >= self.config.max_recipients {
-            return self.refuse_recipient("452 4.5.3 too many recipients");
+            return self.refuse_recipient(text, "452 4.5.3 too many recipients");
         }
         let index = transaction.next_index;
         let candidate = Recipient { index, mailbox: self.addressed(&original), original, params };
@@ -146,11 +148,15 @@ impl Session {
                 self.say("250 2.1.5 recipient ok");
                 None
             }
-            SessionVerdict::Reject(reply) | SessionVerdict::Tempfail(reply) => Some((reply, false)),
-            SessionVerdict::Close(reply) => Some((reply, true)),
+            SessionVerdict::Reject(reply) | SessionVerdict::Tempfail(reply) => Some((candidate, reply, false)),
+            SessionVerdict::Close(reply) => Some((candidate, reply, true)),
         };
+        if let Some((candidate, reply, _)) = &refused {
+            let (id, sender) = (transaction.id, &transaction.sender);
+            tracing::info!(queue_id = %id, %sender, recipient = %candidate.original, %reply, "recipient refused");
+        }
         self.transaction = Some(transaction);
-        if let Some((reply, close)) = refused {
+        if let Some((_, reply, close)) = refused {
             self.recipient_refused(&reply, close);
         }
     }
@@ -161,12 +167,16 @@ impl Session {
             self.say_reply(reply);
             return self.close();
         }
-        self.refuse_with(reply);
+        self.deny_with(reply);
     }
 
-    fn refuse_recipient(&mut self, line: &str) {
+    /// What the client wrote may hold anything: the log gets it quoted.
+    fn refuse_recipient(&mut self, recipient: &str, line: &str) {
+        if let Some(transaction) = &self.transaction {
+            tracing::info!(sender = %transaction.sender, recipient, reply = line, "recipient refused");
+        }
         self.count_refused();
-        self.refuse(line);
+        self.deny(line);
     }
 
     fn count_refused(&mut self) {
@@ -178,6 +188,12 @@ impl Session {
     pub(super) fn lost(&mut self) {
         self.discard();
         self.refuse("451 4.3.0 internal error");
+    }
+}
+
+fn log_sender(subject: &Subject, reply: &Reply) {
+    if let Some(transaction) = &subject.transaction {
+        tracing::info!(sender = %transaction.sender, %reply, "sender refused");
     }
 }
 

@@ -47,6 +47,8 @@ struct Waiting {
     durable: bool,
     /// Since when something waits.
     since: Option<Instant>,
+    /// The thread sleeps, but not for long: a rider need not wake it.
+    lingering: bool,
     closing: bool,
 }
 
@@ -67,8 +69,8 @@ impl Line {
             return Err(StoreError::Closed);
         }
         let durable = item.waiter.is_some();
-        // The thread sleeps without end only while nothing at all waits: only then does a rider have to wake it.
-        let wake = durable && !waiting.durable || waiting.since.is_none();
+        // Only where the thread may sleep without end does a rider have to wake it.
+        let wake = durable && !waiting.durable || waiting.since.is_none() && !waiting.lingering;
         waiting.durable |= durable;
         waiting.since.get_or_insert_with(Instant::now);
         waiting.items.push(item);
@@ -101,6 +103,7 @@ impl Line {
                     self.wake.wait_until(&mut waiting, at);
                 }
                 Some(_) => {
+                    waiting.lingering = false;
                     waiting.since = None;
                     waiting.durable = false;
                     let room = waiting.items.len();
@@ -108,7 +111,15 @@ impl Line {
                     return Work::Write(Batch { items, upto: waiting.last });
                 }
                 None if waiting.closing => return Work::Stop,
-                None => self.wake.wait(&mut waiting),
+                // Mail seldom comes alone: what was accepted is settled soon, and that is to cost no wake-up.
+                None if !waiting.lingering => {
+                    waiting.lingering = true;
+                    self.wake.wait_for(&mut waiting, RIDE_WITHIN);
+                }
+                None => {
+                    waiting.lingering = false;
+                    self.wake.wait(&mut waiting);
+                }
             }
         }
     }

@@ -78,11 +78,6 @@ impl Writer {
         Lines(Arc::clone(&self.shared))
     }
 
-    pub(super) fn reopen(&self) {
-        self.shared.state.lock().reopen = true;
-        self.shared.work.notify_one();
-    }
-
     pub(super) fn flush(&self) {
         let mut state = self.shared.state.lock();
         state.flushes += 1;
@@ -164,6 +159,13 @@ impl State {
 /// What tracing writes lines to: one call of `write_all` each.
 #[derive(Clone, Debug)]
 pub(super) struct Lines(Arc<Shared>);
+
+impl Lines {
+    pub(super) fn reopen(&self) {
+        self.0.state.lock().reopen = true;
+        self.0.work.notify_one();
+    }
+}
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Self;
@@ -253,7 +255,7 @@ mod tests {
         writer.lines().write_all(b"before\n").unwrap();
         writer.flush();
         std::fs::rename(&path, &old).unwrap();
-        writer.reopen();
+        writer.lines().reopen();
         writer.flush();
         writer.lines().write_all(b"after\n").unwrap();
         writer.flush();

@@ -36,8 +36,13 @@ mod reload;
 /// The command line against a running relay.
 mod admin;
 
+/// What the process says while it runs, and how it ends.
+mod process;
+
 /// The committed components against the contract.
 mod guests;
 
+/// The relay's two halves of SMTP against each other.
+mod two_party;
 /// Components that mean harm, at every hook.
 mod hostile;

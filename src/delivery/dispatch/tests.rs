@@ -14,8 +14,8 @@ use sink::{Sink, Taken};
 use crate::delivery::config::tests::{config, named};
 use crate::delivery::{Config, Destination, LaneLimits};
 use crate::hooks::{
-    Assignment, AttemptVerdict, BounceVerdict, Disposition, OutcomeKind, ResultAction, RouteGroup, RoutingVerdict,
-    Stage,
+    Assignment, AttemptVerdict, BounceVerdict, Disposition, Outcome, OutcomeKind, ResultAction, RouteGroup,
+    RoutingVerdict, Stage,
 };
 use crate::mail::{Mailbox, ReversePath};
 use crate::queue::{Command, Filter};
@@ -122,6 +122,44 @@ async fn the_null_reverse_path_is_never_told() {
 }
 
 #[tokio::test]
+async fn a_recipient_that_a_plugin_failed_is_reported_and_never_sent() {
+    let mut sink = Sink::start(usual).await;
+    let mut rig = Rig::new(config(), to(sink.address), Script::default()).await;
+    rig.run();
+    let refuse = |record: &mut crate::queue::Record| {
+        let reply = Reply::new(550, Status::new(5, 1, 2), "we have moved");
+        record.recipients[0].state.last = Some(Outcome {
+            recipient: 0,
+            kind: OutcomeKind::Permanent,
+            stage: Stage::Queue,
+            reply: Some(reply),
+            error: None,
+            remote: None,
+            remote_endpoint: None,
+            at: record.arrived,
+        });
+    };
+    // With another recipient, and alone.
+    rig.accept_with("sue@example.org", &["moved@example.net", "yes@example.net"], refuse).await;
+    rig.accept_with("sue@example.org", &["moved@example.net"], refuse).await;
+    rig.empty().await;
+    rig.stop().await;
+    let mut taken = Vec::new();
+    while let Ok(message) = sink.taken.try_recv() {
+        taken.push(message);
+    }
+    let to: Vec<_> = taken.iter().filter(|m| !m.sender.is_empty()).flat_map(|m| m.recipients.clone()).collect();
+    assert_eq!(to, ["yes@example.net"]);
+    let reports: Vec<_> = taken.iter().filter(|m| m.sender.is_empty()).collect();
+    assert_eq!(reports.len(), 2);
+    assert!(
+        reports
+            .iter()
+            .all(|m| m.content.contains("Final-Recipient: rfc822; moved@example.net\nAction: failed\nStatus: 5.1.2\n"))
+    );
+}
+
+#[tokio::test]
 async fn a_dead_next_hop_is_left_alone_for_a_while() {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -136,6 +174,8 @@ async fn a_dead_next_hop_is_left_alone_for_a_while() {
     let record = rig.tried(second, 1).await;
     let last = record.recipients[0].state.last.clone().unwrap();
     assert_eq!(last.reply.unwrap().to_string(), "450 4.4.1 the next hop could not be reached a moment ago");
+    let cause = last.error.unwrap();
+    assert!(cause.starts_with("451 4.4.1 the next hop can't be reached ("), "the true cause stays in sight: {cause}");
     rig.stop().await;
 }
 
