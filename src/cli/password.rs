@@ -2,11 +2,10 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write};
 
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHasher as _, SaltString};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Failure;
+use crate::listen::Credentials;
 
 /// Longer than any password, shorter than a file given by mistake.
 const MAX: usize = 1024;
@@ -14,19 +13,8 @@ const MAX: usize = 1024;
 /// Reads a password, prints the line. The password is one line without its end.
 pub(super) fn password(name: &str, out: &mut dyn Write) -> Result<(), Failure> {
     let secret = read()?;
-    let line = line(name, &secret).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
+    let line = Credentials::line(name, &secret).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
     Ok(writeln!(out, "{line}")?)
-}
-
-/// As the file of credentials wants it, with argon2's usual costs and a salt of its own.
-fn line(name: &str, secret: &str) -> Result<String, String> {
-    let mut salt = [0; 16];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut random| std::io::Read::read_exact(&mut random, &mut salt))
-        .map_err(|error| format!("/dev/urandom: {error}"))?;
-    let salt = SaltString::encode_b64(&salt).map_err(|error| error.to_string())?;
-    let hash = Argon2::default().hash_password(secret.as_bytes(), &salt).map_err(|error| error.to_string())?;
-    Ok(format!("{name}:{hash}"))
 }
 
 fn read() -> Result<String, Failure> {
@@ -80,20 +68,7 @@ impl Drop for Hidden {
 
 #[cfg(test)]
 mod tests {
-    use super::{accept, line};
-    use crate::listen::Credentials;
-
-    #[tokio::test]
-    async fn a_printed_line_lets_in() {
-        let printed = line("ann", "correct horse").unwrap();
-        assert_ne!(printed, line("ann", "correct horse").unwrap(), "salted");
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("credentials");
-        std::fs::write(&path, format!("{printed}\n")).unwrap();
-        let credentials = Credentials::load(&path).unwrap();
-        assert!(credentials.verify("ann", "correct horse").await);
-        assert!(!credentials.verify("ann", "Correct horse").await);
-    }
+    use super::accept;
 
     #[test]
     fn a_password_is_one_line() {

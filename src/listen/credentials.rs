@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use argon2::password_hash::{Ident, PasswordHash, PasswordVerifier as _};
+use argon2::password_hash::{Ident, PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Argon2, Params};
 use tokio::sync::Semaphore;
 
@@ -82,6 +82,18 @@ impl Credentials {
         Ok(Self { hashes, dummy, permits })
     }
 
+    /// A line for the file, with argon2's usual costs and a salt of its own. Blocking.
+    ///
+    /// # Errors
+    /// When the system gives no random octets, or argon2 does not take the secret.
+    pub fn line(name: &str, secret: &str) -> Result<String, String> {
+        let mut salt = [0; 16];
+        getrandom::getrandom(&mut salt).map_err(|error| format!("no random octets: {error}"))?;
+        let salt = SaltString::encode_b64(&salt).map_err(|error| error.to_string())?;
+        let hash = Argon2::default().hash_password(secret.as_bytes(), &salt).map_err(|error| error.to_string())?;
+        Ok(format!("{name}:{hash}"))
+    }
+
     /// True if this name has this secret. Takes some tens of milliseconds, whatever the answer.
     pub async fn verify(&self, name: &str, secret: &str) -> bool {
         let known = self.hashes.get(name);
@@ -148,7 +160,6 @@ fn like(hash: &str) -> Option<Arc<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use argon2::password_hash::{PasswordHasher as _, SaltString};
 
     fn hash(secret: &str) -> String {
         let cheap =
@@ -172,6 +183,15 @@ mod tests {
         for (name, secret, expected) in cases {
             assert_eq!(credentials.verify(name, secret).await, expected, "{name} {secret}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_printed_line_lets_in() {
+        let printed = Credentials::line("ann", "correct horse").unwrap();
+        assert_ne!(printed, Credentials::line("ann", "correct horse").unwrap(), "salted");
+        let credentials = Credentials::parse(Path::new("f"), &printed).unwrap();
+        assert!(credentials.verify("ann", "correct horse").await);
+        assert!(!credentials.verify("ann", "Correct horse").await);
     }
 
     #[test]

@@ -131,8 +131,8 @@ impl Journal {
 
     fn append_record(&mut self, record: &mut [u8]) -> io::Result<u64> {
         let sequence = self.next;
-        let length = u32::try_from(record.len() - RECORD).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let (header, payload) = record.split_at_mut(RECORD);
+        let (header, payload) = record.split_first_chunk_mut::<RECORD>().ok_or(io::ErrorKind::InvalidInput)?;
+        let length = u32::try_from(payload.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let fixed = fixed_part(sequence, length);
         header[..12].copy_from_slice(&fixed);
         header[12..].copy_from_slice(&checksum(&fixed, payload).to_le_bytes());
@@ -192,11 +192,6 @@ impl Slots {
         Ok(())
     }
 
-    /// Octets in full slots: what a restart would have to replay.
-    pub(super) fn backlog(&self) -> u64 {
-        self.kept.lock().full.len() as u64 * SLOT
-    }
-
     fn take(&self) -> io::Result<Slot> {
         let spare = self.kept.lock().spare.pop();
         spare.map_or_else(|| self.make(), Ok)
@@ -244,7 +239,12 @@ fn checksum(fixed: &[u8; 12], payload: &[u8]) -> u32 {
 }
 
 /// The records of a slot's present life, up to the first that does not verify: a torn one, or one of a life before.
+///
+/// A batch whose flush a crash or an error cut off may be whole in the page cache and not on the disk. What comes after
+/// it is numbered after it, so it has to be there for good, or not at all: flushed, and read from the disk.
 fn scan(file: &File) -> io::Result<Vec<Replayed>> {
+    file.sync_all()?;
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
     let mut octets = Vec::new();
     io::Read::read_to_end(&mut &*file, &mut octets)?;
     let mut records = Vec::new();

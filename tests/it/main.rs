@@ -41,3 +41,8 @@ mod process;
 
 /// The committed components against the contract.
 mod guests;
+
+/// The relay's two halves of SMTP against each other.
+mod two_party;
+/// Components that mean harm, at every hook.
+mod hostile;

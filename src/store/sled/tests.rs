@@ -26,6 +26,56 @@ async fn what_is_committed_applied_and_ridden_is_there_after_a_restart() {
     assert_eq!(store.get("kv", b"a").unwrap().as_deref(), Some(&b"1"[..]));
 }
 
+/// What a crash at this moment leaves, opened: everything in memory is gone.
+fn crashed(folder: &Path) -> (tempfile::TempDir, Engine) {
+    let left = tempfile::tempdir().unwrap();
+    copy(folder, left.path());
+    let engine = Engine::open(left.path(), 8 << 20).unwrap();
+    (left, engine)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target)) }
+    }
+}
+
+fn commit(engine: &Engine, writes: Vec<Write>) {
+    engine.commit(&mut [Item { tree: "queue", writes, waiter: None }]).unwrap();
+}
+
+fn all(engine: &Engine) -> Vec<String> {
+    let pairs = engine.range("queue", b"a", b"z", 99).unwrap();
+    pairs.iter().map(|(key, value)| format!("{}={}", key.escape_ascii(), value.escape_ascii())).collect()
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_what_was_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(folder.path(), 8 << 20).unwrap();
+    let check = |step: &str, engine: &Engine, folder: &Path, expected: &[&str]| {
+        assert_eq!(all(engine), expected, "{step}");
+        assert_eq!(all(&crashed(folder).1), expected, "crashed when {step}");
+    };
+    commit(&engine, vec![put("a", "1"), put("b", "1")]);
+    check("in the journal only", &engine, folder.path(), &["a=1", "b=1"]);
+    engine.carry().unwrap();
+    check("carried", &engine, folder.path(), &["a=1", "b=1"]);
+    commit(&engine, vec![Write::Delete { key: "a".into() }, put("b", "2"), put("c", "1")]);
+    check("journal over database", &engine, folder.path(), &["b=2", "c=1"]);
+    // A life that begins with a replay, and ends before and after it is carried.
+    let (left, second) = crashed(folder.path());
+    commit(&second, vec![put("d", "1")]);
+    check("committed behind a replay", &second, left.path(), &["b=2", "c=1", "d=1"]);
+    second.carry().unwrap();
+    check("a replay carried", &second, left.path(), &["b=2", "c=1", "d=1"]);
+    // The first life went on; what the second one did is nothing to it.
+    engine.carry().unwrap();
+    check("carried again", &engine, folder.path(), &["b=2", "c=1"]);
+}
+
 #[tokio::test]
 async fn an_empty_commit_waits_for_what_rode_before() {
     let folder = tempfile::tempdir().unwrap();

@@ -102,12 +102,10 @@ impl Relay {
         self.messages().len()
     }
 
-    /// What is in the queue, as `queue list --json` prints it: an object a line.
+    /// What is in the queue, as `queue list --json` prints it.
     pub(crate) fn messages(&self) -> Vec<Value> {
-        let output = self.command(&["queue", "list", "--json"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let lines = String::from_utf8(output.stdout).unwrap();
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let Value::Array(messages) = self.json(&["queue", "list"]) else { panic!("a list is one array") };
+        messages
     }
 
     /// SIGHUP.
