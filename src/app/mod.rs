@@ -7,7 +7,6 @@ mod control;
 mod reload;
 mod rules;
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -62,8 +61,7 @@ pub(crate) struct Inner {
 /// long before; what is cut off here costs a second attempt, or a longer start.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, a second one ends it at
-/// once, SIGHUP reloads it.
+/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, a second one ends it at once, SIGHUP reloads it.
 ///
 /// # Errors
 /// When it can't start; the error says what and where.
@@ -82,18 +80,20 @@ pub async fn run(settings: Settings, config_path: PathBuf, log: LogFile) -> anyh
             }
         }
     }
-    tokio::select! {
-        () = app.shutdown() => Ok(()),
+    let mut shutdown = Box::pin(app.shutdown());
+    let told_twice = tokio::select! {
+        () = &mut shutdown => return Ok(()),
         _ = terminate.recv() => told_twice(),
         _ = interrupt.recv() => told_twice(),
-    }
+    };
+    // Dropped, it would close the store, and wait for a disk that may be why somebody asks twice.
+    std::mem::forget(shutdown);
+    Err(told_twice)
 }
 
 /// Whoever asks twice does not want to wait. What was accepted is in the journal; attempts cut off are made again.
-fn told_twice() -> ! {
-    // Past the log, which may be what does not move.
-    let _ = writeln!(std::io::stderr(), "waypost: told to stop a second time: ending at once");
-    std::process::exit(1)
+fn told_twice() -> anyhow::Error {
+    anyhow::anyhow!("told to stop a second time: ended before everything was drained")
 }
 
 impl App {

@@ -21,7 +21,7 @@ use super::connector::Connector;
 use super::lane::{Job, Lane, LaneKey, Pushed};
 use super::lane_worker::Seat;
 use super::reroutes::Reroutes;
-use crate::hooks::{Hooks, Outcome, OutcomeKind, Route, Stage};
+use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
@@ -134,7 +134,6 @@ impl Dispatcher {
         if lease.recipients.len() == 1
             && let Some(only) = leased.next()
             && !only.state.reroute
-            && !is_refused(only)
         {
             let route = self.route_of(only);
             return self.hand_over(Job { lease, route, fresh: false, asked: None }).await;
@@ -142,11 +141,6 @@ impl Dispatcher {
         if record.recipients.iter().any(|r| r.state.reroute && lease.recipients.contains(&r.index)) {
             let dispatcher = Arc::clone(self);
             self.spawn(async move { super::requeue::reroute(&dispatcher, lease).await });
-            return;
-        }
-        if record.recipients.iter().any(|r| is_refused(r) && lease.recipients.contains(&r.index)) {
-            let dispatcher = Arc::clone(self);
-            self.spawn(async move { super::requeue::end_refused(&dispatcher, lease).await });
             return;
         }
         let routes: Vec<(u32, Arc<Route>)> = leased.map(|r| (r.index, self.route_of(r))).collect();
@@ -330,13 +324,6 @@ impl Dispatcher {
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
-}
-
-/// A plugin's route hook failed the recipient when its message came: the client was told 250 for others' sake, and the
-/// sender is to get a report. No attempt is made, so it can't be mistaken for a permanent reply that a plugin overruled.
-pub(super) fn is_refused(recipient: &QueuedRecipient) -> bool {
-    let refused = |last: &Outcome| last.kind == OutcomeKind::Permanent && last.stage == Stage::Queue;
-    recipient.state.attempts == 0 && recipient.state.last.as_ref().is_some_and(refused)
 }
 
 #[cfg(test)]

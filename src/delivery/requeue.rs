@@ -6,7 +6,7 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::attempt::Attempt;
-use super::dispatch::{Dispatcher, is_refused};
+use super::dispatch::Dispatcher;
 use super::lane::Job;
 use super::transmit::{Reporting, local_outcome};
 use crate::hooks::{
@@ -40,23 +40,6 @@ pub(super) async fn reroute(dispatcher: &Arc<Dispatcher>, lease: Lease) {
     }
     if let Some(part) = asked {
         ask(dispatcher, part).await;
-    }
-}
-
-/// Ends recipients that the route hook failed at arrival, with the reply it gave; hands the others over.
-pub(super) async fn end_refused(dispatcher: &Arc<Dispatcher>, lease: Lease) {
-    let record = Arc::clone(&lease.record);
-    let leased = || record.recipients.iter().filter(|r| lease.recipients.contains(&r.index));
-    let refused: Vec<u32> = leased().filter(|r| is_refused(r)).map(|r| r.index).collect();
-    let routes: Vec<_> = leased().filter(|r| !is_refused(r)).map(|r| (r.index, dispatcher.route_of(r))).collect();
-    let others = routes.iter().map(|(index, _)| *index).collect();
-    for part in lease.split(vec![refused.clone(), others]) {
-        if !part.recipients.iter().any(|index| refused.contains(index)) {
-            dispatcher.hand_over_all(part, routes.clone(), false).await;
-            continue;
-        }
-        let last = |index| record.recipients.iter().find(|r| r.index == index)?.state.last.as_ref();
-        refuse(dispatcher, part, OutcomeKind::Permanent, |index| last(index)?.reply.clone()).await;
     }
 }
 

@@ -140,7 +140,7 @@ fn commit(engine: &Engine, writes: Vec<Write>) {
     engine.commit(&mut [Item { tree: "queue", writes, waiter: None }]).unwrap();
 }
 
-fn all(engine: &Engine) -> Vec<String> {
+fn keys_of(engine: &Engine) -> Vec<String> {
     let pairs = engine.range("queue", b"a", b"z", 99).unwrap();
     pairs.iter().map(|(key, value)| format!("{}={}", key.escape_ascii(), value.escape_ascii())).collect()
 }
@@ -150,8 +150,8 @@ fn a_crash_at_any_step_leaves_what_was_committed() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::open(folder.path(), 8 << 20).unwrap();
     let check = |step: &str, engine: &Engine, folder: &Path, expected: &[&str]| {
-        assert_eq!(all(engine), expected, "{step}");
-        assert_eq!(all(&crashed(folder).1), expected, "crashed when {step}");
+        assert_eq!(keys_of(engine), expected, "{step}");
+        assert_eq!(keys_of(&crashed(folder).1), expected, "crashed when {step}");
     };
     commit(&engine, vec![put("a", "1"), put("b", "1")]);
     check("in the journal only", &engine, folder.path(), &["a=1", "b=1"]);
