@@ -80,7 +80,10 @@ fn domain_routes_sends_each_domain_its_way() {
     relay.smtp().deliver("a@client.test", &["b@x.special.test", "c@there.test"], CONTENT);
     assert_eq!(special.next().recipients, ["b@x.special.test"]);
     assert_eq!(sink.next().recipients, ["c@there.test"]);
-    relay.smtp().deliver("a@client.test", &["d@old.test"], CONTENT);
+    let reply = relay.smtp().send("a@client.test", &["d@old.test"], CONTENT);
+    assert!(reply.starts_with("550 5.1.6 moved away"), "nobody is left, so the client is told at once: {reply}");
+    relay.smtp().deliver("a@client.test", &["d@old.test", "e@x.special.test"], CONTENT);
+    assert_eq!(special.next().recipients, ["e@x.special.test"]);
     let report = sink.next();
     assert_eq!((report.sender.as_str(), report.recipients.as_slice()), ("", &["a@client.test".to_owned()][..]));
     assert!(report.content.contains("5.1.6"), "{}", report.content);

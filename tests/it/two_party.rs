@@ -135,7 +135,10 @@ async fn receive(mut stream: DuplexStream, piece: usize) -> Vec<Kept> {
         match session.poll() {
             Action::Send(octets) => {
                 for part in octets.chunks(piece) {
-                    stream.write_all(part).await.unwrap();
+                    // The client says QUIT and is gone.
+                    if stream.write_all(part).await.is_err() {
+                        return kept;
+                    }
                     tokio::task::yield_now().await;
                 }
             }
@@ -253,17 +256,19 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         b"\xff\x00\xfe",
         &[b'.'; 997],
     ]);
-    let lines = prop::collection::vec(line, 0..12).prop_map(|lines| {
-        lines.iter().flat_map(|line| [line, &b"\r\n"[..]].concat()).collect::<Vec<u8>>()
-    });
+    let lines = prop::collection::vec(line, 0..12)
+        .prop_map(|lines| lines.iter().flat_map(|line| [line, &b"\r\n"[..]].concat()).collect::<Vec<u8>>());
     (lines, prop::sample::select(vec![1, 1, 1, 30])).prop_map(|(lines, times)| lines.repeat(times))
 }
 
 fn letter() -> impl Strategy<Value = Letter> {
     let fate = prop::sample::select(vec![Fate::Taken, Fate::Taken, Fate::Refused, Fate::Deferred]);
     let sender = prop::sample::select(vec!["", "a@client.test"]);
-    (sender, prop::collection::vec(fate, 1..5), body())
-        .prop_map(|(sender, recipients, body)| Letter { sender, recipients, body })
+    (sender, prop::collection::vec(fate, 1..5), body()).prop_map(|(sender, recipients, body)| Letter {
+        sender,
+        recipients,
+        body,
+    })
 }
 
 proptest! {
