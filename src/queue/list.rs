@@ -29,21 +29,39 @@ impl Queue {
     ///
     /// # Errors
     /// When the store can't be read, or what it holds of the message is damaged.
-    pub fn show(&self, id: QueueId) -> Result<Option<(Arc<Record>, Bytes)>, QueueError> {
-        let Some((record, place)) = self.shared.find(id)? else { return Ok(None) };
-        let hot = self.shared.backlog.lock().get(id).and_then(|active| active.hot.as_ref().map(|hot| hot.head.clone()));
-        let head = match hot {
-            Some(head) => head,
-            None => {
-                let blob = self.shared.read_blob(&record, place)?;
-                blob.slice(..blob.len().min(record.head_size as usize))
+    pub async fn show(&self, id: QueueId) -> Result<Option<(Arc<Record>, Bytes)>, QueueError> {
+        let mut first = true;
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let looked = tokio::task::spawn_blocking(move || shared.look_at(id)).await;
+            match looked.unwrap_or(Err(StoreError::Closed.into())) {
+                // The write that moved it may not be applied yet.
+                Err(QueueError::Store(StoreError::Damaged(_))) if first => self.shared.barrier().await?,
+                done => return done,
             }
-        };
-        Ok(Some((record, head)))
+            first = false;
+        }
     }
 }
 
 impl Shared {
+    /// Record and head of a message, as they are now. Blocks.
+    fn look_at(&self, id: QueueId) -> Result<Option<(Arc<Record>, Bytes)>, QueueError> {
+        let Some((record, place)) = self.find(id)? else { return Ok(None) };
+        let hot = self.backlog.lock().get(id).and_then(|active| active.hot.as_ref().map(|hot| hot.head.clone()));
+        let head = match hot {
+            Some(head) => head,
+            None => {
+                let (blob, head) = (self.read_blob(&record, place)?, record.head_size as usize);
+                if blob.len() < head {
+                    return Err(StoreError::Damaged("head is not whole".into()).into());
+                }
+                blob.slice(..head)
+            }
+        };
+        Ok(Some((record, head)))
+    }
+
     /// A message, wherever it is.
     pub(super) fn find(&self, id: QueueId) -> Result<Option<(Arc<Record>, Place)>, QueueError> {
         if let Some(current) = self.backlog.lock().current(id) {
