@@ -57,7 +57,11 @@ pub(crate) struct Inner {
     generation: tokio::sync::Mutex<u64>,
 }
 
-/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, SIGHUP reloads it.
+/// How long the last settlements may take to reach the disk, and the store to be closed. What was accepted is durable
+/// long before; what is cut off here costs a second attempt, or a longer start.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, a second one ends it at once, SIGHUP reloads it.
 ///
 /// # Errors
 /// When it can't start; the error says what and where.
@@ -76,8 +80,16 @@ pub async fn run(settings: Settings, config_path: PathBuf, log: LogFile) -> anyh
             }
         }
     }
-    app.shutdown().await;
-    Ok(())
+    tokio::select! {
+        () = app.shutdown() => Ok(()),
+        _ = terminate.recv() => Err(told_twice()),
+        _ = interrupt.recv() => Err(told_twice()),
+    }
+}
+
+/// Whoever asks twice does not want to wait. What was accepted is in the journal; attempts cut off are made again.
+fn told_twice() -> anyhow::Error {
+    anyhow::anyhow!("told to stop a second time: ended before everything was drained")
 }
 
 impl App {
@@ -130,7 +142,8 @@ impl App {
         &self.inner.addresses
     }
 
-    /// Stops accepting, lets what is under way come to its end within the drain time, flushes the queue.
+    /// Stops accepting, lets what is under way come to its end within the drain time, flushes the queue, closes the
+    /// store. Every wait has a bound: a disk or a peer that does not answer must not keep the process alive.
     pub async fn shutdown(self) {
         tracing::info!("draining");
         let drain = self.inner.reception.rules.load().config.limits.drain;
@@ -142,10 +155,22 @@ impl App {
         if tokio::time::timeout(drain, self.dispatcher).await.is_err() {
             tracing::warn!("attempts under way are cut off; they will be made again");
         }
-        for task in self.loops {
-            task.abort();
+        self.loops.iter().for_each(JoinHandle::abort);
+        if tokio::time::timeout(CLOSE_WITHIN, self.inner.queue.close()).await.is_err() {
+            tracing::error!("the store does not answer: the last settlements may be repeated");
         }
-        self.inner.queue.close().await;
+        let inner = self.inner;
+        let closed = async {
+            for task in self.loops {
+                // Aborted, or over already.
+                let _ = task.await;
+            }
+            // The last one who has the store closes it, which blocks.
+            let _ = tokio::task::spawn_blocking(move || drop(inner)).await;
+        };
+        if tokio::time::timeout(CLOSE_WITHIN, closed).await.is_err() {
+            tracing::error!("the store can't be closed in time: the next start reads its journal");
+        }
         tracing::info!("stopped");
     }
 }

@@ -27,7 +27,7 @@ use args::{Cli, Command, Common};
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Not locked: while the relay runs, the log's writer is another thread that writes there.
+    // Not locked: `run` stays in here as long as the relay lives, and its log goes to standard output.
     let mut out = io::BufWriter::new(io::stdout());
     let done = perform(cli, &mut out).and_then(|()| Ok(out.flush()?));
     match done {

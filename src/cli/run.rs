@@ -1,8 +1,13 @@
 //! `waypost run`.
 
+use std::time::Duration;
+
 use super::Failure;
 use super::args::Common;
 use crate::{app, config, telemetry};
+
+/// How long work on blocking threads - a disk that does not answer, a plugin being compiled - may hold up the end.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// Runs the relay until it is told to stop.
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
@@ -11,5 +16,7 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("waypost").enable_all().build();
     let runtime = runtime.map_err(|error| Failure::refused(format!("waypost: no runtime: {error}")))?;
     let ended = runtime.block_on(app::run(settings, common.config.clone(), telemetry.file()));
+    // Told twice to stop, nobody wants to wait.
+    runtime.shutdown_timeout(if ended.is_ok() { LINGER } else { Duration::ZERO });
     ended.map_err(|error| Failure::refused(format!("waypost: {error:#}")))
 }

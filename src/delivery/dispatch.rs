@@ -20,8 +20,9 @@ use super::Config;
 use super::connector::Connector;
 use super::lane::{Job, Lane, LaneKey, Pushed};
 use super::lane_worker::Seat;
+use super::requeue;
 use super::reroutes::Reroutes;
-use crate::hooks::{Hooks, Outcome, OutcomeKind, Route, Stage};
+use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
@@ -38,9 +39,12 @@ const SWEEP: Duration = Duration::from_secs(15);
 /// How long attempts under way may go on at shutdown. What is cut off is tried again after the restart.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Nothing is sent for this long after the queue could not take a settlement, and twice as long each time again: what
-/// was delivered is due again, and would be delivered over and over.
-const PAUSE: Duration = Duration::from_secs(15);
+/// Nothing is sent for this long after the queue could not take a settlement, and twice as long after each pause that
+/// did not help, up to [`PAUSE_MAX`]: what was delivered is due again, and would be delivered over and over.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// A full disk has room again when somebody made some, and nobody tells: that is how late it may be noticed.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The same, once the store has failed for good and waits for a restart.
 const PAUSE_BROKEN: Duration = Duration::from_secs(86_400);
@@ -56,7 +60,7 @@ pub struct Dispatcher {
     clock: Arc<dyn Clock>,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     reroutes: Mutex<Reroutes>,
-    /// Settlements that failed in a row.
+    /// Pauses in a row, without a settlement that was stored in between.
     failures: AtomicU32,
     /// After a failure, nothing is sent before this.
     paused: Mutex<Option<Instant>>,
@@ -124,30 +128,47 @@ impl Dispatcher {
         self.queue.lease(BATCH).await
     }
 
-    /// Routes one message's recipients and hands them to lanes.
+    /// Routes one message's recipients and hands them to lanes; ends those that a plugin refused already.
     async fn dispatch(self: &Arc<Self>, lease: Lease) {
+        let Some(lease) = self.end_refused(lease) else { return };
         let record = Arc::clone(&lease.record);
         let mut leased = record.recipients.iter().filter(|r| lease.recipients.contains(&r.index));
         if lease.recipients.len() == 1
             && let Some(only) = leased.next()
             && !only.state.reroute
-            && !is_refused(only)
         {
             let route = self.route_of(only);
             return self.hand_over(Job { lease, route, fresh: false, asked: None }).await;
         }
         if record.recipients.iter().any(|r| r.state.reroute && lease.recipients.contains(&r.index)) {
             let dispatcher = Arc::clone(self);
-            self.spawn(async move { super::requeue::reroute(&dispatcher, lease).await });
-            return;
-        }
-        if record.recipients.iter().any(|r| is_refused(r) && lease.recipients.contains(&r.index)) {
-            let dispatcher = Arc::clone(self);
-            self.spawn(async move { super::requeue::end_refused(&dispatcher, lease).await });
+            self.spawn(async move { requeue::reroute(&dispatcher, lease).await });
             return;
         }
         let routes: Vec<(u32, Arc<Route>)> = leased.map(|r| (r.index, self.route_of(r))).collect();
         self.hand_over_all(lease, routes, false).await;
+    }
+
+    /// Recipients that the route hook refused at arrival are queued with that outcome: it is concluded without an
+    /// attempt, apart from the others. None: there are no others.
+    fn end_refused(self: &Arc<Self>, lease: Lease) -> Option<Lease> {
+        let leased = |r: &&QueuedRecipient| lease.recipients.contains(&r.index);
+        let refused = lease.record.recipients.iter().filter(leased).filter(|r| requeue::is_refused(r));
+        let refused: Vec<u32> = refused.map(|r| r.index).collect();
+        if refused.is_empty() {
+            return Some(lease);
+        }
+        let others = lease.recipients.iter().copied().filter(|index| !refused.contains(index)).collect();
+        let mut rest = None;
+        for part in lease.split(vec![refused.clone(), others]) {
+            if part.recipients.iter().any(|index| refused.contains(index)) {
+                let dispatcher = Arc::clone(self);
+                self.spawn(async move { requeue::end_refused(&dispatcher, part).await });
+            } else {
+                rest = Some(part);
+            }
+        }
+        rest
     }
 
     /// The route a plugin stored with the recipient, or the relay's own.
@@ -237,16 +258,28 @@ impl Dispatcher {
                 }
             }
             Err(QueueError::Unknown(_)) => tracing::info!(queue_id = %id, "removed while it was under way"),
-            Err(error) => {
-                let failures = self.failures.fetch_add(1, Ordering::Relaxed);
-                let pause = match error {
-                    QueueError::Store(StoreError::Broken(_) | StoreError::Closed) => PAUSE_BROKEN,
-                    _ => PAUSE * 2_u32.pow(failures.min(6)),
-                };
-                tracing::error!(queue_id = %id, %error, pause_s = pause.as_secs(), "outcome can't be stored");
-                *self.paused.lock() = Some(Instant::now() + pause);
-            }
+            // It is set aside, and no other message is the worse for it.
+            Err(QueueError::Damaged(_, why)) => tracing::error!(queue_id = %id, why = &*why, "outcome can't be stored"),
+            Err(QueueError::Store(error)) => self.pause(id, &error),
         }
+    }
+
+    /// Attempts under way fail together: they make one pause, not each a longer one.
+    fn pause(&self, id: QueueId, error: &StoreError) {
+        let now = Instant::now();
+        let mut paused = self.paused.lock();
+        let pausing = paused.is_some_and(|until| now < until);
+        let pause = match error {
+            StoreError::Broken(_) | StoreError::Closed => PAUSE_BROKEN,
+            _ if pausing => {
+                tracing::error!(queue_id = %id, %error, "outcome can't be stored");
+                return;
+            }
+            _ => PAUSE_MAX.min(PAUSE * 2_u32.pow(self.failures.load(Ordering::Relaxed).min(6))),
+        };
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(queue_id = %id, %error, pause_s = pause.as_secs(), "outcome can't be stored");
+        *paused = Some(now + pause);
     }
 
     /// True while nothing should be sent, because what becomes of it could not be stored.
@@ -315,13 +348,6 @@ impl Dispatcher {
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
-}
-
-/// A plugin's route hook failed the recipient when its message came: the client was told 250 for others' sake, and the
-/// sender is to get a report. No attempt is made, so it can't be mistaken for a permanent reply that a plugin overruled.
-pub(super) fn is_refused(recipient: &QueuedRecipient) -> bool {
-    let refused = |last: &Outcome| last.kind == OutcomeKind::Permanent && last.stage == Stage::Queue;
-    recipient.state.attempts == 0 && recipient.state.last.as_ref().is_some_and(refused)
 }
 
 #[cfg(test)]

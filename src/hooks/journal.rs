@@ -14,6 +14,9 @@ use super::{Subject, TransactionFacts};
 pub struct Journal {
     /// In order.
     pub edits: Vec<Edit>,
+    /// The subject with all of them made but the header edits, if whoever wrote them down made them on a copy as well:
+    /// then they need not be made again.
+    pub made: Option<Subject>,
 }
 
 /// One edit. Host functions check arguments and the hook before an edit is written down.
@@ -96,16 +99,20 @@ impl Journal {
     ///
     /// # Errors
     /// [`EditError`]; `subject` is unchanged then.
-    pub fn apply(self, subject: &mut Subject, plugin: &str, version: &str) -> Result<(), EditError> {
+    pub fn apply(self, subject: &mut Subject, plugin: &Arc<str>, version: &Arc<str>) -> Result<(), EditError> {
         if self.edits.is_empty() {
             return Ok(());
         }
-        let mut edited = subject.clone();
+        let (mut edited, made) = match self.made {
+            Some(edited) => (edited, true),
+            None => (subject.clone(), false),
+        };
         // Their indexes all count fields of the section as it was before the call, so they are made together.
         let mut header_edits = Vec::new();
         for edit in self.edits {
             match edit {
                 Edit::Header(edit) => header_edits.push(edit),
+                _ if made => {}
                 edit => edited.edit(&edit, plugin, version)?,
             }
         }
@@ -123,13 +130,13 @@ impl Subject {
     ///
     /// # Errors
     /// [`EditError`]; nothing changes then.
-    pub fn edit(&mut self, edit: &Edit, plugin: &str, version: &str) -> Result<(), EditError> {
+    pub fn edit(&mut self, edit: &Edit, plugin: &Arc<str>, version: &Arc<str>) -> Result<(), EditError> {
         match edit {
             Edit::Note { key, value } => {
                 let session = Arc::make_mut(self.session.as_mut().ok_or(EditError::NotHere)?);
-                session.notes.set(plugin, version, key, value)?;
+                session.notes.set(plugin.clone(), version.clone(), key.clone(), value.clone())?;
             }
-            Edit::Annotate { key, value } => self.annotate(plugin, version, key, value.as_deref())?,
+            Edit::Annotate { key, value } => self.annotate(plugin, version, key, value.as_ref())?,
             Edit::Tag(tag) => self.transaction_mut()?.tags.push(tag.clone()),
             Edit::SetSender(sender) => match &mut self.delivery {
                 Some(delivery) => Arc::make_mut(delivery).sender = sender.clone(),
@@ -172,13 +179,19 @@ impl Subject {
     }
 
     /// On the delivery where there is one, else on the transaction.
-    fn annotate(&mut self, plugin: &str, version: &str, key: &str, value: Option<&str>) -> Result<(), EditError> {
+    fn annotate(
+        &mut self,
+        plugin: &Arc<str>,
+        version: &Arc<str>,
+        key: &Arc<str>,
+        value: Option<&Arc<str>>,
+    ) -> Result<(), EditError> {
         let annotations = match &mut self.delivery {
             Some(delivery) => Arc::make_mut(&mut Arc::make_mut(delivery).annotations),
             None => &mut self.transaction_mut()?.annotations,
         };
         match value {
-            Some(value) => annotations.set(plugin, version, key, value)?,
+            Some(value) => annotations.set(plugin.clone(), version.clone(), key.clone(), value.clone())?,
             None => annotations.remove(plugin, key),
         }
         Ok(())
@@ -211,13 +224,16 @@ mod tests {
         let mut subject = subject();
         let good = Edit::AddRecipient { index: 2, mailbox: mailbox("new", "example.net") };
         let bad = Edit::RemoveRecipient { index: 77 };
-        let refused = Journal { edits: vec![good.clone(), bad] }.apply(&mut subject, "p", "1");
+        let refused =
+            Journal { edits: vec![good.clone(), bad], made: None }.apply(&mut subject, &"p".into(), &"1".into());
         assert_eq!(refused, Err(EditError::Recipient(77)));
         assert_eq!(subject.transaction.as_ref().unwrap().recipients.len(), 2);
 
         let remove = Edit::RemoveRecipient { index: 0 };
         let rewrite = Edit::RewriteRecipient { index: 1, mailbox: mailbox("other", "example.net") };
-        Journal { edits: vec![good, remove, rewrite] }.apply(&mut subject, "p", "1").unwrap();
+        Journal { edits: vec![good, remove, rewrite], made: None }
+            .apply(&mut subject, &"p".into(), &"1".into())
+            .unwrap();
         let transaction = subject.transaction.as_ref().unwrap();
         let left: Vec<_> = transaction.recipients.iter().map(|r| (r.index, &*r.mailbox.local_part)).collect();
         assert_eq!((left, transaction.next_index), (vec![(1, "other"), (2, "new")], 3));
@@ -228,7 +244,7 @@ mod tests {
         let mut subject = subject();
         let before = subject.session.clone().unwrap();
         let note = Edit::Note { key: "k".into(), value: "v".into() };
-        Journal { edits: vec![note] }.apply(&mut subject, "p", "1.2").unwrap();
+        Journal { edits: vec![note], made: None }.apply(&mut subject, &"p".into(), &"1.2".into()).unwrap();
         assert!(before.notes.is_empty());
         let notes = &subject.session.unwrap().notes;
         assert_eq!(notes.get("p", "k").map(|a| (&*a.value, &*a.version)), Some(("v", "1.2")));
@@ -240,10 +256,12 @@ mod tests {
         let mut candidate = subject.transaction.as_ref().unwrap().recipients[0].clone();
         candidate.index = 2;
         subject.candidate = Some(candidate);
-        let rewrite =
-            |index| Journal { edits: vec![Edit::RewriteRecipient { index, mailbox: mailbox("x", "y.example") }] };
-        assert_eq!(rewrite(1).apply(&mut subject, "p", "1"), Err(EditError::Recipient(1)));
-        assert_eq!(rewrite(2).apply(&mut subject, "p", "1"), Ok(()));
+        let rewrite = |index| Journal {
+            edits: vec![Edit::RewriteRecipient { index, mailbox: mailbox("x", "y.example") }],
+            made: None,
+        };
+        assert_eq!(rewrite(1).apply(&mut subject, &"p".into(), &"1".into()), Err(EditError::Recipient(1)));
+        assert_eq!(rewrite(2).apply(&mut subject, &"p".into(), &"1".into()), Ok(()));
         assert_eq!(&*subject.candidate.unwrap().mailbox.local_part, "x");
     }
 
@@ -257,7 +275,10 @@ mod tests {
             Edit::Annotate { key: "k".into(), value: None },
             Edit::PrependForAttempt { name: "X".into(), value: "v".into() },
         ] {
-            assert_eq!(Journal { edits: vec![edit] }.apply(&mut nothing, "p", "1"), Err(EditError::NotHere));
+            assert_eq!(
+                Journal { edits: vec![edit], made: None }.apply(&mut nothing, &"p".into(), &"1".into()),
+                Err(EditError::NotHere)
+            );
         }
     }
 }

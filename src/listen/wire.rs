@@ -22,6 +22,9 @@ use crate::hooks::TlsFacts;
 /// Octets taken from a socket at a time: a large message costs few system calls.
 const SCRATCH: usize = 64 * 1024;
 
+/// How long the end of a connection may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
 }
@@ -113,13 +116,17 @@ impl Wire {
         }
     }
 
-    /// Says goodbye on both layers; errors are of no interest any more.
+    /// Says goodbye on both layers; errors are of no interest any more. Under TLS it takes octets, for which a client that
+    /// reads nothing may have left no room: it is not waited for.
     pub(crate) async fn close(&mut self) {
-        let _ = match self {
-            Self::Plain(stream) => stream.shutdown().await,
-            Self::Tls(stream) => stream.shutdown().await,
-            Self::Gone => Ok(()),
+        let close = async {
+            match self {
+                Self::Plain(stream) => stream.shutdown().await,
+                Self::Tls(stream) => stream.shutdown().await,
+                Self::Gone => Ok(()),
+            }
         };
+        let _ = tokio::time::timeout(FAREWELL, close).await;
     }
 }
 

@@ -46,17 +46,24 @@ impl Annotations {
     ///
     /// # Errors
     /// When one of the limits would be passed; nothing changes then.
-    pub fn set(&mut self, plugin: &str, version: &str, key: &str, value: &str) -> Result<(), NoteError> {
-        let had = self.get(plugin, key).map_or(0, |a| key.len() + a.value.len());
+    pub fn set(
+        &mut self,
+        plugin: impl Into<Arc<str>>,
+        version: impl Into<Arc<str>>,
+        key: impl Into<Arc<str>>,
+        value: impl Into<Arc<str>>,
+    ) -> Result<(), NoteError> {
+        let (plugin, key, value) = (plugin.into(), key.into(), value.into());
+        let had = self.get(&plugin, &key).map_or(0, |a| key.len() + a.value.len());
         let add = key.len() + value.len();
-        if self.used_by(plugin) - had + add > PER_PLUGIN {
+        if self.used_by(&plugin) - had + add > PER_PLUGIN {
             return Err(NoteError::PluginFull);
         }
         if self.used() - had + add > IN_ALL {
             return Err(NoteError::Full);
         }
-        let annotation = Annotation { value: value.into(), version: version.into() };
-        self.0.entry(plugin.into()).or_default().insert(key.into(), annotation);
+        let annotation = Annotation { value, version: version.into() };
+        self.0.entry(plugin).or_default().insert(key, annotation);
         Ok(())
     }
 
@@ -97,11 +104,11 @@ mod tests {
     fn each_limit_is_told_apart_and_replacing_does_not_count_twice() {
         let mut notes = Annotations::default();
         let half = "x".repeat(PER_PLUGIN - 1);
-        assert_eq!(notes.set("a", "1", "k", &half), Ok(()));
-        assert_eq!(notes.set("a", "1", "k", &half), Ok(()), "replacing");
+        assert_eq!(notes.set("a", "1", "k", half.as_str()), Ok(()));
+        assert_eq!(notes.set("a", "1", "k", half.as_str()), Ok(()), "replacing");
         assert_eq!(notes.set("a", "1", "l", "y"), Err(NoteError::PluginFull));
         for plugin in ["b", "c", "d"] {
-            assert_eq!(notes.set(plugin, "1", "k", &half), Ok(()));
+            assert_eq!(notes.set(plugin, "1", "k", half.as_str()), Ok(()));
         }
         assert_eq!(notes.set("e", "1", "k", "y"), Err(NoteError::Full));
         notes.remove("a", "k");

@@ -1,7 +1,10 @@
 //! One plugin of one generation: its warm instances, its slots, and one call from begin to end.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -162,13 +165,12 @@ impl Plugin {
         let _slot = self.slot().await?;
         let _flight = self.engine.flight();
         let budget = self.budget(A::HOOK);
-        let wall = budget.wall.min(end.saturating_duration_since(Instant::now()));
-        // Dropped when the time is up, and the instance with it.
+        // Dropped when the time is up, and the instance with it. What is rare is boxed, so that the rest stays small.
         let run = async {
             let idle = self.idle.lock().pop();
             let mut live = match idle {
                 Some(idle) => idle.live,
-                None => self.start().await?,
+                None => Box::pin(self.start()).await?,
             };
             live.begin(Some(A::HOOK), subject, budget.cpu);
             let said = ask.put(&mut live, &self.compiled).await;
@@ -176,7 +178,7 @@ impl Plugin {
                 .map_err(|e| failure(&e, live.store.data(), budget.cpu))
                 .map(|(said, journal)| (live, said, journal))
         };
-        let (live, said, journal) = timeout(wall, run).await.map_err(|_| CallError::Wall(millis(wall)))??;
+        let (live, said, journal) = within(budget.wall, end, pin!(run)).await?;
         let said = said.map_err(|why| CallError::Guest(plain(&why)))?;
         let verdict = ask.check(said).map_err(CallError::Invalid)?;
         self.keep(live);
@@ -187,7 +189,7 @@ impl Plugin {
         if let Ok(permit) = self.slots.try_acquire() {
             return Ok(permit);
         }
-        match timeout(SLOT_WAIT, self.slots.acquire()).await {
+        match Box::pin(timeout(SLOT_WAIT, self.slots.acquire())).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(CallError::Busy(millis(SLOT_WAIT))),
         }
@@ -223,6 +225,23 @@ impl Plugin {
 
     pub(crate) fn idle(&self) -> usize {
         self.idle.lock().len()
+    }
+}
+
+/// Runs a call until it is done, its wall budget is used up or the chain's patience ends. Most calls are done when they
+/// are first polled, which takes a tick at most: only then are the clock and a timer needed.
+async fn within<T>(
+    wall: Duration,
+    end: Instant,
+    mut call: Pin<&mut impl Future<Output = Result<T, CallError>>>,
+) -> Result<T, CallError> {
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
+        return done;
+    }
+    let wall = wall.min(end.saturating_duration_since(Instant::now()));
+    match Box::pin(timeout(wall, call)).await {
+        Ok(done) => done,
+        Err(_) => Err(CallError::Wall(millis(wall))),
     }
 }
 

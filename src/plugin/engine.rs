@@ -12,7 +12,7 @@ use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Was
 use super::bindings::Everything;
 use super::load::Compiled;
 use super::state::State;
-use super::ticker::{Flight, Ticker};
+use super::ticker::{Flight, Pace, Ticker};
 
 /// Instances alive at once, of all plugins and generations. Address space is reserved for each.
 const INSTANCES: u32 = 1000;
@@ -85,6 +85,10 @@ impl Engine {
 
     pub(crate) fn linker(&self) -> &Linker<State> {
         &self.0.linker
+    }
+
+    pub(crate) fn pace(&self) -> &Arc<Pace> {
+        self.0.ticker.pace()
     }
 
     pub(crate) fn flight(&self) -> Flight<'_> {

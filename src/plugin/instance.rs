@@ -10,7 +10,7 @@ use super::bindings::exports::waypost::plugin as exports;
 use super::calls::Shared;
 use super::load::Compiled;
 use super::state::State;
-use super::ticker::TICK;
+use super::ticker::SLOW;
 use crate::hooks::{CallError, Hook, Subject};
 
 /// What starting may cost: once per instance, not per call.
@@ -75,10 +75,11 @@ impl Live {
         store.limiter(|state| state);
         store.set_hostcall_fuel(HOSTCALL_FUEL);
         store.set_max_component_handles(HANDLES_MAX);
-        store.epoch_deadline_callback(|mut store| {
+        let pace = engine.pace().clone();
+        store.epoch_deadline_callback(move |mut store| {
             let state = store.data_mut();
-            state.ticks = state.ticks.saturating_add(1);
-            if state.ticks > state.ticks_max {
+            state.spent = state.spent.saturating_add(pace.overrun());
+            if state.spent > state.budget {
                 return Ok(UpdateDeadline::Interrupt);
             }
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
@@ -135,8 +136,8 @@ impl Live {
 /// The deadline counts from now: set when the store was made, it would have passed long ago.
 fn begin(store: &mut Store<State>, hook: Option<Hook>, subject: Subject, cpu: Duration) {
     // The first tick may come at once, hence one more.
-    let ticks = cpu.as_millis().div_ceil(TICK.as_millis()).saturating_add(1);
-    store.data_mut().begin(hook, subject, u32::try_from(ticks).unwrap_or(u32::MAX));
+    let budget = u32::try_from(cpu.as_millis()).unwrap_or(u32::MAX).saturating_add(SLOW);
+    store.data_mut().begin(hook, subject, budget);
     store.set_epoch_deadline(1);
 }
 

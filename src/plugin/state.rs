@@ -127,10 +127,10 @@ pub(crate) struct State {
     pub journal: Journal,
     /// Its handles.
     pub rows: Rows,
-    /// Ticks of the clock that found the guest computing in this call.
-    pub ticks: u32,
+    /// Milliseconds that the clock found the guest computing in this call.
+    pub spent: u32,
     /// How many it may have.
-    pub ticks_max: u32,
+    pub budget: u32,
     /// Octets of linear memory.
     pub memory: usize,
     /// The guest wanted more than it may have.
@@ -147,8 +147,8 @@ impl State {
             entered: None,
             journal: Journal::default(),
             rows: Rows::default(),
-            ticks: 0,
-            ticks_max: 0,
+            spent: 0,
+            budget: 0,
             memory: 0,
             refused_memory: false,
             memory_max,
@@ -156,20 +156,24 @@ impl State {
     }
 
     /// Begins a call.
-    pub(crate) fn begin(&mut self, hook: Option<Hook>, subject: Subject, ticks_max: u32) {
+    pub(crate) fn begin(&mut self, hook: Option<Hook>, subject: Subject, budget: u32) {
         self.hook = hook;
         self.subject = subject;
-        self.ticks = 0;
-        self.ticks_max = ticks_max;
+        self.spent = 0;
+        self.budget = budget;
     }
 
     /// Ends it: what is left is the journal.
     pub(crate) fn end(&mut self) -> Journal {
         self.hook = None;
         self.entered = None;
-        self.subject = Subject::default();
         self.rows.sweep();
-        std::mem::take(&mut self.journal)
+        let mut journal = std::mem::take(&mut self.journal);
+        let made = std::mem::take(&mut self.subject);
+        if !journal.is_empty() {
+            journal.made = Some(made);
+        }
+        journal
     }
 
     /// Writes an edit down, and makes it on the call's own view of its subject.

@@ -1,49 +1,71 @@
 //! The clock behind CPU budgets: a thread that moves the engine's epoch while calls are in flight.
 //!
-//! It sleeps when nobody has called for a while, and ends with the engine. Must never keep the engine alive.
+//! Its ticks are slow while guests answer within them, and quick from when one does not: a guest gives way to other
+//! tasks at each tick, so what others wait for it is a quick tick. It sleeps when nobody has called for a while, and ends with the engine. Must never keep the engine alive.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use wasmtime::EngineWeak;
 
-/// Length of a tick. Short enough for a budget of 20 ms, long enough to cost nothing.
-pub(crate) const TICK: Duration = Duration::from_millis(5);
+/// Milliseconds of a tick while all is well. Short enough for a budget of 20 ms, long enough to cost nothing.
+pub(crate) const SLOW: u32 = 5;
+
+/// Milliseconds of a tick while some guest takes longer.
+const QUICK: u32 = 1;
 
 /// Quiet ticks before the thread sleeps: waking it costs a system call, which a busy relay should not pay per call.
 const QUIET: u32 = 200;
 
+/// What the thread shares with those who call.
 #[derive(Debug, Default)]
-struct Shared {
+pub(crate) struct Pace {
     in_flight: AtomicU64,
     /// Calls begun: changes while anybody calls, however short the calls are.
     begun: AtomicU64,
     asleep: AtomicBool,
     ended: AtomicBool,
+    /// A tick found some guest computing.
+    overrun: AtomicBool,
+    /// Length of the last tick.
+    tick: AtomicU32,
+}
+
+impl Pace {
+    /// A tick found a guest computing: how many milliseconds that tick had.
+    pub(crate) fn overrun(&self) -> u32 {
+        self.overrun.store(true, Ordering::Relaxed);
+        self.tick.load(Ordering::Relaxed)
+    }
 }
 
 /// The thread's handle.
 #[derive(Debug)]
 pub(crate) struct Ticker {
-    shared: Arc<Shared>,
+    pace: Arc<Pace>,
     thread: thread::Thread,
 }
 
 impl Ticker {
     pub(crate) fn start(engine: EngineWeak) -> std::io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        let ours = shared.clone();
+        let pace = Arc::<Pace>::default();
+        let ours = pace.clone();
         let spawned = thread::Builder::new().name("plugin-ticks".into()).spawn(move || run(&engine, &ours))?;
-        Ok(Self { shared, thread: spawned.thread().clone() })
+        Ok(Self { pace, thread: spawned.thread().clone() })
+    }
+
+    /// What a call tells when a tick finds it computing.
+    pub(crate) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     /// Epochs move while this lives.
     pub(crate) fn flight(&self) -> Flight<'_> {
-        self.shared.in_flight.fetch_add(1, Ordering::SeqCst);
-        self.shared.begun.fetch_add(1, Ordering::Relaxed);
-        if self.shared.asleep.load(Ordering::SeqCst) && self.shared.asleep.swap(false, Ordering::SeqCst) {
+        self.pace.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.pace.begun.fetch_add(1, Ordering::Relaxed);
+        if self.pace.asleep.load(Ordering::SeqCst) && self.pace.asleep.swap(false, Ordering::SeqCst) {
             self.thread.unpark();
         }
         Flight(self)
@@ -52,7 +74,7 @@ impl Ticker {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::SeqCst);
+        self.pace.ended.store(true, Ordering::SeqCst);
         self.thread.unpark();
     }
 }
@@ -63,31 +85,33 @@ pub(crate) struct Flight<'a>(&'a Ticker);
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        self.0.shared.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.0.pace.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-fn run(engine: &EngineWeak, shared: &Shared) {
-    let (mut seen, mut quiet) = (0, 0);
-    while !shared.ended.load(Ordering::SeqCst) {
-        let begun = shared.begun.load(Ordering::Relaxed);
-        let idle = begun == seen && shared.in_flight.load(Ordering::SeqCst) == 0;
+fn run(engine: &EngineWeak, pace: &Pace) {
+    let (mut seen, mut quiet, mut tick) = (0, 0, SLOW);
+    while !pace.ended.load(Ordering::SeqCst) {
+        let begun = pace.begun.load(Ordering::Relaxed);
+        let idle = begun == seen && pace.in_flight.load(Ordering::SeqCst) == 0;
         seen = begun;
         quiet = if idle { quiet + 1 } else { 0 };
         if quiet >= QUIET {
             quiet = 0;
-            shared.asleep.store(true, Ordering::SeqCst);
+            pace.asleep.store(true, Ordering::SeqCst);
             // Looked at again after saying so: a call that began in between would not wake us.
-            while shared.in_flight.load(Ordering::SeqCst) == 0
-                && shared.asleep.load(Ordering::SeqCst)
-                && !shared.ended.load(Ordering::SeqCst)
+            while pace.in_flight.load(Ordering::SeqCst) == 0
+                && pace.asleep.load(Ordering::SeqCst)
+                && !pace.ended.load(Ordering::SeqCst)
             {
                 thread::park();
             }
-            shared.asleep.store(false, Ordering::SeqCst);
+            pace.asleep.store(false, Ordering::SeqCst);
         }
-        thread::park_timeout(TICK);
+        thread::park_timeout(Duration::from_millis(tick.into()));
         let Some(engine) = engine.upgrade() else { return };
+        pace.tick.store(tick, Ordering::Relaxed);
         engine.increment_epoch();
+        tick = if pace.overrun.swap(false, Ordering::Relaxed) { QUICK } else { SLOW };
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! A flush of overwritten blocks moves no metadata, so it costs a fraction of a flush of the database file, and a
 //! message that leaves within a second never reaches the database at all. Slots are filled one after another; once
-//! the database has what a slot holds, the slot is written over. Blocking; only store threads call it. Must never
-//! report an append before it is flushed, nor read past the first record that does not verify.
+//! the database has what a slot holds, the slot is written over. Each life of a slot begins with a random number, and
+//! each record's checksum takes in the one before: what earlier lives left, or a body made to look like a record, never
+//! verifies. Blocking; only store threads call it. Must never report an append before it is flushed, read past the
+//! first record that does not verify, nor step over batches that are missing.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -19,11 +21,11 @@ const SLOT: u64 = 8 << 20;
 /// Unused slots kept for later; more are removed after a burst.
 const SPARE: usize = 4;
 
-/// Slot header: magic, first sequence number, CRC.
+/// Slot header: magic, first sequence number, the life's random number, CRC.
 const HEADER: usize = 24;
 const MAGIC: &[u8; 8] = b"WPJRNL1\n";
 
-/// Record header: sequence number, length, CRC over both and the payload.
+/// Record header: sequence number, length, CRC over the CRC before, both and the payload.
 const RECORD: usize = 16;
 
 /// One batch, as found when the journal was opened.
@@ -37,6 +39,8 @@ pub(super) struct Replayed {
 pub(super) struct Journal {
     current: Slot,
     at: u64,
+    /// Checksum of the last record, or the life's random number.
+    chain: u32,
     next: u64,
     slots: Arc<Slots>,
     buffer: Vec<u8>,
@@ -62,43 +66,67 @@ struct Slot {
     path: PathBuf,
 }
 
+/// Why a batch was not appended.
+#[derive(Debug)]
+pub(super) enum AppendError {
+    /// There is no slot for it, and none could be made; nothing was written.
+    NoSlot(io::Error),
+    /// It could not be written or flushed: nothing more may be appended.
+    Failed(io::Error),
+}
+
+/// What a slot's present life holds.
+#[derive(Default)]
+struct Scanned {
+    records: Vec<Replayed>,
+    /// Where the next record goes.
+    end: u64,
+    chain: u32,
+}
+
 impl Journal {
-    /// Opens or makes the journal in `folder`; returns every batch after `applied`, in order.
+    /// Opens or makes the journal in `folder`; returns every batch after `applied`, in order. Goes on in the slot that
+    /// was written last, so that a full disk is no reason not to start.
     ///
     /// # Errors
-    /// When a file can't be read or made.
+    /// When a file can't be read or made, or batches are missing.
     pub(super) fn open(folder: &Path, applied: u64) -> io::Result<(Self, Vec<Replayed>)> {
         std::fs::create_dir_all(folder)?;
-        let mut found = Vec::new();
-        let mut number = 0;
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            let Some(n) = slot_number(&path) else { continue };
-            number = number.max(n + 1);
-            let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            let records = scan(&file)?;
-            found.push((Slot { file, path }, records));
-        }
-        found.sort_by_key(|(_, records)| records.first().map_or(0, |r| r.sequence));
+        let (mut found, number) = find(folder)?;
+        found.sort_by_key(|(_, scanned)| scanned.records.first().map_or(0, |r| r.sequence));
         let mut replay = Vec::new();
         let mut next = applied + 1;
         let mut kept = Kept { number, ..Kept::default() };
-        for (slot, records) in found {
-            let mut used = false;
-            // Older than what is applied, or not joined to it: left over from a life before.
-            for record in records.into_iter().skip_while(|r| r.sequence <= applied) {
+        let mut last: Option<(Slot, u64, u32)> = None;
+        for (slot, scanned) in found {
+            let news = scanned.records.last().is_some_and(|r| r.sequence >= next);
+            if !news {
+                // Emptied, or never used.
+                kept.spare.push(slot);
+                continue;
+            }
+            // Of a life before, but for what is not applied.
+            let wanted = next;
+            for record in scanned.records.into_iter().skip_while(|r| r.sequence < wanted) {
                 if record.sequence != next {
-                    break;
+                    let text = format!("journal batch {next} is missing, though later ones are there");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, text));
                 }
                 next += 1;
-                used = true;
                 replay.push(record);
             }
-            if used { kept.full.push((next - 1, slot)) } else { kept.spare.push(slot) }
+            if let Some((before, ..)) = last.replace((slot, scanned.end, scanned.chain)) {
+                kept.full.push((replay.last().map_or(applied, |r| r.sequence), before));
+            }
         }
+        kept.spare.retain(Slot::is_reusable);
         let slots = Arc::new(Slots { folder: folder.to_owned(), kept: Mutex::new(kept) });
+        let buffer = Vec::new();
+        if let Some((current, at, chain)) = last {
+            return Ok((Self { current, at, chain, next, slots, buffer }, replay));
+        }
         let current = slots.take()?;
-        let mut journal = Self { current, at: 0, next, slots, buffer: Vec::new() };
+        let mut journal = Self { current, at: 0, chain: 0, next, slots, buffer };
         journal.begin_slot()?;
         Ok((journal, replay))
     }
@@ -116,8 +144,8 @@ impl Journal {
     /// Appends one batch, written by `write`, and flushes it: its sequence number.
     ///
     /// # Errors
-    /// When it can't be written or flushed. After a failed flush nothing more may be appended.
-    pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<u64> {
+    /// See there.
+    pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<u64, AppendError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         buffer.resize(RECORD, 0);
@@ -129,38 +157,51 @@ impl Journal {
         result
     }
 
-    fn append_record(&mut self, record: &mut [u8]) -> io::Result<u64> {
+    fn append_record(&mut self, record: &mut [u8]) -> Result<u64, AppendError> {
         let sequence = self.next;
-        let (header, payload) = record.split_first_chunk_mut::<RECORD>().ok_or(io::ErrorKind::InvalidInput)?;
-        let length = u32::try_from(payload.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let fixed = fixed_part(sequence, length);
-        header[..12].copy_from_slice(&fixed);
-        header[12..].copy_from_slice(&checksum(&fixed, payload).to_le_bytes());
+        let length = u32::try_from(record.len() - RECORD);
+        let length = length.map_err(|_| AppendError::Failed(io::ErrorKind::InvalidInput.into()))?;
         if self.at + record.len() as u64 > SLOT && self.at > HEADER as u64 {
             self.change_slot()?;
         }
-        self.current.file.write_all_at(record, self.at)?;
-        rustix::fs::fdatasync(&self.current.file)?;
+        let (header, payload) = record.split_at_mut(RECORD);
+        let fixed = fixed_part(sequence, length);
+        let chain = checksum(self.chain, &fixed, payload);
+        header[..12].copy_from_slice(&fixed);
+        header[12..].copy_from_slice(&chain.to_le_bytes());
+        let written = self.current.file.write_all_at(record, self.at);
+        written.and_then(|()| Ok(rustix::fs::fdatasync(&self.current.file)?)).map_err(AppendError::Failed)?;
         self.at += record.len() as u64;
+        self.chain = chain;
         self.next += 1;
         Ok(sequence)
     }
 
-    fn change_slot(&mut self) -> io::Result<()> {
-        let next = self.slots.take()?;
+    fn change_slot(&mut self) -> Result<(), AppendError> {
+        let next = self.slots.take().map_err(AppendError::NoSlot)?;
         let full = std::mem::replace(&mut self.current, next);
         self.slots.kept.lock().full.push((self.next - 1, full));
+        self.begin_slot().map_err(AppendError::Failed)
+    }
+
+    /// Writes the slot at hand over from its beginning: the way out where no other can be had. Everything that was
+    /// appended must be in the database.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(super) fn start_over(&mut self) -> io::Result<()> {
         self.begin_slot()
     }
 
-    /// The header is flushed with the first record after it. Without it the slot is one of an earlier life, whose
-    /// first record does not fit its header: empty.
+    /// The header is flushed with the first record after it. Without that record nothing verifies: the slot is empty.
     fn begin_slot(&mut self) -> io::Result<()> {
         let mut header = [0; HEADER];
         header[..8].copy_from_slice(MAGIC);
         header[8..16].copy_from_slice(&self.next.to_le_bytes());
-        let crc = crc32fast::hash(&header[..16]);
-        header[16..20].copy_from_slice(&crc.to_le_bytes());
+        self.chain = fastrand::u32(..);
+        header[16..20].copy_from_slice(&self.chain.to_le_bytes());
+        let crc = crc32fast::hash(&header[..20]);
+        header[20..].copy_from_slice(&crc.to_le_bytes());
         self.current.file.write_all_at(&header, 0)?;
         self.at = HEADER as u64;
         Ok(())
@@ -168,17 +209,18 @@ impl Journal {
 }
 
 impl Slots {
-    /// The database has everything up to `sequence`: what held no more may be written over. Sees to spare slots.
+    /// The database has everything up to `sequence`: what held no more may be written over. Sees to spare slots; where
+    /// there is no space for one, the slots at hand have to do.
     ///
     /// # Errors
-    /// When a spare slot can't be made.
+    /// When a spare slot can't be made for another reason, or a surplus one not be removed.
     pub(super) fn release(&self, sequence: u64) -> io::Result<()> {
         let (surplus, lacking) = {
             let mut kept = self.kept.lock();
             let (done, full): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut kept.full).into_iter().partition(|f| f.0 <= sequence);
             kept.full = full;
-            kept.spare.extend(done.into_iter().map(|(_, slot)| slot));
+            kept.spare.extend(done.into_iter().map(|(_, slot)| slot).filter(Slot::is_reusable));
             let at = SPARE.min(kept.spare.len());
             (kept.spare.split_off(at), kept.spare.is_empty())
         };
@@ -186,10 +228,18 @@ impl Slots {
             std::fs::remove_file(slot.path)?;
         }
         if lacking {
-            let slot = self.make()?;
-            self.kept.lock().spare.push(slot);
+            match self.make() {
+                Ok(slot) => self.kept.lock().spare.push(slot),
+                Err(error) if is_full(&error) => tracing::debug!(%error, "no space for a spare journal slot"),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
+    }
+
+    /// Octets in full slots: what a restart would have to replay.
+    pub(super) fn backlog(&self) -> u64 {
+        self.kept.lock().full.len() as u64 * SLOT
     }
 
     fn take(&self) -> io::Result<Slot> {
@@ -220,6 +270,40 @@ impl Slots {
     }
 }
 
+impl Slot {
+    /// Of the usual size: a shorter one would grow as it is written, a longer one had to hold a very large batch. Such
+    /// a file is removed.
+    fn is_reusable(&self) -> bool {
+        let usual = self.file.metadata().is_ok_and(|meta| meta.len() == SLOT);
+        if !usual && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a journal slot can't be removed");
+        }
+        usual
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The slots of the folder with what is in them, and a number that none of them has.
+fn find(folder: &Path) -> io::Result<(Vec<(Slot, Scanned)>, u64)> {
+    let (mut found, mut number) = (Vec::new(), 0);
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let Some(n) = slot_number(&path) else { continue };
+        number = number.max(n.saturating_add(1));
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        // What is read has to be what the disk holds. A process just killed may have left a record in the page cache
+        // only; after a failed flush the cache may hold one that the disk will never have.
+        file.sync_all()?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        let scanned = scan(&file)?;
+        found.push((Slot { file, path }, scanned));
+    }
+    Ok((found, number))
+}
+
 fn slot_number(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_suffix(".journal")?.parse().ok()
 }
@@ -231,50 +315,51 @@ fn fixed_part(sequence: u64, length: u32) -> [u8; 12] {
     fixed
 }
 
-fn checksum(fixed: &[u8; 12], payload: &[u8]) -> u32 {
+fn checksum(chain: u32, fixed: &[u8; 12], payload: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
+    crc.update(&chain.to_le_bytes());
     crc.update(fixed);
     crc.update(payload);
     crc.finalize()
 }
 
 /// The records of a slot's present life, up to the first that does not verify: a torn one, or one of a life before.
-///
-/// A batch whose flush a crash or an error cut off may be whole in the page cache and not on the disk. What comes after
-/// it is numbered after it, so it has to be there for good, or not at all: flushed, and read from the disk.
-fn scan(file: &File) -> io::Result<Vec<Replayed>> {
-    file.sync_all()?;
-    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
+fn scan(file: &File) -> io::Result<Scanned> {
     let mut octets = Vec::new();
     io::Read::read_to_end(&mut &*file, &mut octets)?;
-    let mut records = Vec::new();
-    let Some(mut next) = first_sequence(&octets) else { return Ok(records) };
+    let mut scanned = Scanned::default();
+    let Some((mut next, chain)) = read_header(&octets) else { return Ok(scanned) };
+    (scanned.end, scanned.chain) = (HEADER as u64, chain);
     let mut rest = octets.get(HEADER..).unwrap_or_default();
-    while let Some((record, after)) = take_record(rest, next) {
-        records.push(record);
+    while let Some((payload, chain, after)) = take_record(rest, next, scanned.chain) {
+        scanned.records.push(Replayed { sequence: next, payload: payload.to_vec() });
+        scanned.end += (RECORD + payload.len()) as u64;
+        scanned.chain = chain;
         rest = after;
         next += 1;
     }
-    Ok(records)
+    Ok(scanned)
 }
 
-fn first_sequence(octets: &[u8]) -> Option<u64> {
+/// First sequence number and random number of a slot's life.
+fn read_header(octets: &[u8]) -> Option<(u64, u32)> {
     let header = octets.first_chunk::<HEADER>()?;
-    let (magic, sequence) = header[..16].split_first_chunk::<8>()?;
-    let crc = u32::from_le_bytes(*header[16..].first_chunk()?);
-    (magic == MAGIC && crc == crc32fast::hash(&header[..16]))
-        .then(|| sequence.first_chunk().copied().map(u64::from_le_bytes))?
+    let (body, crc) = header.split_first_chunk::<20>()?;
+    let (magic, rest) = body.split_first_chunk::<8>()?;
+    let (sequence, chain) = rest.split_first_chunk::<8>()?;
+    let good = magic == MAGIC && u32::from_le_bytes(*crc.first_chunk()?) == crc32fast::hash(body);
+    good.then_some((u64::from_le_bytes(*sequence), u32::from_le_bytes(*chain.first_chunk()?)))
 }
 
-fn take_record(octets: &[u8], sequence: u64) -> Option<(Replayed, &[u8])> {
+/// The payload of the record at the beginning, its checksum, and what follows it.
+fn take_record(octets: &[u8], sequence: u64, chain: u32) -> Option<(&[u8], u32, &[u8])> {
     let (header, rest) = octets.split_first_chunk::<RECORD>()?;
     let (fixed, crc) = header.split_first_chunk::<12>()?;
-    let length = u32::from_le_bytes(*fixed[8..].first_chunk()?);
-    let payload = rest.get(..usize::try_from(length).ok()?)?;
-    let good = u64::from_le_bytes(*fixed.first_chunk()?) == sequence
-        && u32::from_le_bytes(*crc.first_chunk()?) == checksum(fixed, payload);
-    let after = rest.get(payload.len()..)?;
-    good.then(|| (Replayed { sequence, payload: payload.to_vec() }, after))
+    let length = usize::try_from(u32::from_le_bytes(*fixed[8..].first_chunk()?)).ok()?;
+    let (payload, after) = rest.split_at_checked(length)?;
+    let crc = u32::from_le_bytes(*crc.first_chunk()?);
+    let good = u64::from_le_bytes(*fixed.first_chunk()?) == sequence && crc == checksum(chain, fixed, payload);
+    good.then_some((payload, crc, after))
 }
 
 #[cfg(test)]
@@ -326,8 +411,50 @@ mod tests {
         assert!(std::fs::read_dir(folder.path()).unwrap().count() <= SPARE + 3, "slots are used again");
         drop(journal);
         assert!(open(folder.path(), 200).1.is_empty());
-        let (_, replay) = open(folder.path(), 150);
-        assert!(replay.is_empty() || replay.first() == Some(&151), "no gap is stepped over: {replay:?}");
+        let Err(gap) = Journal::open(folder.path(), 5) else { panic!("a gap is stepped over") };
+        assert_eq!(gap.to_string(), "journal batch 6 is missing, though later ones are there");
+    }
+
+    #[test]
+    fn a_record_made_up_in_a_payload_never_verifies() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(folder.path(), 0);
+        // What the sender of a body can know: everything but the random number that the slot's life begins with.
+        let fixed = fixed_part(2, 4);
+        let mut forged = fixed.to_vec();
+        forged.extend_from_slice(&checksum(0, &fixed, b"evil").to_le_bytes());
+        forged.extend_from_slice(b"evil");
+        journal.append(|out| out.extend([&payload(1)[..], &forged].concat())).unwrap();
+        // A torn second record where the first one's life ends is the forged one, for whoever reads on from there.
+        let at = journal.at;
+        journal.current.file.write_all_at(&forged, at).unwrap();
+        drop(journal);
+        let (_, replay) = Journal::open(folder.path(), 0).unwrap();
+        assert_eq!(replay.iter().map(|r| r.sequence).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn records_of_a_slots_life_before_are_not_taken_for_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(folder.path(), 0);
+        (0..3).for_each(|_| assert_ne!(append(&mut journal), 0));
+        // As if only the first batch had been appended: the others follow it still, with the right numbers.
+        journal.next = 1;
+        journal.start_over().unwrap();
+        append(&mut journal);
+        drop(journal);
+        assert_eq!(open(folder.path(), 0).1, [1]);
+    }
+
+    #[test]
+    fn a_restart_goes_on_in_the_same_slot() {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 1..=10 {
+            let (mut journal, replay) = open(folder.path(), 0);
+            assert_eq!(replay, (1..n).collect::<Vec<_>>());
+            assert_eq!(append(&mut journal), n);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a full disk lets no other be made");
     }
 
     #[test]

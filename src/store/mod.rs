@@ -52,6 +52,15 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// Turns an `Insert` into a `Put`.
+    fn forget_new(&mut self) {
+        if let Self::Insert { key, value } = self {
+            *self = Self::Put { key: std::mem::take(key), value: std::mem::take(value) };
+        }
+    }
+}
+
 /// Key and value, as read.
 pub type Pair = (Bytes, Bytes);
 
@@ -79,13 +88,16 @@ pub trait Store: Send + Sync + 'static {
     /// When the engine can't read.
     fn range(&self, tree: &str, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
 
-    /// Applies all writes or none, at once visible, durable with some later flush (within about a second).
+    /// Applies all writes or none, at once visible, durable with some later flush (within about a second); what is not
+    /// flushed yet is lost where a full disk closes the engine. Not for trees that are written by [`Store::commit`] or
+    /// [`Store::ride`].
     ///
     /// # Errors
-    /// When the engine can't write; nothing is applied then.
+    /// When the engine can't write, or the tree is written by commits; nothing is applied then.
     fn apply(&self, tree: &str, writes: Vec<Write>) -> Result<(), StoreError>;
 
     /// Writes `new` (none: deletes) if the key holds `expected` (none: is absent). True if it did. Not flushed.
+    /// For the same trees as [`Store::apply`].
     ///
     /// # Errors
     /// When the engine can't write.

@@ -3,7 +3,7 @@
 //! The upper layer takes writes; the lower one is frozen while it is carried into the database. A key that came and
 //! went within one layer leaves no trace: most mail is delivered before the database ever hears of it. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter::Peekable;
 use std::ops::Bound;
 
@@ -27,6 +27,8 @@ pub(super) enum Entry {
 pub(super) struct Overlay {
     upper: Layer,
     lower: Layer,
+    /// Every tree that was ever written to.
+    trees: HashSet<Box<str>>,
 }
 
 /// One layer.
@@ -53,6 +55,9 @@ impl Entry {
 impl Overlay {
     /// Takes writes of one tree, in order.
     pub(super) fn write(&mut self, tree: &str, writes: Vec<Write>) {
+        if !self.trees.contains(tree) {
+            self.trees.insert(tree.into());
+        }
         self.upper.write(tree, writes);
     }
 
@@ -60,6 +65,11 @@ impl Overlay {
     pub(super) fn get(&self, tree: &str, key: &[u8]) -> Option<Option<Bytes>> {
         let known = self.upper.entry(tree, key).or_else(|| self.lower.entry(tree, key))?;
         Some(known.value().cloned())
+    }
+
+    /// True where the tree was written to.
+    pub(super) fn knows(&self, tree: &str) -> bool {
+        self.trees.contains(tree)
     }
 
     /// Octets held in both layers, roughly.
@@ -171,6 +181,8 @@ impl Layer {
         let Some(keys) = self.trees.get_mut(tree) else { return };
         for write in writes {
             let (key, entry) = match write {
+                // A batch that was refused may be there all the same, and comes again: then it is new no more.
+                Write::Insert { key, value } if keys.contains_key(&key) => (key, Entry::Value(value)),
                 Write::Insert { key, value } => (key, Entry::New(value)),
                 Write::Put { key, value } => match keys.get(&key) {
                     Some(Entry::New(_)) => (key, Entry::New(value)),
@@ -224,6 +236,14 @@ mod tests {
         assert_eq!(overlay.octets(), 0);
         overlay.write("t", vec![delete("k")]);
         assert_eq!(overlay.get("t", b"k"), Some(None), "a key of below has to stay known as gone");
+    }
+
+    #[test]
+    fn what_is_inserted_again_is_new_no_more() {
+        let mut overlay = Overlay::default();
+        overlay.write("t", vec![put("k", "1")]);
+        overlay.write("t", vec![insert("k", "1"), delete("k")]);
+        assert_eq!(overlay.get("t", b"k"), Some(None), "below may know it");
     }
 
     #[test]

@@ -39,6 +39,19 @@ impl Room {
     /// # Errors
     /// [`StoreError::Full`] below the floor.
     pub fn check(&self) -> Result<(), StoreError> {
+        let left = self.left();
+        if left < self.floor {
+            return Err(StoreError::Full(format!("{left} octets free, {} wanted", self.floor).into()));
+        }
+        Ok(())
+    }
+
+    /// True near the floor, half as much again: what is kept for later use should be given back. Cheap.
+    pub fn is_short(&self) -> bool {
+        self.left() < self.floor.saturating_add(self.floor / 2)
+    }
+
+    fn left(&self) -> u64 {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let read_at = self.read_at.load(Ordering::Relaxed);
         let old = read_at == 0 || now.saturating_sub(read_at) >= u64::try_from(EVERY.as_millis()).unwrap_or(u64::MAX);
@@ -49,11 +62,7 @@ impl Room {
             self.free.store(free, Ordering::Relaxed);
         }
         let taken = self.written.load(Ordering::Relaxed).saturating_add(self.pending.load(Ordering::Relaxed));
-        let left = self.free.load(Ordering::Relaxed).saturating_sub(taken);
-        if left < self.floor {
-            return Err(StoreError::Full(format!("{left} octets free, {} wanted", self.floor).into()));
-        }
-        Ok(())
+        self.free.load(Ordering::Relaxed).saturating_sub(taken)
     }
 
     /// Free octets, where the file system tells.
@@ -100,6 +109,10 @@ mod tests {
         assert!(matches!(room.check(), Err(StoreError::Full(_))));
         room.forget_octets(free);
         room.check().unwrap();
+        assert!(!room.is_short());
+        room.wrote(free / 2 - free / 5);
+        room.check().unwrap();
+        assert!(room.is_short());
         assert!(Room::new(folder.path().to_owned(), u64::MAX).check().is_err());
     }
 }

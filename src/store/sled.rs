@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use super::committer::{Batch, Item, Line, Work};
 use super::{Committed, Pair, Store, StoreError, Ticket, Write};
-use carrier::Carrier;
+use carrier::{Carrier, Ending};
 use engine::Engine;
 
 mod carrier;
@@ -45,10 +45,13 @@ const REOPEN_EVERY: Duration = Duration::from_millis(250);
 /// How long another may hold the database's lock before it is said to be in use.
 const LOCKED_FOR: Duration = Duration::from_secs(1);
 
+/// How long closing may take: carrying down what memory holds on a slow disk. It is in the journal anyway.
+const CLOSE_WITHIN: Duration = Duration::from_secs(20);
+
 /// A sled database.
 pub struct Sled {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<(JoinHandle<()>, Arc<Ending>)>>,
 }
 
 struct Shared {
@@ -81,10 +84,19 @@ impl Sled {
             state: RwLock::new(State::Open(engine)),
         });
         let (committer, carrier) = (Arc::clone(&shared), Arc::clone(&shared));
-        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let thread = |name: &str, life: Box<dyn FnOnce() + Send>| {
+            let ending = Arc::new(Ending::default());
+            let told = Told(Arc::clone(&ending));
+            let builder = std::thread::Builder::new().name(name.to_owned());
+            let run = move || {
+                let _told = told;
+                life();
+            };
+            Ok::<_, io::Error>((builder.spawn(run)?, ending))
+        };
         // The committer comes first: what fails to start leaves none behind that waits for the other.
-        let threads = thread("store-commit").spawn(move || committer.run()).and_then(|commit| {
-            let carry = thread("store-carry").spawn(move || carrier.carry());
+        let threads = thread("store-commit", Box::new(move || committer.run())).and_then(|commit| {
+            let carry = thread("store-carry", Box::new(move || carrier.carry()));
             carry.map(|carry| vec![commit, carry])
         });
         Ok(Self { shared, threads: Mutex::new(threads.map_err(|e| failure(&e))?) })
@@ -92,10 +104,16 @@ impl Sled {
 }
 
 impl Drop for Sled {
-    /// Writes and flushes what waits, and carries all of it into the database.
+    /// Writes and flushes what waits, and carries all of it into the database. A disk that does not answer keeps its
+    /// threads, but not the caller.
     fn drop(&mut self) {
         self.shared.line.close();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
+        let until = Instant::now() + CLOSE_WITHIN;
+        for (thread, ending) in std::mem::take(&mut *self.threads.lock()) {
+            if !ending.comes_before(until) {
+                tracing::error!("the store does not close: its journal is read at the next start");
+                return;
+            }
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
@@ -118,11 +136,11 @@ impl Store for Sled {
     }
 
     fn apply(&self, tree: &str, writes: Vec<Write>) -> Result<(), StoreError> {
-        self.shared.with(|engine| engine.apply_directly(tree, &writes))
+        self.shared.direct(tree, |engine| engine.apply_directly(tree, &writes))
     }
 
     fn swap(&self, tree: &str, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, StoreError> {
-        self.shared.with(|engine| engine.swap(tree, key, expected, new))
+        self.shared.direct(tree, |engine| engine.swap(tree, key, expected, new))
     }
 
     fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
@@ -169,6 +187,15 @@ impl Shared {
             State::Broken(why) => return Err(StoreError::Broken(Arc::clone(why))),
         };
         result.map_err(|error| self.fail(error))
+    }
+
+    /// A write past the journal. One to a tree that is committed to is a caller's mistake, and harms nobody else.
+    fn direct<T>(&self, tree: &str, act: impl FnOnce(&Engine) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let allowed = self.with(|engine| Ok(!engine.is_journaled(tree)))?;
+        if !allowed {
+            return Err(StoreError::Damaged(format!("tree {tree} is written through the journal").into()));
+        }
+        self.with(act)
     }
 
     /// Leaves the open state for good, or until there is space.
@@ -220,12 +247,13 @@ impl Shared {
 
     /// The carrier's life: at intervals, and when much has gathered, brings the journal's content into the database.
     fn carry(&self) {
+        let _end = Carried(self);
         loop {
             let closing = self.carrier.wait();
             // A failure has closed the engine: what was to be carried is in the journal, and comes back with it.
-            let _failed = self.with(Engine::carry);
+            let failed = self.with(Engine::carry);
             self.carrier.carried();
-            if closing {
+            if closing || matches!(failed, Err(StoreError::Broken(_))) {
                 return;
             }
         }
@@ -233,7 +261,9 @@ impl Shared {
 
     /// The whole batch failed: those who wait are told, riders stay for better times.
     fn refuse(&self, batch: Batch, error: &StoreError) {
-        let (durable, riders): (Vec<_>, Vec<_>) = batch.items.into_iter().partition(|item| item.waiter.is_some());
+        let (durable, mut riders): (Vec<_>, Vec<_>) = batch.items.into_iter().partition(|item| item.waiter.is_some());
+        // They may be in the journal after all, and from there in the database: no longer known to be new.
+        riders.iter_mut().flat_map(|rider| &mut rider.writes).for_each(Write::forget_new);
         self.line.put_back(riders);
         // What was applied and not flushed is as if it had not been.
         self.line.mark_applied(self.line.flushed().0);
@@ -283,6 +313,27 @@ impl Drop for End<'_> {
         for waiter in self.0.line.take_waiters() {
             let _gone = waiter.send(Err(why.clone()));
         }
+    }
+}
+
+/// However the carrier ends: the committer does not wait for it any more, and where it panicked the store is at its end.
+struct Carried<'a>(&'a Shared);
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        self.0.carrier.close();
+        if std::thread::panicking() {
+            self.0.fail(StoreError::Broken("the engine panicked".into()));
+        }
+    }
+}
+
+/// Tells whoever closes the store that a thread is over; the last thing that it does.
+struct Told(Arc<Ending>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.tell();
     }
 }
 

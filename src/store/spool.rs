@@ -5,10 +5,13 @@
 //! Why a crash never leaves a record that names a file with other content: a file is overwritten only after it was
 //! taken from the free list. It comes there (a) from a draft that no record ever named, or (b) by [`Spool::release`]
 //! with the ticket of the write that deletes the only record naming it, and only once that ticket is flushed and the
-//! last reader has closed it. So, when the first octet is overwritten, no state of the store that a crash can bring
+//! last reader has closed it. Flushed means: in the engine's journal. The database may hold the record still, but a
+//! crash replays the journal over it before anybody reads, and nothing of the journal is written over before the
+//! database has it, flushed. So, when the first octet is overwritten, no state of the store that a crash can bring
 //! back holds a record that names the file. Files found at start without a record are free under the same condition:
-//! the engine flushes what it recovered before anybody reads it. And before a record that names a file is committed,
-//! the file, and for a new file its folder, are flushed ([`Spool::keep`]).
+//! the engine flushes the database file and the journal's slots, and only then reads them, so what it recovers is on
+//! the disk; what it replays into memory stays in the journal until it is carried down. And before a record that names
+//! a file is committed, the file, and for a new file its folder, are flushed ([`Spool::keep`]).
 //!
 //! Does blocking I/O: everything but the bookkeeping runs on blocking threads.
 
@@ -48,6 +51,7 @@ pub(super) struct Inner {
     store: Arc<dyn Store>,
     pub(super) room: Room,
     files: Mutex<Files>,
+    tidying: AtomicBool,
 }
 
 #[derive(Default)]
@@ -104,7 +108,8 @@ impl Spool {
     pub fn open(folder: &Path, floor: u64, store: Arc<dyn Store>) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder).map_err(|e| failure(&e))?;
         let room = Room::new(folder.to_owned(), floor);
-        Ok(Self(Arc::new(Inner { folder: folder.to_owned(), store, room, files: Mutex::default() })))
+        let (files, tidying) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner { folder: folder.to_owned(), store, room, files, tidying })))
     }
 
     /// A place for content that comes in.
@@ -219,20 +224,29 @@ impl Spool {
 
     /// True where [`Spool::tidy`] is worth a blocking thread: some files wait for it, or the disk needs every one.
     pub(crate) fn is_untidy(&self) -> bool {
+        if self.0.tidying.load(Ordering::Relaxed) {
+            return false;
+        }
         let flushed = self.0.store.flushed();
-        let needed = self.0.room.check().is_err();
+        let needed = self.0.room.is_short();
         let files = self.0.files.lock();
         let ripe = files.retired.front().is_some_and(|(ticket, _)| *ticket <= flushed);
         ripe && files.retired.len() >= TIDY_AT || needed && (ripe || !files.free.is_empty())
     }
 
-    /// Brings files whose time has come back to the pool, and removes what the pool does not want. Blocks.
+    /// Brings files whose time has come back to the pool, and removes what the pool does not want; all of it where
+    /// space is short. Blocks.
     pub(crate) fn tidy(&self) {
+        // One at a time is enough: many may ask at once while the disk is full.
+        if self.0.tidying.swap(true, Ordering::Relaxed) {
+            return;
+        }
         self.0.collect();
-        if self.0.room.check().is_err() {
+        if self.0.room.is_short() {
             let free = std::mem::take(&mut self.0.files.lock().free);
             free.iter().for_each(|idle| self.0.remove(idle));
         }
+        self.0.tidying.store(false, Ordering::Relaxed);
     }
 }
 
@@ -297,7 +311,15 @@ impl Inner {
             ripe.extend(files.retired.pop_front().map(|(_, idle)| idle));
         }
         drop(files);
+        if ripe.is_empty() {
+            return;
+        }
+        let short = self.room.is_short();
         for idle in ripe {
+            if short {
+                self.remove(&idle);
+                continue;
+            }
             let meta = idle.file.as_ref().map_or_else(|| std::fs::metadata(self.path(&idle.name)), File::metadata);
             if meta.is_ok_and(|meta| meta.len() <= POOLED_SIZE) {
                 let mut files = self.files.lock();

@@ -22,6 +22,8 @@ use super::{Output, TelemetryError};
 const GATHER: Duration = Duration::from_millis(10);
 /// Written at once when this much has gathered.
 const PLENTY: usize = 256 << 10;
+/// How long the end of the process, or a flush, waits for a reader of standard output that does not read.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The most that is held: about a minute of a busy relay's lines.
 const FULL: usize = 8 << 20;
 
@@ -49,6 +51,8 @@ struct State {
     idle: bool,
     reopen: bool,
     stop: bool,
+    /// The thread has written all that it will.
+    stopped: bool,
     /// Flushes asked for, and those done.
     flushes: u64,
     flushed: u64,
@@ -83,15 +87,19 @@ impl Writer {
         state.flushes += 1;
         let wanted = state.flushes;
         self.shared.work.notify_one();
-        self.shared.done.wait_while(&mut state, |state| state.flushed < wanted);
+        self.shared.done.wait_while_for(&mut state, |state| state.flushed < wanted, PATIENCE);
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.state.lock().stop = true;
+        let mut state = self.shared.state.lock();
+        state.stop = true;
         self.shared.work.notify_one();
-        if let Some(thread) = self.thread.take() {
+        // One that is stuck in a write ends with the process.
+        let over = !self.shared.done.wait_while_for(&mut state, |state| !state.stopped, PATIENCE).timed_out();
+        drop(state);
+        if let Some(thread) = self.thread.take().filter(|thread| over || thread.is_finished()) {
             // A writer that panicked has nothing left to say.
             let _ = thread.join();
         }
@@ -137,7 +145,10 @@ impl Shared {
             if reopen {
                 sink.reopen();
             }
-            self.state.lock().flushed = flushes;
+            let mut state = self.state.lock();
+            state.flushed = flushes;
+            state.stopped = stop;
+            drop(state);
             self.done.notify_all();
             if stop {
                 return;

@@ -6,19 +6,21 @@ mod rig;
 mod sink;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rig::{Rig, Script, to};
 use sink::{Sink, Taken};
 
 use crate::delivery::config::tests::{config, named};
+use crate::delivery::transmit::local_outcome;
 use crate::delivery::{Config, Destination, LaneLimits};
 use crate::hooks::{
     Assignment, AttemptVerdict, BounceVerdict, Disposition, Outcome, OutcomeKind, ResultAction, RouteGroup,
     RoutingVerdict, Stage,
 };
 use crate::mail::{Mailbox, ReversePath};
-use crate::queue::{Command, Filter};
+use crate::queue::{Change, Command, Filter, Settled};
 use crate::smtp::{Reply, Status};
 use crate::time::Clock;
 
@@ -446,4 +448,62 @@ async fn what_is_not_sent_at_shutdown_stays_due() {
     rig.stop().await;
     let counts = rig.queue.counts();
     assert!(counts.messages >= 6 && counts.leased == 0, "{counts:?}");
+}
+
+#[tokio::test]
+async fn recipients_refused_at_arrival_end_without_an_attempt_and_apart_from_the_others() {
+    let mut sink = Sink::start(usual).await;
+    let mut rig = Rig::new(config(), to(sink.address), Script::default()).await;
+    rig.run();
+    let id = rig
+        .accept_with(
+            "sue@example.org",
+            &["a@example.net", "no@example.net", "quiet@example.net", "b@example.net"],
+            |r| {
+                let reply = Reply::new(550, Status::new(5, 7, 1), "not by this relay");
+                for index in [1, 2] {
+                    let refused = local_outcome(index, OutcomeKind::Permanent, Stage::Queue, &reply, r.arrived);
+                    r.recipients[index as usize].state.last = Some(refused);
+                }
+                r.recipients[2]
+                    .params
+                    .push(crate::mail::Param { keyword: "NOTIFY".into(), value: Some("NEVER".into()) });
+            },
+        )
+        .await;
+    let (first, second) = (take(&mut sink).await, take(&mut sink).await);
+    let (mail, bounce) = if first.sender.is_empty() { (second, first) } else { (first, second) };
+    assert_eq!(mail.recipients, ["a@example.net", "b@example.net"]);
+    assert_eq!((&*bounce.sender, &*bounce.recipients), ("", &["sue@example.org".to_owned()][..]));
+    assert!(bounce.content.contains("Final-Recipient: rfc822; no@example.net\nAction: failed\nStatus: 5.7.1\n"));
+    assert!(!bounce.content.contains("quiet@") && !bounce.content.contains("Final-Recipient: rfc822; a@"));
+    rig.empty().await;
+    assert!(rig.record(id).is_none());
+    rig.stop().await;
+    assert!(sink.taken.try_recv().is_err(), "nothing else");
+}
+
+#[tokio::test]
+async fn attempts_that_fail_together_on_a_full_disk_make_one_short_pause() {
+    let mut sink = Sink::start(usual).await;
+    let mut rig = Rig::new(config(), to(sink.address), Script::default()).await;
+    for n in 0..20 {
+        rig.accept(&format!("s{n}@example.org"), &["ann@example.net"]).await;
+    }
+    rig.full.store(true, Ordering::SeqCst);
+    let before = tokio::time::Instant::now();
+    let dispatcher = Arc::clone(&rig.dispatcher);
+    for lease in rig.queue.lease(20).await {
+        let gone = Settled { recipient: 0, change: Change::Gone, outcome: None };
+        dispatcher.settle(lease, vec![gone], None, Vec::new()).await;
+    }
+    assert!(dispatcher.is_paused());
+    rig.full.store(false, Ordering::SeqCst);
+    rig.run();
+    for _ in 0..20 {
+        take(&mut sink).await;
+    }
+    assert!(before.elapsed() < Duration::from_secs(15), "one pause, not one for each");
+    rig.empty().await;
+    rig.stop().await;
 }

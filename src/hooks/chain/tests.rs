@@ -26,7 +26,7 @@ async fn run(plugins: Vec<(Binding, Said)>) -> (Subject, SessionVerdict, Vec<Str
     let (subject, verdict) = ask(AT_RCPT, subject(), links, |(name, said), _| {
         asked.lock().unwrap().push(name.to_string());
         let note = Edit::Note { key: "was".into(), value: "here".into() };
-        async move { said.map(|verdict| (verdict, Journal { edits: vec![note] })) }
+        async move { said.map(|verdict| (verdict, Journal { edits: vec![note], made: None })) }
     })
     .await;
     (subject, verdict, asked.into_inner().unwrap())
@@ -77,7 +77,7 @@ async fn an_edit_that_does_not_fit_is_a_failure() {
     let links = [Link { binding: &binding, callee: () }].into_iter();
     let (subject, verdict) = ask(AT_RCPT, subject(), links, |(), _| async {
         let edits = vec![Edit::Tag("t".into()), Edit::RemoveRecipient { index: 9 }];
-        Ok((MessageVerdict::Accept, Journal { edits }))
+        Ok((MessageVerdict::Accept, Journal { edits, made: None }))
     })
     .await;
     assert!(matches!(verdict, MessageVerdict::Tempfail(reply) if reply.code == 451));
@@ -91,7 +91,7 @@ async fn the_next_plugin_sees_the_edits_before_it() {
     let links = bindings.iter().map(|binding| Link { binding, callee: () });
     let (_, verdict): (_, SessionVerdict) = ask(AT_RCPT, subject(), links, |(), subject: Subject| {
         seen.lock().unwrap().push(subject.transaction.unwrap().tags.len());
-        async { Ok((SessionVerdict::Proceed, Journal { edits: vec![Edit::Tag("t".into())] })) }
+        async { Ok((SessionVerdict::Proceed, Journal { edits: vec![Edit::Tag("t".into())], made: None })) }
     })
     .await;
     assert_eq!((verdict, seen.into_inner().unwrap()), (SessionVerdict::Proceed, vec![0, 1]));

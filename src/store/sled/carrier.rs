@@ -29,6 +29,13 @@ struct State {
     rounds: u64,
 }
 
+/// Tells of the end of a thread.
+#[derive(Default)]
+pub(super) struct Ending {
+    over: Mutex<bool>,
+    told: Condvar,
+}
+
 impl Carrier {
     /// Until the next round; true for the last one.
     pub(super) fn wait(&self) -> bool {
@@ -67,5 +74,20 @@ impl Carrier {
         self.state.lock().closing = true;
         self.wake.notify_all();
         self.done.notify_all();
+    }
+}
+
+impl Ending {
+    /// The thread ends now.
+    pub(super) fn tell(&self) {
+        *self.over.lock() = true;
+        self.told.notify_all();
+    }
+
+    /// Waits for it; false where it does not come in time.
+    pub(super) fn comes_before(&self, until: Instant) -> bool {
+        let mut over = self.over.lock();
+        while !*over && !self.told.wait_until(&mut over, until).timed_out() {}
+        *over
     }
 }

@@ -3,7 +3,8 @@
 //! Crash order. A batch is in the journal, flushed, before anybody sees it or hears of it. The carrier brings a frozen
 //! layer into sled, flushes, then writes how far the journal is carried, flushes again, and only then are journal
 //! slots written over. Whatever state of sled a crash leaves, the batches after the mark are in the journal, and
-//! bringing one in twice changes nothing: the last writer of a key is the same.
+//! bringing one in twice changes nothing: the last writer of a key is the same. That needs every write to a tree to go
+//! the same way: a tree that is committed to is not written past the journal, or a replay would undo it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,7 +17,7 @@ use bytes::{Buf, BufMut, Bytes};
 use parking_lot::{Mutex, RwLock};
 
 use super::super::committer::Item;
-use super::super::journal::{Journal, Slots};
+use super::super::journal::{AppendError, Journal, Slots};
 use super::super::overlay::Overlay;
 use super::super::{Pair, StoreError, Write};
 use super::{LOCKED_FOR, SEGMENT, failure};
@@ -35,6 +36,8 @@ pub(super) struct Engine {
     journal: Mutex<Journal>,
     slots: Arc<Slots>,
     over: RwLock<Over>,
+    /// One at a time carries.
+    carrying: Mutex<()>,
     /// Something was applied past the journal and not flushed yet.
     dirty: AtomicBool,
 }
@@ -95,6 +98,7 @@ impl Engine {
             journal: Mutex::new(journal),
             slots,
             over: RwLock::new(over),
+            carrying: Mutex::default(),
             dirty: AtomicBool::new(false),
         })
     }
@@ -118,6 +122,11 @@ impl Engine {
         let over = self.over.read();
         let base = below.range(from..to).map(|item| item.map(pair));
         over.overlay.range(tree, from, to, limit, base).map_err(engine_failure)
+    }
+
+    /// Whether a tree is written through the journal: its keys must then never be written past it.
+    pub(super) fn is_journaled(&self, tree: &str) -> bool {
+        tree == MARK_TREE || self.over.read().overlay.knows(tree)
     }
 
     /// Past the journal: for trees that nobody commits to.
@@ -146,17 +155,37 @@ impl Engine {
         if items.iter().all(|item| item.writes.is_empty()) {
             return Ok(0);
         }
-        let sequence = self.journal.lock().append(|out| encode(items, out)).map_err(|e| failure(&e))?;
+        let sequence = self.append(items)?;
         let mut over = self.over.write();
         for item in items {
             over.overlay.write(item.tree, std::mem::take(&mut item.writes));
         }
         over.last = sequence;
-        Ok(over.overlay.octets())
+        let held = over.overlay.octets();
+        drop(over);
+        // What came and went is held by the journal alone. A quarter: the carrier's limits are meant for memory.
+        Ok(held.max(usize::try_from(self.slots.backlog() / 4).unwrap_or(usize::MAX)))
+    }
+
+    fn append(&self, items: &[Item]) -> Result<u64, StoreError> {
+        let append = || self.journal.lock().append(|out| encode(items, out));
+        let done = match append() {
+            Err(AppendError::NoSlot(error)) => {
+                // On a full disk the slots at hand have to do: all that is in them is brought down, and then the one
+                // that is full can be written over. Nobody else appends: this is the one thread that commits.
+                tracing::debug!(%error, "no space for another journal slot");
+                self.carry()?;
+                self.journal.lock().start_over().map_err(|e| failure(&e))?;
+                append()
+            }
+            done => done,
+        };
+        done.map_err(|(AppendError::NoSlot(error) | AppendError::Failed(error))| failure(&error))
     }
 
     /// Brings what is committed so far into the database; the journal may then be written over up to there.
     pub(super) fn carry(&self) -> Result<(), StoreError> {
+        let _one = self.carrying.lock();
         let (last, carried, clean) = {
             let mut over = self.over.write();
             let clean = over.overlay.is_clean();

@@ -209,3 +209,21 @@ async fn a_disk_in_need_gets_back_all_that_is_not_in_use() {
     assert_eq!(names.iter().map(|path| path.exists()).collect::<Vec<_>>(), [false, false, true]);
     assert!(!spool.is_untidy());
 }
+
+#[tokio::test]
+async fn near_the_floor_the_pool_is_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = rustix::fs::statvfs(folder.path()).map(|s| s.f_bavail * s.f_frsize).unwrap();
+    let store = Arc::new(Watermark::default());
+    // Above the floor, but not by half as much again.
+    let spool = Spool::open(folder.path(), free / 5 * 4, store).unwrap();
+    drop(drafted(&spool, &octets(300_000), 70_000).await);
+    assert_eq!(spool.0.files.lock().retired.len(), 1);
+    assert!(spool.is_untidy());
+    spool.tidy();
+    assert!(spool.0.files.lock().free.is_empty());
+    let files = |folder: &Path| subfolders(folder).unwrap().iter().map(|f| folder.join(f)).collect::<Vec<_>>();
+    let left = files(folder.path()).iter().flat_map(|f| files(f)).flat_map(|f| std::fs::read_dir(f).unwrap()).count();
+    assert_eq!(left, 0);
+    spool.room().check().unwrap();
+}

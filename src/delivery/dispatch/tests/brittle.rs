@@ -10,6 +10,7 @@ use crate::store::{Committed, Pair, Sled, Store, StoreError, Ticket, Write};
 pub(super) struct Brittle {
     pub(super) sled: Sled,
     pub(super) broken: Arc<AtomicBool>,
+    pub(super) full: Arc<AtomicBool>,
 }
 
 impl Store for Brittle {
@@ -31,6 +32,9 @@ impl Store for Brittle {
     fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(StoreError::Broken("a fault of this test's making".into()));
+        }
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full("a full disk of this test's making".into()));
         }
         self.sled.ride(tree, writes)
     }

@@ -110,6 +110,8 @@ pub(super) struct Rig {
     pub(super) dispatcher: Arc<Dispatcher>,
     /// Set, no settlement is stored any more.
     pub(super) broken: Arc<AtomicBool>,
+    /// Set, no settlement is stored for now.
+    pub(super) full: Arc<AtomicBool>,
     shutdown: CancellationToken,
     running: Option<JoinHandle<()>>,
     _folder: tempfile::TempDir,
@@ -134,7 +136,9 @@ impl Rig {
         };
         let path = folder.path().join("db");
         let broken = Arc::new(AtomicBool::new(false));
-        let store = Arc::new(Brittle { sled: Sled::open(&path, 1 << 20).unwrap(), broken: Arc::clone(&broken) });
+        let full = Arc::new(AtomicBool::new(false));
+        let sled = Sled::open(&path, 1 << 20).unwrap();
+        let store = Arc::new(Brittle { sled, broken: Arc::clone(&broken), full: Arc::clone(&full) });
         let queue = Queue::open(settings, store, Arc::<Manual>::clone(&clock)).await.unwrap();
         let table = Table { default: Some(Arc::new(route)), ..Table::default() };
         let table = Arc::new(ArcSwap::from_pointee(table));
@@ -154,6 +158,7 @@ impl Rig {
             table,
             dispatcher,
             broken,
+            full,
             shutdown: CancellationToken::new(),
             running: None,
             _folder: folder,
