@@ -240,6 +240,8 @@ async fn a_large_header_section_is_kept_whole() {
             let lease = bench.one().await;
             assert!(bench.queue.content(&lease).await.unwrap().0 == head);
             bench.queue.settle(lease, vec![retry(0, later(0))], None, Vec::new()).await.unwrap();
+            // The settlement that moves the content only rides.
+            assert!(bench.queue.show(id).await.unwrap().unwrap().1 == head);
         }
         let lease = bench.one().await;
         let gone = all_gone(&lease);
