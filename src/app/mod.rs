@@ -80,11 +80,15 @@ pub async fn run(settings: Settings, config_path: PathBuf, log: LogFile) -> anyh
             }
         }
     }
-    tokio::select! {
-        () = app.shutdown() => Ok(()),
-        _ = terminate.recv() => Err(told_twice()),
-        _ = interrupt.recv() => Err(told_twice()),
-    }
+    let mut shutdown = Box::pin(app.shutdown());
+    let told_twice = tokio::select! {
+        () = &mut shutdown => return Ok(()),
+        _ = terminate.recv() => told_twice(),
+        _ = interrupt.recv() => told_twice(),
+    };
+    // Dropped, it would close the store, and wait for a disk that may be why somebody asks twice.
+    std::mem::forget(shutdown);
+    Err(told_twice)
 }
 
 /// Whoever asks twice does not want to wait. What was accepted is in the journal; attempts cut off are made again.

@@ -20,7 +20,6 @@ use super::Config;
 use super::connector::Connector;
 use super::lane::{Job, Lane, LaneKey, Pushed};
 use super::lane_worker::Seat;
-use super::requeue;
 use super::reroutes::Reroutes;
 use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
@@ -128,9 +127,8 @@ impl Dispatcher {
         self.queue.lease(BATCH).await
     }
 
-    /// Routes one message's recipients and hands them to lanes; ends those that a plugin refused already.
+    /// Routes one message's recipients and hands them to lanes.
     async fn dispatch(self: &Arc<Self>, lease: Lease) {
-        let Some(lease) = self.end_refused(lease) else { return };
         let record = Arc::clone(&lease.record);
         let mut leased = record.recipients.iter().filter(|r| lease.recipients.contains(&r.index));
         if lease.recipients.len() == 1
@@ -142,33 +140,11 @@ impl Dispatcher {
         }
         if record.recipients.iter().any(|r| r.state.reroute && lease.recipients.contains(&r.index)) {
             let dispatcher = Arc::clone(self);
-            self.spawn(async move { requeue::reroute(&dispatcher, lease).await });
+            self.spawn(async move { super::requeue::reroute(&dispatcher, lease).await });
             return;
         }
         let routes: Vec<(u32, Arc<Route>)> = leased.map(|r| (r.index, self.route_of(r))).collect();
         self.hand_over_all(lease, routes, false).await;
-    }
-
-    /// Recipients that the route hook refused at arrival are queued with that outcome: it is concluded without an
-    /// attempt, apart from the others. None: there are no others.
-    fn end_refused(self: &Arc<Self>, lease: Lease) -> Option<Lease> {
-        let leased = |r: &&QueuedRecipient| lease.recipients.contains(&r.index);
-        let refused = lease.record.recipients.iter().filter(leased).filter(|r| requeue::is_refused(r));
-        let refused: Vec<u32> = refused.map(|r| r.index).collect();
-        if refused.is_empty() {
-            return Some(lease);
-        }
-        let others = lease.recipients.iter().copied().filter(|index| !refused.contains(index)).collect();
-        let mut rest = None;
-        for part in lease.split(vec![refused.clone(), others]) {
-            if part.recipients.iter().any(|index| refused.contains(index)) {
-                let dispatcher = Arc::clone(self);
-                self.spawn(async move { requeue::end_refused(&dispatcher, part).await });
-            } else {
-                rest = Some(part);
-            }
-        }
-        rest
     }
 
     /// The route a plugin stored with the recipient, or the relay's own.

@@ -1,5 +1,4 @@
-//! Recipients whose route is to be asked for again: the route hook gets the message as the queue has it. And those that
-//! it refused when the message arrived.
+//! Recipients whose route is to be asked for again: the route hook gets the message as the queue has it.
 
 use std::sync::Arc;
 
@@ -15,24 +14,9 @@ use crate::hooks::{
     TransactionFacts,
 };
 use crate::mail::Header;
-use crate::queue::{Lease, QueuedRecipient, Record};
+use crate::queue::{Lease, Record};
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
-
-/// True for a recipient that a plugin refused before it was queued. Once tried or deferred, the last outcome is never a
-/// permanent one; and an operator who wants the route hook asked again wants it forgotten.
-pub(super) fn is_refused(recipient: &QueuedRecipient) -> bool {
-    let refused = |last: &Outcome| last.kind == OutcomeKind::Permanent && last.stage == Stage::Queue;
-    !recipient.state.reroute && recipient.state.last.as_ref().is_some_and(refused)
-}
-
-/// Ends recipients that [`is_refused`], with the outcome they came with.
-pub(super) async fn end_refused(dispatcher: &Arc<Dispatcher>, lease: Lease) {
-    let leased = lease.record.recipients.iter().filter(|r| lease.recipients.contains(&r.index));
-    let outcomes = leased.filter_map(|r| r.state.last.clone().map(|last| Outcome { recipient: r.index, ..last }));
-    let outcomes = outcomes.collect();
-    conclude(dispatcher, lease, outcomes).await;
-}
 
 /// Asks for routes, and hands the recipients over: flagged ones by the answer, others as they were.
 pub(super) async fn reroute(dispatcher: &Arc<Dispatcher>, lease: Lease) {
@@ -129,10 +113,6 @@ async fn refuse(
         .iter()
         .map(|&index| local_outcome(index, kind, Stage::Queue, reply(index).as_ref().unwrap_or(&fallback), now))
         .collect();
-    conclude(dispatcher, lease, outcomes).await;
-}
-
-async fn conclude(dispatcher: &Dispatcher, lease: Lease, outcomes: Vec<Outcome>) {
     let job = Job { lease, route: Arc::default(), fresh: false, asked: None };
     Attempt::new(dispatcher, job, "nowhere".into()).conclude(outcomes, Vec::new(), Reporting::Relayed).await;
 }
@@ -148,7 +128,7 @@ fn subject(lease: &Lease, (head, body): (Bytes, Content)) -> Subject {
         declared_size: None,
         body_kind: record.body_kind,
         smtputf8: record.smtputf8,
-        recipients: leased.map(QueuedRecipient::recipient).collect(),
+        recipients: leased.map(crate::queue::QueuedRecipient::recipient).collect(),
         next_index: record.recipients.iter().map(|r| r.index.saturating_add(1)).max().unwrap_or(0),
         annotations: record.annotations.clone(),
         tags: record.tags.clone(),

@@ -24,7 +24,7 @@ fn crash_image(folder: &Path) -> tempfile::TempDir {
     copy
 }
 
-fn all(store: &Sled) -> Vec<String> {
+fn pairs(store: &Sled) -> Vec<String> {
     let pairs = store.range("queue", b"a", b"z", 10_000).unwrap();
     pairs.iter().map(|(k, v)| format!("{}={}", k.escape_ascii(), v.escape_ascii())).collect()
 }
@@ -55,18 +55,18 @@ async fn a_crash_image_holds_all_that_was_committed_however_often_it_is_replayed
     for image in [&image, &later] {
         // A crash of the one that recovers, before and after it has carried anything; and an end in order.
         let store = open(image.path());
-        assert_eq!(all(&store), expected);
+        assert_eq!(pairs(&store), expected);
         let again = crash_image(image.path());
         carry(&store);
         let carried = crash_image(image.path());
-        assert_eq!(all(&store), expected);
+        assert_eq!(pairs(&store), expected);
         drop(store);
         for image in [image, &again, &carried] {
             let store = open(image.path());
-            assert_eq!(all(&store), expected);
+            assert_eq!(pairs(&store), expected);
             store.commit("queue", vec![put("f", "last")]).await.unwrap();
             let last = open(crash_image(image.path()).path());
-            assert_eq!(all(&last).last().map(String::as_str), Some("f=last"));
+            assert_eq!(pairs(&last).last().map(String::as_str), Some("f=last"));
             store.commit("queue", vec![Write::Delete { key: "f".into() }]).await.unwrap();
         }
     }
@@ -81,7 +81,7 @@ async fn a_tree_that_is_committed_to_is_not_written_past_the_journal() {
     assert!(matches!(store.apply("queue", vec![put("a", "2")]), Err(StoreError::Damaged(_))));
     assert!(matches!(store.swap("queue", b"a", None, Some(b"2")), Err(StoreError::Damaged(_))));
     store.apply("kv", vec![put("a", "2")]).unwrap();
-    assert_eq!(all(&store), ["a=1"], "and the store goes on");
+    assert_eq!(pairs(&store), ["a=1"], "and the store goes on");
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn what_a_full_disk_left_uncarried_comes_back_from_the_journal() {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), back).await.expect("the store never comes back");
-        assert_eq!(all(&store), expected);
+        assert_eq!(pairs(&store), expected);
     }
 }
 
