@@ -44,7 +44,7 @@ impl Control for Inner {
     }
 
     fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>> {
-        Box::pin(async move { self.queue.show(id).map_err(|e| vec![e.to_string()]) })
+        Box::pin(async move { self.queue.show(id).await.map_err(|e| vec![e.to_string()]) })
     }
 
     fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64> {

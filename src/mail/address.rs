@@ -322,5 +322,4 @@ pub fn fuzz_address(octets: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "address_tests.rs"]
 mod tests;

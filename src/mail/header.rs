@@ -270,5 +270,4 @@ impl HeaderEdit {
 }
 
 #[cfg(test)]
-#[path = "header_tests.rs"]
 mod tests;

@@ -14,6 +14,9 @@ use crate::store::{Pair, StoreError};
 /// Records read at a time.
 const PAGE: usize = 128;
 
+/// How often a message that is being shown may be moved meanwhile.
+const MOVES: u32 = 5;
+
 impl Queue {
     /// Messages that the filter takes, by arrival, after a given one. Reads the disk: not for async workers where the
     /// queue is long.
@@ -29,21 +32,36 @@ impl Queue {
     ///
     /// # Errors
     /// When the store can't be read, or what it holds of the message is damaged.
-    pub fn show(&self, id: QueueId) -> Result<Option<(Arc<Record>, Bytes)>, QueueError> {
-        let Some((record, place)) = self.shared.find(id)? else { return Ok(None) };
-        let hot = self.shared.backlog.lock().get(id).and_then(|active| active.hot.as_ref().map(|hot| hot.head.clone()));
-        let head = match hot {
-            Some(head) => head,
-            None => {
-                let blob = self.shared.read_blob(&record, place)?;
-                blob.slice(..blob.len().min(record.head_size as usize))
+    pub async fn show(&self, id: QueueId) -> Result<Option<(Arc<Record>, Bytes)>, QueueError> {
+        let mut moved = 0;
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let shown = tokio::task::spawn_blocking(move || shared.show(id)).await;
+            match shown.unwrap_or(Err(StoreError::Closed.into())) {
+                // The write that moved it may not be applied yet: let it be, and look where it is then.
+                Err(QueueError::Store(StoreError::Damaged(_))) if moved < MOVES => self.shared.barrier().await?,
+                done => return done,
             }
-        };
-        Ok(Some((record, head)))
+            moved += 1;
+        }
     }
 }
 
 impl Shared {
+    /// Blocks.
+    fn show(&self, id: QueueId) -> Result<Option<(Arc<Record>, Bytes)>, QueueError> {
+        let Some((record, place)) = self.find(id)? else { return Ok(None) };
+        let hot = self.backlog.lock().get(id).and_then(|active| active.hot.as_ref().map(|hot| hot.head.clone()));
+        if let Some(head) = hot {
+            return Ok(Some((record, head)));
+        }
+        let (blob, size) = (self.read_blob(&record, place)?, record.head_size as usize);
+        if blob.len() < size {
+            return Err(StoreError::Damaged("the head is not whole".into()).into());
+        }
+        Ok(Some((record, blob.slice(..size))))
+    }
+
     /// A message, wherever it is.
     pub(super) fn find(&self, id: QueueId) -> Result<Option<(Arc<Record>, Place)>, QueueError> {
         if let Some(current) = self.backlog.lock().current(id) {

@@ -214,6 +214,20 @@ async fn without_hot_memory_content_comes_from_the_store() {
 }
 
 #[tokio::test]
+async fn a_message_is_shown_whole_right_after_it_was_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench_with(Config { hot_bytes: 0, ..config(folder.path()) }).await;
+    for _ in 0..50 {
+        let incoming = bench.incoming(&["a@example.net"], b"body\r\n");
+        let head = incoming.head.clone();
+        let id = bench.queue.accept(incoming).await.unwrap();
+        let lease = bench.one().await;
+        bench.queue.settle(lease, vec![retry(0, later(60))], None, Vec::new()).await.unwrap();
+        assert_eq!(bench.queue.show(id).await.unwrap().unwrap().1, head);
+    }
+}
+
+#[tokio::test]
 async fn a_large_header_section_is_kept_whole() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench_with(Config { hot_bytes: 0, ..config(folder.path()) }).await;
@@ -221,11 +235,13 @@ async fn a_large_header_section_is_kept_whole() {
     for len in [10, 100_000] {
         let incoming = Incoming { head: head.clone(), ..bench.incoming(&["a@example.net"], &octets(len)) };
         let id = bench.queue.accept(incoming).await.unwrap();
-        assert!(bench.queue.show(id).unwrap().unwrap().1 == head);
+        assert!(bench.queue.show(id).await.unwrap().unwrap().1 == head);
         for _ in 0..2 {
             let lease = bench.one().await;
             assert!(bench.queue.content(&lease).await.unwrap().0 == head);
             bench.queue.settle(lease, vec![retry(0, later(0))], None, Vec::new()).await.unwrap();
+            // The settlement that moves the content only rides.
+            assert!(bench.queue.show(id).await.unwrap().unwrap().1 == head);
         }
         let lease = bench.one().await;
         let gone = all_gone(&lease);

@@ -52,6 +52,16 @@ fn without_a_relay_the_commands_say_so() {
 }
 
 #[test]
+fn what_happens_is_in_the_log_to_the_end() {
+    let sink = Sink::start();
+    let mut relay = Relay::start_towards(&sink);
+    let id = relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
+    wait_for("the log names the message", || relay.log().contains(&id).then_some(()));
+    relay.stop();
+    assert!(relay.log().trim_end().ends_with("stopped"), "{}", relay.log());
+}
+
+#[test]
 fn check_accepts_the_shipped_examples() {
     let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/configs");
     let mut seen = 0;

@@ -105,11 +105,12 @@ fn the_most_specific_route_wins() {
 #[test]
 fn the_second_hop_is_tried_when_the_first_is_not_there() {
     let sink = Sink::start();
-    let nobody = Sink::start();
-    nobody.answer("EHLO", "554 5.3.2 no service here", 1000);
+    // Bound and not listening: the port is ours, and who connects is refused.
+    let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    nobody.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let relay = Relay::start(&format!(
         "[routing]\ndefault = {{ hops = [\"smtp://{}\", \"smtp://{}\"], tls = \"off\" }}\n",
-        nobody.address(),
+        nobody.local_addr().unwrap().as_socket().unwrap(),
         sink.address(),
     ));
     relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);

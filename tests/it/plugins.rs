@@ -80,7 +80,11 @@ fn domain_routes_sends_each_domain_its_way() {
     relay.smtp().deliver("a@client.test", &["b@x.special.test", "c@there.test"], CONTENT);
     assert_eq!(special.next().recipients, ["b@x.special.test"]);
     assert_eq!(sink.next().recipients, ["c@there.test"]);
-    relay.smtp().deliver("a@client.test", &["d@old.test"], CONTENT);
+    // Alone it is refused; among others it is reported.
+    let refused = relay.smtp().send("a@client.test", &["d@old.test"], CONTENT);
+    assert!(refused.starts_with("550 5.1.6 moved away"), "{refused}");
+    relay.smtp().deliver("a@client.test", &["d@old.test", "b@x.special.test"], CONTENT);
+    assert_eq!(special.next().recipients, ["b@x.special.test"]);
     let report = sink.next();
     assert_eq!((report.sender.as_str(), report.recipients.as_slice()), ("", &["a@client.test".to_owned()][..]));
     assert!(report.content.contains("5.1.6"), "{}", report.content);

@@ -135,7 +135,10 @@ async fn receive(mut stream: DuplexStream, piece: usize) -> Vec<Kept> {
         match session.poll() {
             Action::Send(octets) => {
                 for part in octets.chunks(piece) {
-                    stream.write_all(part).await.unwrap();
+                    // The client says QUIT and is gone.
+                    if stream.write_all(part).await.is_err() {
+                        return kept;
+                    }
                     tokio::task::yield_now().await;
                 }
             }

@@ -85,6 +85,11 @@ impl Relay {
         self.folder.path()
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// Runs a subcommand.
     pub(crate) fn command(&self, words: &[&str]) -> Output {
         command(self.folder.path(), words)
@@ -148,8 +153,7 @@ impl Drop for Relay {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            eprintln!("--- the relay's log\n{log}---");
+            eprintln!("--- the relay's log\n{}---", self.log());
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::hooks::{
     Outcome, Route, RoutingPhase, RoutingVerdict, SessionVerdict, Subject,
 };
 use crate::mail::{Annotations, BodyKind, Mailbox, QueueId, ReversePath};
-use crate::queue::{BodyPlace, Incoming, Queue, QueuedRecipient, RecipientState, Record};
+use crate::queue::{BodyPlace, Filter, Incoming, Queue, QueuedRecipient, RecipientState, Record};
 use crate::routing::{Lookup, Mx, Resolver, Table};
 use crate::store::{Content, Sled};
 use crate::time::{Clock, Manual, Timestamp};
@@ -209,7 +209,8 @@ impl Rig {
 
     /// The record, if the message is still queued.
     pub(super) fn record(&self, id: QueueId) -> Option<Arc<Record>> {
-        self.queue.show(id).unwrap().map(|(record, _)| record)
+        let only = Filter { ids: vec![id], ..Filter::default() };
+        self.queue.list(&only, None, 1).unwrap().pop()
     }
 
     /// Waits until a condition holds.
