@@ -86,7 +86,8 @@ fn the_null_reverse_path_never_gets_one() {
 
 #[test]
 fn notify_says_who_wants_to_hear_of_what() {
-    let cases: [(&[(&str, &str)], [bool; 4]); 6] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], [bool; 4]);
+    let cases: [Case<'_>; 6] = [
         (&[], [true, true, false, false]),
         (&[("NOTIFY", "NEVER")], [false; 4]),
         (&[("NOTIFY", "FAILURE")], [true, false, false, false]),

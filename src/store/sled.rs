@@ -63,7 +63,7 @@ struct Shared {
 }
 
 enum State {
-    Open(Engine),
+    Open(Box<Engine>),
     /// Closed by a full disk; the file is kept so that its flush errors are seen here.
     Full(Arc<str>, Arc<File>),
     Broken(Arc<str>),
@@ -81,7 +81,7 @@ impl Sled {
             cache,
             line: Line::default(),
             carrier: Carrier::default(),
-            state: RwLock::new(State::Open(engine)),
+            state: RwLock::new(State::Open(Box::new(engine))),
         });
         let (committer, carrier) = (Arc::clone(&shared), Arc::clone(&shared));
         let thread = |name: &str, life: Box<dyn FnOnce() + Send>| {
@@ -294,7 +294,7 @@ impl Shared {
             match Engine::open(&self.path, self.cache) {
                 Ok(engine) => {
                     tracing::info!("there is space again: the store goes on");
-                    *self.state.write() = State::Open(engine);
+                    *self.state.write() = State::Open(Box::new(engine));
                     return true;
                 }
                 Err(error) => tracing::warn!(%error, "the store can't be opened again yet"),

@@ -11,7 +11,7 @@ fn accepted_mail_reaches_the_next_hop_with_one_trace_field_more() {
     let id = relay.smtp().deliver("a@client.test", &["b@there.test", "c@there.test"], CONTENT);
     let taken = sink.next();
     assert_eq!((taken.sender.as_str(), taken.recipients.len()), ("a@client.test", 2));
-    assert_eq!(taken.from_line("From:"), CONTENT);
+    assert_eq!(taken.below("From:"), CONTENT);
     let trace = taken.content.strip_suffix(CONTENT).unwrap();
     assert!(trace.starts_with("Received: from client.test ") && trace.contains(&id), "{trace:?}");
     assert!(!trace.contains("there.test"), "recipients must not learn of each other: {trace:?}");
@@ -25,7 +25,7 @@ fn a_large_body_comes_out_as_it_went_in() {
     let line = format!("{}\r\n", ".0123456789".repeat(80));
     let content = format!("Subject: large\r\n\r\n{}", line.repeat((3 << 20) / line.len()));
     relay.smtp().deliver("a@client.test", &["b@there.test"], &content);
-    assert!(sink.next().from_line("Subject:") == content, "3 MiB differ somewhere");
+    assert!(sink.next().below("Subject:") == content, "3 MiB differ somewhere");
 }
 
 #[test]

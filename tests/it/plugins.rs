@@ -29,7 +29,7 @@ fn header_policy_removes_and_adds_what_it_is_told_to_and_nothing_else() {
     let taken = sink.next();
     assert!(taken.content.starts_with("Received: "), "the trace field is on top: {}", taken.content);
     assert_eq!(
-        taken.from_line("X-Policy:"),
+        taken.below("X-Policy:"),
         "X-Policy: seen\r\n".to_owned() + &CONTENT.replace("X-Internal: secret\r\n", "")
     );
 }
@@ -104,7 +104,7 @@ fn all_three_together_and_listed() {
         assert!(listed.contains(name), "{name} in {listed}");
     }
     let id = relay.smtp().deliver("a@client.test", &["b@exempt.test"], CONTENT);
-    assert_eq!(sink.next().from_line("X-Waypost:"), format!("X-Waypost: {id}\r\n{CONTENT}"));
+    assert_eq!(sink.next().below("X-Waypost:"), format!("X-Waypost: {id}\r\n{CONTENT}"));
 }
 
 #[test]

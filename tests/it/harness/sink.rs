@@ -27,7 +27,7 @@ pub(crate) struct Taken {
 
 impl Taken {
     /// The content below the trace fields: everything from the first line that starts with `start`.
-    pub(crate) fn from_line(&self, start: &str) -> &str {
+    pub(crate) fn below(&self, start: &str) -> &str {
         let at =
             if self.content.starts_with(start) { 0 } else { self.content.find(&format!("\r\n{start}")).unwrap() + 2 };
         &self.content[at..]

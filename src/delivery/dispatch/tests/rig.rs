@@ -25,11 +25,14 @@ use crate::store::{Content, Sled};
 use crate::time::{Clock, Manual, Timestamp};
 use crate::tls::TlsClients;
 
+/// What the delivery-result hook answers.
+pub(super) type OnResult = fn(&mut Subject, &[Outcome]) -> Vec<Disposition>;
+
 /// What the delivery hooks answer. A hook without a function is not listened to.
 #[derive(Default)]
 pub(super) struct Script {
     pub(super) attempt: Option<fn(&mut Subject) -> AttemptVerdict>,
-    pub(super) result: Option<fn(&mut Subject, &[Outcome]) -> Vec<Disposition>>,
+    pub(super) result: Option<OnResult>,
     pub(super) bounce: Option<fn(&Subject, &[Outcome]) -> BounceVerdict>,
     pub(super) route: Option<fn(&Subject) -> RoutingVerdict>,
 }
