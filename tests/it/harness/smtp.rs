@@ -51,9 +51,13 @@ impl Smtp {
         }
     }
 
-    /// True once the server has closed the connection.
+    /// True once the server has closed the connection, in whichever way: with octets of ours that it had not read, the
+    /// system answers by a reset instead of an end. That nothing came in time is neither.
     pub(crate) fn is_closed(&mut self) -> bool {
-        self.stream.fill_buf().is_ok_and(<[u8]>::is_empty)
+        match self.stream.fill_buf() {
+            Ok(octets) => octets.is_empty(),
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
     }
 
     /// One transaction after EHLO, everything accepted up to the data; the reply to the data. `content` has CRLF line
