@@ -32,7 +32,7 @@ async fn run() -> anyhow::Result<()> {
     println!("pooling: {}", engine.is_pooling());
     println!("{:<24} {:>8.2}", "bare typed call", bare().await?);
     for instances in [Instances::Warm, Instances::Fresh] {
-        let plugin = PluginConfig { path: path.clone(), instances, ..PluginConfig::default() };
+        let plugin = PluginConfig { path: path.clone(), instances: Some(instances), ..PluginConfig::default() };
         let config = Config { plugins: [("bench".into(), plugin)].into() };
         let set = PluginSet::build(&engine, &config, &services, 1, Build::Strict).await;
         let set =

@@ -150,7 +150,7 @@ fn the_reference_lists_every_key_and_no_other() {
     let text = text + more;
     check_source(&source, &repository("tests/configs/full.toml"), &text).unwrap();
     let sections = ["listeners", "tls", "limits", "smtp", "relay", "auth", "queue", "routing", "destinations"];
-    let more = ["credentials", "sources", "delivery", "lanes", "retry", "plugins", "admin", "log"];
+    let more = ["credentials", "sources", "delivery", "lanes", "retry", "plugins", "plugin-host", "admin", "log"];
     let is_section = |key: &String| sections.contains(&key.as_str()) || more.contains(&key.as_str());
     let by_hook = |key: &String| {
         key.starts_with("plugins.NAME.on-failure.")
@@ -168,7 +168,18 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
         "listeners.NAME" => "[listeners.x]\naddress = '127.0.0.1:1'\n".to_owned(),
         "plugins.NAME" => "[plugins.x]\npath = 'x.wasm'\n".to_owned(),
         "plugins.NAME.grants" => "[plugins.x]\npath = 'x.wasm'\n[plugins.x.grants]\n".to_owned(),
-        "plugins.NAME.grants.kv" => "[plugins.x]\npath = 'x.wasm'\n[plugins.x.grants.kv]\n".to_owned(),
+        "plugins.NAME.grants.http" => {
+            "[plugins.x]\npath = 'x.wasm'\n[plugins.x.grants.http]\nallow = ['http://a']\n".to_owned()
+        }
+        "plugins.NAME.candidate.promote" => {
+            "[plugins.x]\npath = 'x.wasm'\n[plugins.x.candidate]\npath = 'x.wasm'\n[plugins.x.candidate.promote]\n".to_owned()
+        }
+        "plugins.NAME.candidate" => {
+            "[plugins.x]\npath = 'x.wasm'\n[plugins.x.candidate]\npath = 'x.wasm'\nmode = 'canary'\n".to_owned()
+        }
+        section if section.starts_with("plugins.NAME.") => {
+            format!("[plugins.x]\npath = 'x.wasm'\n[{}]\n", section.replace("NAME", "x"))
+        }
         "destinations.NAME" => "[destinations.x]\nmaildir = 'x'\n".to_owned(),
         "The file itself" => String::new(),
         section => format!("[{}]\n", section.replace("NAME", "x")),

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
+use super::decision::{Round, Settled};
 use super::failure::{Fate, Verdict};
-use super::{Assignment, Disposition, Hook, Journal, ResultAction, RouteGroup, RoutingVerdict, Subject};
+use super::{Assignment, Cost, Disposition, Journal, ResultAction, RouteGroup, RoutingVerdict, Scope, Subject};
 
 /// What a failed call becomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -34,6 +35,8 @@ pub struct Binding {
     pub on_failure: FailurePolicy,
     /// Asked even after another plugin said `accept`.
     pub mandatory: bool,
+    /// Whose mail it is asked about.
+    pub scope: Scope,
 }
 
 /// One place in a chain: the binding and how to call it.
@@ -87,20 +90,20 @@ impl CallError {
     }
 }
 
-/// One asking of one hook.
-#[derive(Clone, Copy, Debug)]
-pub struct Round {
-    /// At which station.
-    pub hook: Hook,
-    /// Which set of bindings answers. For logs.
-    pub generation: u64,
+/// What came of calling one plugin.
+#[derive(Debug)]
+pub struct Called<V> {
+    /// Its verdict and its edits, or why there is none.
+    pub outcome: Result<(V, Journal), CallError>,
+    /// What it took.
+    pub cost: Cost,
 }
 
 /// Asks the plugins of a hook whose verdicts exclude each other: all but route and delivery-result.
 ///
 /// `accept` skips the rest but mandatory plugins; a verdict that is neither it nor `proceed` ends the chain.
 pub async fn ask<'a, V, C, Fut>(
-    round: Round,
+    round: Round<'_>,
     mut subject: Subject,
     links: impl Iterator<Item = Link<'a, C>> + Send,
     mut call: impl FnMut(C, Subject) -> Fut + Send,
@@ -108,11 +111,11 @@ pub async fn ask<'a, V, C, Fut>(
 where
     V: Verdict,
     C: Send,
-    Fut: Future<Output = Result<(V, Journal), CallError>> + Send,
+    Fut: Future<Output = Called<V>> + Send,
 {
     let mut favour = None;
     for Link { binding, callee } in links {
-        if favour.is_some() && !binding.mandatory {
+        if (favour.is_some() && !binding.mandatory) || !binding.scope.covers(&subject) {
             continue;
         }
         let answer = call(callee, subject.clone()).await;
@@ -129,20 +132,20 @@ where
 /// Asks the plugins of the route hook. The closure is told which recipients nobody has assigned yet; groups merge, and
 /// the first assignment of a recipient wins. Once all are assigned only mandatory plugins are asked.
 pub async fn ask_routes<'a, C, Fut>(
-    round: Round,
+    round: Round<'_>,
     mut subject: Subject,
     links: impl Iterator<Item = Link<'a, C>> + Send,
     mut call: impl FnMut(C, Subject, Arc<[u32]>) -> Fut + Send,
 ) -> (Subject, RoutingVerdict)
 where
     C: Send,
-    Fut: Future<Output = Result<(RoutingVerdict, Journal), CallError>> + Send,
+    Fut: Future<Output = Called<RoutingVerdict>> + Send,
 {
     let all = subject.transaction.iter().flat_map(|t| &t.recipients).map(|r| r.index);
     let mut open: Arc<[u32]> = all.collect();
     let mut groups: Vec<RouteGroup> = Vec::new();
     for Link { binding, callee } in links {
-        if open.is_empty() && !binding.mandatory {
+        if (open.is_empty() && !binding.mandatory) || !binding.scope.covers(&subject) {
             continue;
         }
         let answer = call(callee, subject.clone(), open.clone()).await;
@@ -180,17 +183,20 @@ fn same_way(a: &Assignment, b: &Assignment) -> bool {
 /// Asks the plugins of the delivery-result hook: all of them, and the first action that is not `proceed` wins for
 /// each recipient.
 pub async fn ask_results<'a, C, Fut>(
-    round: Round,
+    round: Round<'_>,
     mut subject: Subject,
     links: impl Iterator<Item = Link<'a, C>> + Send,
     mut call: impl FnMut(C, Subject) -> Fut + Send,
 ) -> (Subject, Vec<Disposition>)
 where
     C: Send,
-    Fut: Future<Output = Result<(Vec<Disposition>, Journal), CallError>> + Send,
+    Fut: Future<Output = Called<Vec<Disposition>>> + Send,
 {
     let mut decided: BTreeMap<u32, ResultAction> = BTreeMap::new();
     for Link { binding, callee } in links {
+        if !binding.scope.covers(&subject) {
+            continue;
+        }
         let answer = call(callee, subject.clone()).await;
         for Disposition { recipient, action } in settle(round, binding, &mut subject, answer) {
             if action != ResultAction::Proceed {
@@ -205,19 +211,24 @@ where
 /// Applies the journal of a call that answered; of one that failed, or whose journal does not fit, makes the verdict
 /// that the policy states, and says so in the log, once.
 fn settle<V: Verdict>(
-    round: Round,
+    round: Round<'_>,
     binding: &Binding,
     subject: &mut Subject,
-    answer: Result<(V, Journal), CallError>,
+    answer: Called<V>,
 ) -> V {
-    let failure = match answer {
-        Ok((verdict, journal)) => match journal.apply(subject, &binding.plugin, &binding.version) {
-            Ok(()) => return verdict,
+    let Called { outcome, cost } = answer;
+    let failure = match outcome {
+        Ok((verdict, mut journal)) => match journal.apply(subject, &binding.plugin, &binding.version) {
+            Ok(()) => {
+                Settled { binding, subject, edits: &journal.edits, failure: None, cost }.tell(&round, &verdict);
+                return verdict;
+            }
             Err(error) => CallError::Invalid(error.to_string()),
         },
         Err(failure) => failure,
     };
     let verdict = V::of_failure(round.hook, binding.on_failure);
+    Settled { binding, subject, edits: &[], failure: Some(&failure), cost }.tell(&round, &verdict);
     let session = subject.session.as_ref().map_or("-", |s| &s.id);
     let queue_id = subject.transaction.as_ref().map(|t| t.id).or_else(|| subject.delivery.as_ref().map(|d| d.id));
     tracing::warn!(

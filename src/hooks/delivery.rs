@@ -108,7 +108,8 @@ pub struct DeliveryFacts {
 }
 
 /// Verdict of the delivery-attempt hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AttemptVerdict {
     /// Go on.
     Proceed,
@@ -121,7 +122,8 @@ pub enum AttemptVerdict {
 }
 
 /// What is to become of a recipient after an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ResultAction {
     /// The relay's default for this outcome.
     Proceed,
@@ -135,8 +137,22 @@ pub enum ResultAction {
     Forget(Arc<str>),
 }
 
+impl ResultAction {
+    /// In one word, as in the contract.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Proceed => "proceed",
+            Self::RetryAfterSeconds(_) => "retry-after-seconds",
+            Self::Reroute(_) => "reroute",
+            Self::Bounce(_) => "bounce",
+            Self::Forget(_) => "forget",
+        }
+    }
+}
+
 /// One recipient's action.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Disposition {
     /// Index of the recipient.
     pub recipient: u32,
@@ -145,7 +161,8 @@ pub struct Disposition {
 }
 
 /// Changes to a bounce.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct BounceEdit {
     /// Text put in front of the standard explanation.
     pub preface: Option<Arc<str>>,
@@ -156,7 +173,8 @@ pub struct BounceEdit {
 }
 
 /// Verdict of the bounce hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BounceVerdict {
     /// As it is.
     Proceed,

@@ -7,6 +7,7 @@ use super::{
     SessionVerdict,
 };
 use crate::smtp::{Reply, Status};
+use serde::Serialize;
 
 /// What a verdict does to the rest of its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +21,15 @@ pub enum Fate {
 }
 
 /// What the chain needs to know of a verdict.
-pub trait Verdict: Send {
+pub trait Verdict: Serialize + Send + Sync {
     /// No opinion.
     fn proceed() -> Self;
     /// What it does to the rest of the chain.
     fn fate(&self) -> Fate;
     /// What stands for the verdict of a plugin that failed.
     fn of_failure(hook: Hook, policy: FailurePolicy) -> Self;
+    /// In one word, as in the contract.
+    fn word(&self) -> &'static str;
     /// What the client is told of it, for the log.
     fn told(&self) -> String;
 }
@@ -72,6 +75,16 @@ impl Verdict for SessionVerdict {
         }
     }
 
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Proceed => "proceed",
+            Self::Accept => "accept",
+            Self::Reject(_) => "reject",
+            Self::Tempfail(_) => "tempfail",
+            Self::Close(_) => "close",
+        }
+    }
+
     fn told(&self) -> String {
         match self {
             Self::Proceed | Self::Accept => RELAYS_DEFAULT.to_owned(),
@@ -101,6 +114,17 @@ impl Verdict for MessageVerdict {
         }
     }
 
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Proceed => "proceed",
+            Self::Accept => "accept",
+            Self::Reject(_) => "reject",
+            Self::Tempfail(_) => "tempfail",
+            Self::Discard(_) => "discard",
+            Self::Quarantine(_) => "quarantine",
+        }
+    }
+
     fn told(&self) -> String {
         match self {
             Self::Reject(reply) | Self::Tempfail(reply) => reply.to_string(),
@@ -123,6 +147,15 @@ impl Verdict for AuthVerdict {
             FailurePolicy::Tempfail => Self::Tempfail(temporary(hook)),
             FailurePolicy::Skip => Self::Proceed,
             FailurePolicy::Reject => Self::Failure(permanent(hook)),
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Proceed => "proceed",
+            Self::Success(_) => "success",
+            Self::Failure(_) => "failure",
+            Self::Tempfail(_) => "tempfail",
         }
     }
 
@@ -151,6 +184,15 @@ impl Verdict for RoutingVerdict {
         }
     }
 
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Proceed => "proceed",
+            Self::Assign(_) => "assign",
+            Self::Reject(_) => "reject",
+            Self::Tempfail(_) => "tempfail",
+        }
+    }
+
     fn told(&self) -> String {
         match self {
             Self::Reject(reply) | Self::Tempfail(reply) => reply.to_string(),
@@ -173,6 +215,15 @@ impl Verdict for AttemptVerdict {
         Self::Proceed
     }
 
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Proceed => "proceed",
+            Self::HoldSeconds(_) => "hold-seconds",
+            Self::Reroute(_) => "reroute",
+            Self::Fail(_) => "fail",
+        }
+    }
+
     fn told(&self) -> String {
         RELAYS_DEFAULT.to_owned()
     }
@@ -191,6 +242,11 @@ impl Verdict for Vec<Disposition> {
         Self::new()
     }
 
+    /// Of several actions, the first that is not `proceed`.
+    fn word(&self) -> &'static str {
+        self.iter().map(|d| d.action.word()).find(|word| *word != "proceed").unwrap_or("proceed")
+    }
+
     fn told(&self) -> String {
         RELAYS_DEFAULT.to_owned()
     }
@@ -207,6 +263,14 @@ impl Verdict for BounceVerdict {
 
     fn of_failure(_: Hook, _: FailurePolicy) -> Self {
         Self::Proceed
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Proceed => "proceed",
+            Self::Edit(_) => "edit",
+            Self::Suppress(_) => "suppress",
+        }
     }
 
     fn told(&self) -> String {

@@ -99,21 +99,21 @@ impl Journal {
     ///
     /// # Errors
     /// [`EditError`]; `subject` is unchanged then.
-    pub fn apply(self, subject: &mut Subject, plugin: &Arc<str>, version: &Arc<str>) -> Result<(), EditError> {
+    pub fn apply(&mut self, subject: &mut Subject, plugin: &Arc<str>, version: &Arc<str>) -> Result<(), EditError> {
         if self.edits.is_empty() {
             return Ok(());
         }
-        let (mut edited, made) = match self.made {
+        let (mut edited, made) = match self.made.take() {
             Some(edited) => (edited, true),
             None => (subject.clone(), false),
         };
         // Their indexes all count fields of the section as it was before the call, so they are made together.
         let mut header_edits = Vec::new();
-        for edit in self.edits {
+        for edit in &self.edits {
             match edit {
-                Edit::Header(edit) => header_edits.push(edit),
+                Edit::Header(edit) => header_edits.push(edit.clone()),
                 _ if made => {}
-                edit => edited.edit(&edit, plugin, version)?,
+                edit => edited.edit(edit, plugin, version)?,
             }
         }
         if !header_edits.is_empty() {

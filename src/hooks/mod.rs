@@ -5,12 +5,14 @@
 //! `store` (body handles) and `time`; never `plugin` or `session`.
 
 mod chain;
+mod decision;
 mod delivery;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod failure;
 mod journal;
 mod route;
+mod scope;
 mod subject;
 mod verdict;
 
@@ -18,12 +20,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use chain::{Binding, CallError, FailurePolicy, Link, Round, ask, ask_results, ask_routes};
+pub use chain::{Binding, CallError, Called, FailurePolicy, Link, ask, ask_results, ask_routes};
+pub use decision::{Cost, Decision, Round};
 pub use delivery::{
     AttemptVerdict, BounceEdit, BounceVerdict, DeliveryFacts, Disposition, Outcome, OutcomeKind, ResultAction, Stage,
 };
 pub use failure::Verdict;
 pub use journal::{Edit, EditError, Journal};
+pub use scope::{DomainPattern, Scope};
 pub use route::{Assignment, NextHop, Route, RouteGroup, RoutingPhase, RoutingVerdict, TlsPolicy};
 pub use subject::{Endpoint, Identity, MessageFacts, Protocol, SessionFacts, Subject, TlsFacts, TransactionFacts};
 pub use verdict::{AuthAttempt, AuthVerdict, MessageVerdict, SessionVerdict};

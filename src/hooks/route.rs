@@ -69,7 +69,8 @@ pub struct Route {
 }
 
 /// What becomes of a group of recipients.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Assignment {
     /// They go this way.
     Route(Arc<Route>),
@@ -78,7 +79,8 @@ pub enum Assignment {
 }
 
 /// Recipients by index, and what becomes of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct RouteGroup {
     /// Indexes of recipients of the transaction; none is in two groups.
     pub recipients: Vec<u32>,
@@ -87,7 +89,8 @@ pub struct RouteGroup {
 }
 
 /// Verdict of the route hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RoutingVerdict {
     /// No opinion about anybody.
     Proceed,
@@ -100,7 +103,8 @@ pub enum RoutingVerdict {
 }
 
 /// Who waits for the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RoutingPhase {
     /// The client.
     Arrival,

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Identity;
 use crate::smtp::Reply;
 
 /// Verdict of connect, helo, mail and rcpt. Replies were checked: the code fits the verdict.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SessionVerdict {
     /// No opinion; the relay's own default applies.
     Proceed,
@@ -22,7 +25,8 @@ pub enum SessionVerdict {
 }
 
 /// Verdict of the message hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MessageVerdict {
     /// No opinion.
     Proceed,
@@ -62,7 +66,8 @@ impl fmt::Debug for AuthAttempt {
 }
 
 /// Verdict of the auth hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AuthVerdict {
     /// Nobody's; the relay's own credentials decide.
     Proceed,

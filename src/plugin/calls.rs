@@ -16,10 +16,11 @@ use super::counters::Counters;
 use super::engine::MEMORY_MAX;
 use super::host::LogBudget;
 use super::instance::{LOAD_CPU, Live, failure, guest, plain};
-use super::load::{Compiled, Problem};
+use super::load::{Linked, Problem};
+use super::meter::Meter;
 use super::questions::Ask;
 use super::{Budget, Engine, Instances, PluginConfig, Services};
-use crate::hooks::{CallError, Hook, Journal, Subject};
+use crate::hooks::{CallError, Called, Hook, Journal, Subject};
 
 /// Calls after which an instance is not used again: what a guest leaks has an end.
 const CALLS_MAX: u32 = 10_000;
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
 /// One plugin of one generation.
 pub(crate) struct Plugin {
     pub shared: Arc<Shared>,
-    pub compiled: Arc<Compiled>,
+    pub linked: Arc<Linked>,
     pub counters: Counters,
     pub auth_secrets: bool,
     engine: Engine,
@@ -69,13 +70,13 @@ impl Plugin {
         engine: &Engine,
         name: &Arc<str>,
         config: &PluginConfig,
-        compiled: Arc<Compiled>,
+        linked: Arc<Linked>,
         services: &Services,
         bucket: Option<Arc<Bucket>>,
     ) -> Self {
         let shared = Shared {
             name: name.clone(),
-            version: compiled.version().into(),
+            version: linked.compiled.version().into(),
             config: config.config.clone(),
             bucket,
             log: Mutex::new(LogBudget::new(services.clock.now())),
@@ -86,11 +87,11 @@ impl Plugin {
         let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             shared: Arc::new(shared),
-            compiled,
+            linked,
             counters: Counters::default(),
-            auth_secrets: config.auth_secrets,
+            auth_secrets: config.grants.auth_secrets,
             engine: engine.clone(),
-            instances: config.instances,
+            instances: config.instances(),
             budgets: Hook::ALL.map(|hook| config.budgets.get(&hook).copied().unwrap_or(Budget::of(hook))),
             slots: Semaphore::new(concurrency),
             idle: Mutex::default(),
@@ -111,23 +112,23 @@ impl Plugin {
     async fn try_trial(&self) -> Result<Vec<String>, Problem> {
         let start = |what: &str, why: &dyn std::fmt::Display| Problem::Start(format!("{what}: {why}"));
         let mut live = self.start().await.map_err(|e| start("it can't be started", &e))?;
-        let compiled = &self.compiled;
-        live.check_hooks(compiled).map_err(|e| {
+        let linked = &*self.linked;
+        live.check_hooks(linked).map_err(|e| {
             Problem::Contract(format!(
                 "a hook is not of the contract's type: {e:#}; rebuild it against the relay's wit/"
             ))
         })?;
         let mut warnings = Vec::new();
-        if compiled.indices.lifecycle.is_some() {
+        if linked.indices.lifecycle.is_some() {
             let document = self.shared.config.to_string();
             live.begin(None, Subject::default(), LOAD_CPU);
-            let said = validate(&mut live, compiled, &document).await;
+            let said = validate(&mut live, linked, &document).await;
             match said.map_err(|e| start("validate-config", &failure(&e, live.store.data(), LOAD_CPU)))? {
                 Ok(said) => warnings = said.iter().map(|w| plain(w)).collect(),
                 Err(errors) => return Err(start("it refuses its configuration", &plain(&errors.join("; ")))),
             }
             live.begin(None, Subject::default(), LOAD_CPU);
-            let said = self_test(&mut live, compiled).await;
+            let said = self_test(&mut live, linked).await;
             said.map_err(|e| start("self-test", &failure(&e, live.store.data(), LOAD_CPU)))?
                 .map_err(|why| start("its self-test failed", &plain(&why)))?;
             live.store.data_mut().end();
@@ -138,22 +139,19 @@ impl Plugin {
 
     async fn start(&self) -> Result<Box<Live>, CallError> {
         self.counters.instances.fetch_add(1, Ordering::Relaxed);
-        Live::start(&self.engine, &self.compiled, &self.shared).await
+        Live::start(&self.engine, &self.linked, &self.shared).await
     }
 
     /// One call: a verdict and what it edits, or why it failed. `end` is when the chain's patience ends.
-    pub(crate) async fn call<A: Ask>(
-        &self,
-        ask: A,
-        subject: Subject,
-        end: Instant,
-    ) -> Result<(A::Verdict, Journal), CallError> {
+    pub(crate) async fn call<A: Ask>(&self, ask: A, subject: Subject, end: Instant) -> Called<A::Verdict> {
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
-        let answer = self.try_call(ask, subject, end).await;
-        if let Err(error) = &answer {
+        let began = Instant::now();
+        let meter = Meter::default();
+        let outcome = meter.run(pin!(self.try_call(ask, subject, end, &meter))).await;
+        if let Err(error) = &outcome {
             self.counters.failed(error);
         }
-        answer
+        Called { outcome, cost: meter.cost(began.elapsed()) }
     }
 
     async fn try_call<A: Ask>(
@@ -161,6 +159,7 @@ impl Plugin {
         ask: A,
         subject: Subject,
         end: Instant,
+        meter: &Meter,
     ) -> Result<(A::Verdict, Journal), CallError> {
         let _slot = self.slot().await?;
         let _flight = self.engine.flight();
@@ -173,7 +172,8 @@ impl Plugin {
                 None => Box::pin(self.start()).await?,
             };
             live.begin(Some(A::HOOK), subject, budget.cpu);
-            let said = ask.put(&mut live, &self.compiled).await;
+            let said = ask.put(&mut live, &self.linked).await;
+            meter.host_calls(live.store.data().host_calls);
             said.map(|said| (said, live.store.data_mut().end()))
                 .map_err(|e| failure(&e, live.store.data(), budget.cpu))
                 .map(|(said, journal)| (live, said, journal))
@@ -251,14 +251,14 @@ fn millis(time: Duration) -> u64 {
 
 async fn validate(
     live: &mut Live,
-    compiled: &Compiled,
+    linked: &Linked,
     document: &str,
 ) -> wasmtime::Result<Result<Vec<String>, Vec<String>>> {
-    let guest = guest!(live, compiled, lifecycle);
+    let guest = guest!(live, linked, lifecycle);
     guest.call_validate_config(&mut live.store, document).await
 }
 
-async fn self_test(live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<(), String>> {
-    let guest = guest!(live, compiled, lifecycle);
+async fn self_test(live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<(), String>> {
+    let guest = guest!(live, linked, lifecycle);
     guest.call_self_test(&mut live.store).await
 }

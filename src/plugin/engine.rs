@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use super::bindings::Everything;
+use super::bindings::waypost::plugin as wit;
+use super::grants::Linking;
+use super::host::Denied;
 use super::load::Compiled;
 use super::state::State;
 use super::ticker::{Flight, Pace, Ticker};
@@ -40,7 +42,7 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     wasmtime: wasmtime::Engine,
-    linker: Linker<State>,
+    linkers: Mutex<HashMap<Linking, Arc<Linker<State>>>>,
     ticker: Ticker,
     pooling: bool,
     compiled: Mutex<HashMap<[u8; 32], Weak<Compiled>>>,
@@ -53,25 +55,29 @@ impl Engine {
     /// [`EngineError`].
     pub fn new() -> Result<Self, EngineError> {
         match Self::with(pooled()) {
-            Ok(engine) => engine.finish(true),
+            Ok(engine) => Self::finish(engine, true),
             Err(why) => {
                 tracing::info!(target: "plugin", %why, "no room for a pool of instances: they are made on demand");
-                Self::with(InstanceAllocationStrategy::OnDemand).map_err(config_error)?.finish(false)
+                let engine = Self::with(InstanceAllocationStrategy::OnDemand).map_err(config_error)?;
+                Self::finish(engine, false)
             }
         }
     }
 
-    fn with(strategy: InstanceAllocationStrategy) -> wasmtime::Result<Half> {
+    fn with(strategy: InstanceAllocationStrategy) -> wasmtime::Result<wasmtime::Engine> {
         let mut config = wasmtime::Config::new();
         config
             .epoch_interruption(true)
             .allocation_strategy(strategy)
             .native_unwind_info(false)
             .wasm_backtrace_details(WasmBacktraceDetails::Enable);
-        let wasmtime = wasmtime::Engine::new(&config)?;
-        let mut linker = Linker::new(&wasmtime);
-        Everything::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
-        Ok(Half { wasmtime, linker })
+        wasmtime::Engine::new(&config)
+    }
+
+    fn finish(wasmtime: wasmtime::Engine, pooling: bool) -> Result<Self, EngineError> {
+        let ticker = Ticker::start(wasmtime.weak())?;
+        let inner = Inner { wasmtime, linkers: Mutex::default(), ticker, pooling, compiled: Mutex::default() };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// True if instances come from a pool.
@@ -83,8 +89,15 @@ impl Engine {
         &self.0.wasmtime
     }
 
-    pub(crate) fn linker(&self) -> &Linker<State> {
-        &self.0.linker
+    /// The linker for one combination of grants: made at its first use, kept for all plugins that have the same.
+    pub(crate) fn linker(&self, linking: Linking) -> wasmtime::Result<Arc<Linker<State>>> {
+        let mut linkers = self.0.linkers.lock();
+        if let Some(linker) = linkers.get(&linking) {
+            return Ok(linker.clone());
+        }
+        let linker = Arc::new(link(&self.0.wasmtime, linking)?);
+        linkers.insert(linking, linker.clone());
+        Ok(linker)
     }
 
     pub(crate) fn pace(&self) -> &Arc<Pace> {
@@ -113,17 +126,39 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-struct Half {
-    wasmtime: wasmtime::Engine,
-    linker: Linker<State>,
-}
-
-impl Half {
-    fn finish(self, pooling: bool) -> Result<Engine, EngineError> {
-        let ticker = Ticker::start(self.wasmtime.weak())?;
-        let inner = Inner { wasmtime: self.wasmtime, linker: self.linker, ticker, pooling, compiled: Mutex::default() };
-        Ok(Engine(Arc::new(inner)))
+/// Grants are enforced here: an interface that was not granted is linked to [`Denied`], which has no way to the relay.
+fn link(engine: &wasmtime::Engine, linking: Linking) -> wasmtime::Result<Linker<State>> {
+    fn own(state: &mut State) -> &mut State {
+        state
     }
+    fn denied(_: &mut State) -> Denied {
+        Denied
+    }
+    let mut linker = Linker::new(engine);
+    wit::types::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::sessions::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::transactions::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::messages::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::routing::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::deliveries::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::context::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::log::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::config::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::system::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::rate_limits::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::metrics::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    wit::auth_results::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    if linking.kv {
+        wit::kv::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    } else {
+        wit::kv::add_to_linker::<_, Denied>(&mut linker, denied)?;
+    }
+    if linking.dns {
+        wit::dns::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
+    } else {
+        wit::dns::add_to_linker::<_, Denied>(&mut linker, denied)?;
+    }
+    Ok(linker)
 }
 
 fn config_error(why: wasmtime::Error) -> EngineError {

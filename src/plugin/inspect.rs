@@ -47,7 +47,7 @@ pub fn inspect(engine: &Engine, component: &[u8]) -> Result<Inspection, LoadErro
         size: compiled.size,
         contract: format!("waypost:plugin@{CONTRACT}"),
         hooks: compiled.hooks.iter().map(|hook| hook.interface()).collect(),
-        lifecycle: compiled.indices.lifecycle.is_some(),
+        lifecycle: compiled.exports.iter().any(|name| name.starts_with("waypost:plugin/lifecycle@")),
         imports: compiled.imports.clone(),
         foreign_exports: foreign.cloned().collect(),
         name: manifest.name,

@@ -8,7 +8,7 @@ use wasmtime::{Store, UpdateDeadline};
 use super::Engine;
 use super::bindings::exports::waypost::plugin as exports;
 use super::calls::Shared;
-use super::load::Compiled;
+use super::load::Linked;
 use super::state::State;
 use super::ticker::SLOW;
 use crate::hooks::{CallError, Hook, Subject};
@@ -49,11 +49,11 @@ pub(crate) struct Live {
 
 /// The guest's hook of one name: from the instance, else looked up and type-checked now.
 macro_rules! guest {
-    ($live:ident, $compiled:ident, $hook:ident) => {
+    ($live:ident, $linked:ident, $hook:ident) => {
         match &$live.guests.$hook {
             Some(guest) => guest.clone(),
             None => {
-                let indices = $compiled.indices.$hook.as_ref();
+                let indices = $linked.indices.$hook.as_ref();
                 let indices = indices.ok_or_else(|| wasmtime::Error::msg("the hook is not exported"))?;
                 let guest = indices.load(&mut $live.store, &$live.instance)?;
                 $live.guests.$hook = Some(guest.clone());
@@ -68,7 +68,7 @@ impl Live {
     /// Makes an instance and lets it initialise itself.
     pub(crate) async fn start(
         engine: &Engine,
-        compiled: &Compiled,
+        linked: &Linked,
         shared: &std::sync::Arc<Shared>,
     ) -> Result<Box<Self>, CallError> {
         let mut store = Store::new(engine.wasmtime(), State::new(shared.clone(), shared.memory));
@@ -85,25 +85,25 @@ impl Live {
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
         begin(&mut store, None, Subject::default(), LOAD_CPU);
-        let made = compiled.pre.instantiate_async(&mut store).await;
+        let made = linked.pre.instantiate_async(&mut store).await;
         let instance = made.map_err(|e| failure(&e, store.data(), LOAD_CPU))?;
         let mut live = Box::new(Self { store, instance, guests: Guests::default(), calls: 0 });
-        live.init(compiled).await?;
+        live.init(linked).await?;
         Ok(live)
     }
 
-    async fn init(&mut self, compiled: &Compiled) -> Result<(), CallError> {
-        if compiled.indices.lifecycle.is_none() {
+    async fn init(&mut self, linked: &Linked) -> Result<(), CallError> {
+        if linked.indices.lifecycle.is_none() {
             return Ok(());
         }
         begin(&mut self.store, None, Subject::default(), LOAD_CPU);
-        let said = self.call_init(compiled).await.map_err(|e| failure(&e, self.store.data(), LOAD_CPU))?;
+        let said = self.call_init(linked).await.map_err(|e| failure(&e, self.store.data(), LOAD_CPU))?;
         self.store.data_mut().end();
         said.map_err(CallError::Guest)
     }
 
-    async fn call_init(&mut self, compiled: &Compiled) -> wasmtime::Result<Result<(), String>> {
-        let guest = guest!(self, compiled, lifecycle);
+    async fn call_init(&mut self, linked: &Linked) -> wasmtime::Result<Result<(), String>> {
+        let guest = guest!(self, linked, lifecycle);
         guest.call_init(&mut self.store).await
     }
 
@@ -113,20 +113,20 @@ impl Live {
     }
 
     /// Looks up every hook the component has: a wrong type shows here, not at the first mail.
-    pub(crate) fn check_hooks(&mut self, compiled: &Compiled) -> wasmtime::Result<()> {
+    pub(crate) fn check_hooks(&mut self, linked: &Linked) -> wasmtime::Result<()> {
         let live = self;
-        for hook in &compiled.hooks {
+        for hook in &linked.compiled.hooks {
             match hook {
-                Hook::Connect => _ = guest!(live, compiled, connect),
-                Hook::Helo => _ = guest!(live, compiled, helo),
-                Hook::Auth => _ = guest!(live, compiled, auth),
-                Hook::Mail => _ = guest!(live, compiled, mail),
-                Hook::Rcpt => _ = guest!(live, compiled, rcpt),
-                Hook::Message => _ = guest!(live, compiled, message),
-                Hook::Route => _ = guest!(live, compiled, route),
-                Hook::DeliveryAttempt => _ = guest!(live, compiled, delivery_attempt),
-                Hook::DeliveryResult => _ = guest!(live, compiled, delivery_result),
-                Hook::Bounce => _ = guest!(live, compiled, bounce),
+                Hook::Connect => _ = guest!(live, linked, connect),
+                Hook::Helo => _ = guest!(live, linked, helo),
+                Hook::Auth => _ = guest!(live, linked, auth),
+                Hook::Mail => _ = guest!(live, linked, mail),
+                Hook::Rcpt => _ = guest!(live, linked, rcpt),
+                Hook::Message => _ = guest!(live, linked, message),
+                Hook::Route => _ = guest!(live, linked, route),
+                Hook::DeliveryAttempt => _ = guest!(live, linked, delivery_attempt),
+                Hook::DeliveryResult => _ = guest!(live, linked, delivery_result),
+                Hook::Bounce => _ = guest!(live, linked, bounce),
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use wasmtime::component::{Component, InstancePre};
 use super::bindings::exports::waypost::plugin as exports;
 use super::manifest::{self, Manifest};
 use super::state::State;
+use super::grants::Linking;
 use super::{Engine, PluginConfig};
 use crate::hooks::Hook;
 
@@ -103,31 +104,15 @@ impl Indices {
             bounce: exports::on_bounce::GuestIndices::new(pre).ok(),
         }
     }
-
-    fn has(&self, hook: Hook) -> bool {
-        match hook {
-            Hook::Connect => self.connect.is_some(),
-            Hook::Helo => self.helo.is_some(),
-            Hook::Auth => self.auth.is_some(),
-            Hook::Mail => self.mail.is_some(),
-            Hook::Rcpt => self.rcpt.is_some(),
-            Hook::Message => self.message.is_some(),
-            Hook::Route => self.route.is_some(),
-            Hook::DeliveryAttempt => self.delivery_attempt.is_some(),
-            Hook::DeliveryResult => self.delivery_result.is_some(),
-            Hook::Bounce => self.bounce.is_some(),
-        }
-    }
 }
 
-/// A component, ready to be instantiated.
+/// A component's code, and what is known of it without running it.
 pub(crate) struct Compiled {
     pub digest: [u8; 32],
     pub size: u64,
     pub manifest: Option<Manifest>,
     pub hooks: Vec<Hook>,
-    pub indices: Indices,
-    pub pre: InstancePre<State>,
+    pub component: Component,
     /// Names of all imports and exports.
     pub imports: Vec<String>,
     pub exports: Vec<String>,
@@ -138,6 +123,26 @@ impl Compiled {
     pub(crate) fn version(&self) -> String {
         let stated = self.manifest.as_ref().and_then(|m| m.version.clone());
         stated.unwrap_or_else(|| hex(&self.digest).chars().take(12).collect())
+    }
+}
+
+/// A component with what its grants link it to, ready to be instantiated.
+pub(crate) struct Linked {
+    pub compiled: Arc<Compiled>,
+    pub indices: Indices,
+    pub pre: InstancePre<State>,
+}
+
+impl Linked {
+    /// Links it. Blocking.
+    pub(crate) fn of(engine: &Engine, compiled: Arc<Compiled>, linking: Linking) -> Result<Self, Problem> {
+        let linker = engine.linker(linking).map_err(|e| Problem::Component(format!("no linker: {e:#}")))?;
+        let pre = linker.instantiate_pre(&compiled.component).map_err(|e| {
+            Problem::Contract(format!(
+                "it does not fit this relay's version of the contract: {e:#}; rebuild it against the relay's wit/"
+            ))
+        })?;
+        Ok(Self { indices: Indices::of(&pre), pre, compiled })
     }
 }
 
@@ -168,19 +173,14 @@ pub(crate) fn compile(engine: &Engine, octets: &[u8], digest: [u8; 32]) -> Resul
     let exports = names(&mut ty.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()));
     check_imports(&imports)?;
     check_exports(&exports)?;
-    let pre = engine.linker().instantiate_pre(&component).map_err(|e| {
-        Problem::Contract(format!(
-            "it does not fit this relay's version of the contract: {e:#}; rebuild it against the relay's wit/"
-        ))
-    })?;
     component
         .initialize_copy_on_write_image()
         .map_err(|e| Problem::Component(format!("its start image can't be made: {e:#}")))?;
-    let indices = Indices::of(&pre);
-    let hooks: Vec<Hook> = Hook::ALL.into_iter().filter(|hook| indices.has(*hook)).collect();
+    let exported = |hook: &Hook| exports.iter().filter_map(|name| of_package(name)).any(|(i, _)| i == hook.interface());
+    let hooks: Vec<Hook> = Hook::ALL.into_iter().filter(exported).collect();
     check_hooks(&hooks, manifest.as_ref())?;
     let size = octets.len() as u64;
-    let compiled = Arc::new(Compiled { digest, size, manifest, hooks, indices, pre, imports, exports });
+    let compiled = Arc::new(Compiled { digest, size, manifest, hooks, component, imports, exports });
     engine.remember(&compiled);
     Ok(compiled)
 }

@@ -1,9 +1,13 @@
 //! The manifest inside a component: one custom section `waypost:manifest` at the top level, JSON, at most 64 KiB.
 //!
-//! Readable without running code, and covered by the digest of the file. Optional in this version.
+//! Readable without running code, and covered by the digest of the file.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use wasmparser::{Parser, Payload};
+
+use super::Instances;
 
 /// Name of the section.
 const SECTION: &str = "waypost:manifest";
@@ -12,7 +16,8 @@ const SECTION: &str = "waypost:manifest";
 const SIZE_MAX: usize = 64 * 1024;
 
 /// What an author says of a plugin.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct Manifest {
     /// Of the plugin; the operator's name for it wins.
     pub name: Option<String>,
@@ -22,6 +27,63 @@ pub(crate) struct Manifest {
     pub hooks: Option<Vec<String>>,
     /// Digest of the sources it was built from.
     pub sources: Option<String>,
+    /// What it wants of the relay. One without asks is taken to be content with whatever is granted.
+    pub asks: Option<Asks>,
+    /// How its instances are to be used; the operator's word wins.
+    pub instances: Option<Instances>,
+    /// What a call may need; the operator's word wins, and the relay's defaults where neither says anything.
+    #[serde(default)]
+    pub limits: Wanted,
+    /// JSON Schema of its settings.
+    pub config_schema: Option<serde_json::Value>,
+    /// Its metrics: nothing else can be counted.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// Where it may be used: an SPDX expression.
+    pub licence: Option<String>,
+    /// Where its sources are.
+    pub source: Option<String>,
+    /// In one sentence.
+    pub description: Option<String>,
+}
+
+/// Grants it asks for, each by the key of `[plugins.NAME.grants]`, with a colon and a name where the grant has names:
+/// `kv`, `kv-shared:reputation`, `secrets:api-key`, `dns`, `http`, `auth-secrets`, `relay`, `notes-of:greylist`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asks {
+    /// Without one of these it does not work, and is not loaded.
+    #[serde(default)]
+    pub required: Vec<String>,
+    /// It can do without.
+    #[serde(default)]
+    pub optional: Vec<String>,
+}
+
+/// What a call may need beyond the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Wanted {
+    /// Octets of linear memory.
+    pub memory: Option<usize>,
+    /// Milliseconds of CPU time by hook, e.g. `on-message`.
+    #[serde(default)]
+    pub cpu_ms: BTreeMap<String, u32>,
+    /// Milliseconds in all by hook.
+    #[serde(default)]
+    pub wall_ms: BTreeMap<String, u32>,
+}
+
+/// Names with their label keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Metrics {
+    /// Counters.
+    #[serde(default)]
+    pub counters: BTreeMap<String, Vec<String>>,
+    /// Histograms.
+    #[serde(default)]
+    pub histograms: BTreeMap<String, Vec<String>>,
 }
 
 /// Looks for the manifest. Sections of nested components and modules do not count.

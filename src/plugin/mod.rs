@@ -14,11 +14,14 @@ mod config;
 mod convert;
 mod counters;
 mod engine;
+mod events;
+mod grants;
 mod host;
 mod inspect;
 mod instance;
 mod load;
 mod manifest;
+mod meter;
 
 mod questions;
 mod set;
@@ -32,9 +35,14 @@ mod verdicts;
 
 use std::sync::Arc;
 
-pub use config::{Budget, Config, Instances, KvQuota, PluginConfig};
+pub use config::{
+    BreakerConfig, Budget, Candidate, CompileConfig, Config, DecisionsConfig, HostConfig, Instances, Limits,
+    PluginConfig, Promotion, TrialMode,
+};
 pub use counters::PluginInfo;
+pub use events::{Event, Events};
 pub use engine::{Engine, EngineError};
+pub use grants::{Access, DnsGrant, Grants, HttpGrant, KvQuota};
 pub use inspect::{Inspection, inspect};
 pub use load::{LoadError, Problem};
 pub use set::{Build, PluginSet};
@@ -53,13 +61,16 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Octets of the largest body a plugin may write.
     pub message_max: u64,
+    /// Hears when something is to be done about a generation.
+    pub events: Events,
     buckets: Arc<bucket::Buckets>,
 }
 
 impl Services {
-    /// With nothing counted yet.
+    /// With nothing counted yet, and nobody to hear of events.
     pub fn new(store: Arc<dyn Store>, spool: Spool, clock: Arc<dyn Clock>, message_max: u64) -> Self {
-        Self { store, spool, clock, message_max, buckets: Arc::default() }
+        let (events, _) = Events::channel();
+        Self { store, spool, clock, message_max, events, buckets: Arc::default() }
     }
 }
 

@@ -7,7 +7,7 @@ use super::bindings::exports::waypost::plugin::on_auth;
 use super::bindings::waypost::plugin as wit;
 use super::convert;
 use super::instance::{Live, guest};
-use super::load::Compiled;
+use super::load::Linked;
 use super::verdicts::{self, Checked};
 use crate::hooks::{
     AttemptVerdict, AuthAttempt, AuthVerdict, BounceVerdict, Disposition, Hook, MessageVerdict, Outcome, RoutingPhase,
@@ -27,7 +27,7 @@ pub(crate) trait Ask: Send + Sync {
     fn put(
         &self,
         live: &mut Live,
-        compiled: &Compiled,
+        linked: &Linked,
     ) -> impl Future<Output = wasmtime::Result<Result<Self::Said, String>>> + Send;
 
     /// Looks whether the answer fits.
@@ -41,8 +41,8 @@ impl Ask for Connect {
     type Said = wit::types::SessionVerdict;
     type Verdict = SessionVerdict;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, connect);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, connect);
         guest.call_handle(&mut live.store).await
     }
 
@@ -58,8 +58,8 @@ impl Ask for Helo {
     type Said = wit::types::SessionVerdict;
     type Verdict = SessionVerdict;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, helo);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, helo);
         guest.call_handle(&mut live.store, &self.0).await
     }
 
@@ -88,8 +88,8 @@ impl Ask for Auth {
     type Said = on_auth::AuthVerdict;
     type Verdict = AuthVerdict;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, auth);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, auth);
         guest.call_handle(&mut live.store, &self.0).await
     }
 
@@ -111,8 +111,8 @@ impl Ask for Mail {
     type Said = wit::types::SessionVerdict;
     type Verdict = SessionVerdict;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, mail);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, mail);
         guest.call_handle(&mut live.store, self.0.as_ref()).await
     }
 
@@ -135,8 +135,8 @@ impl Ask for Rcpt {
     type Said = wit::types::SessionVerdict;
     type Verdict = SessionVerdict;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, rcpt);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, rcpt);
         guest.call_handle(&mut live.store, &self.0).await
     }
 
@@ -152,8 +152,8 @@ impl Ask for Message {
     type Said = wit::types::MessageVerdict;
     type Verdict = MessageVerdict;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, message);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, message);
         guest.call_handle(&mut live.store).await
     }
 
@@ -187,8 +187,8 @@ impl Ask for Route {
     type Said = wit::routing::RoutingVerdict;
     type Verdict = RoutingVerdict;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, route);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, route);
         guest.call_handle(&mut live.store, self.phase, &self.recipients).await
     }
 
@@ -204,8 +204,8 @@ impl Ask for DeliveryAttempt {
     type Said = wit::deliveries::AttemptVerdict;
     type Verdict = AttemptVerdict;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, delivery_attempt);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, delivery_attempt);
         guest.call_handle(&mut live.store).await
     }
 
@@ -233,8 +233,8 @@ impl Ask for DeliveryResult {
     type Said = Vec<wit::deliveries::RecipientDisposition>;
     type Verdict = Vec<Disposition>;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, delivery_result);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, delivery_result);
         guest.call_handle(&mut live.store, &self.0).await
     }
 
@@ -256,8 +256,8 @@ impl Ask for Bounce {
     type Said = wit::deliveries::BounceVerdict;
     type Verdict = BounceVerdict;
 
-    async fn put(&self, live: &mut Live, compiled: &Compiled) -> wasmtime::Result<Result<Self::Said, String>> {
-        let guest = guest!(live, compiled, bounce);
+    async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
+        let guest = guest!(live, linked, bounce);
         guest.call_handle(&mut live.store, &self.0).await
     }
 

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::bucket::Bucket;
 use super::calls::Plugin;
-use super::load::{self, Compiled, hex};
+use super::load::{self, Linked, hex};
 use super::questions::{self, Ask};
 use super::{Config, Engine, LoadError, PluginConfig, PluginInfo, Problem, Services};
 use crate::hooks::{
-    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, CallError, Disposition, Hook, Hooks,
-    Journal, Link, MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict, Subject, ask,
+    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, CallError, Called, Cost, Disposition, Hook, Hooks,
+    Link, MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict, Subject, ask,
     ask_results, ask_routes,
 };
 use crate::time::Timestamp;
@@ -84,7 +84,7 @@ impl PluginSet {
         let mut errors = Vec::new();
         for (name, plugin, loaded) in loading {
             let tried = match loaded.await {
-                Ok(Ok((compiled, bucket))) => attempt(engine, name, plugin, compiled, services, bucket).await,
+                Ok(Ok((linked, bucket))) => attempt(engine, name, plugin, linked, services, bucket).await,
                 Ok(Err(problem)) => Err(LoadError::of(name, problem)),
                 Err(why) => Err(LoadError::of(name, Problem::Component(format!("loading it failed: {why}")))),
             };
@@ -123,7 +123,7 @@ impl PluginSet {
         }
         // Of one that is not loaded the hooks may not be known: then it counts as bound to all of them.
         let exported = match &plugin {
-            Ok(plugin) => plugin.compiled.hooks.clone(),
+            Ok(plugin) => plugin.linked.compiled.hooks.clone(),
             Err(_) => known.unwrap_or_else(|| Hook::ALL.to_vec()),
         };
         let wanted = |hook: &Hook| config.hooks.as_ref().is_none_or(|hooks| hooks.contains(hook));
@@ -135,7 +135,13 @@ impl PluginSet {
         for hook in &hooks {
             let on_failure = config.on_failure_at.get(hook).copied().unwrap_or(config.on_failure);
             let binding =
-                Binding { plugin: name.clone(), version: version.clone(), on_failure, mandatory: config.mandatory };
+                Binding {
+                    plugin: name.clone(),
+                    version: version.clone(),
+                    on_failure,
+                    mandatory: config.mandatory,
+                    scope: config.scope.clone(),
+                };
             if let Some(chain) = self.chains.get_mut(*hook as usize) {
                 chain.push(Entry { binding, plugin: plugin.clone() });
             }
@@ -166,7 +172,7 @@ impl PluginSet {
             version: plugin.map_or("-".to_owned(), |p| p.shared.version.to_string()),
             state: if plugin.is_some() { "serving" } else { "failed" },
             reason: member.plugin.as_ref().err().map(|reason| reason.to_string()),
-            sha256: plugin.map(|p| hex(&p.compiled.digest)),
+            sha256: plugin.map(|p| hex(&p.linked.compiled.digest)),
             hooks: member.hooks.iter().map(|hook| hook.interface()).collect(),
             order: member.order,
             generation: self.generation,
@@ -193,8 +199,8 @@ impl PluginSet {
         }
     }
 
-    fn links(&self, hook: Hook) -> (Round, impl Iterator<Item = Link<'_, &Entry>> + Send, Instant) {
-        let round = Round { hook, generation: self.generation };
+    fn links(&self, hook: Hook) -> (Round<'_>, impl Iterator<Item = Link<'_, &Entry>> + Send, Instant) {
+        let round = Round { hook, generation: self.generation, listener: &|_| {} };
         let chain = self.chains.get(hook as usize).map_or(&[][..], Vec::as_slice);
         let links = chain.iter().map(|entry| Link { binding: &entry.binding, callee: entry });
         (round, links, Instant::now() + CHAIN_WALL)
@@ -214,12 +220,14 @@ fn prepare(
     services: &Services,
     name: &str,
     config: &PluginConfig,
-) -> Result<(Arc<Compiled>, Option<Arc<Bucket>>), Problem> {
+) -> Result<(Arc<Linked>, Option<Arc<Bucket>>), Problem> {
     let compiled = load::load(engine, config)?;
+    let linking = config.grants.linking(&compiled.imports);
+    let linked = Arc::new(Linked::of(engine, compiled, linking)?);
     let open = |quota| Bucket::open(services.store.clone(), &services.buckets, name, quota);
-    let bucket = config.kv.map(open).transpose();
+    let bucket = config.grants.kv.map(open).transpose();
     let bucket = bucket.map_err(|e| Problem::Start(format!("its kv bucket can't be opened: {e}")))?;
-    Ok((compiled, bucket.map(Arc::new)))
+    Ok((linked, bucket.map(Arc::new)))
 }
 
 /// The rest of it: hooks against the configuration, and the trial.
@@ -227,17 +235,17 @@ async fn attempt(
     engine: &Engine,
     name: &Arc<str>,
     config: &PluginConfig,
-    compiled: Arc<Compiled>,
+    linked: Arc<Linked>,
     services: &Services,
     bucket: Option<Arc<Bucket>>,
 ) -> Result<(Plugin, Vec<String>), LoadError> {
-    let hooks = compiled.hooks.clone();
+    let hooks = linked.compiled.hooks.clone();
     let missing = config.hooks.iter().flatten().find(|hook| !hooks.contains(hook));
     if let Some(missing) = missing {
         let problem = Problem::Contract(format!("`hooks` names {}, which it does not export", missing.interface()));
         return Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) });
     }
-    let plugin = Plugin::new(engine, name, config, compiled, services, bucket);
+    let plugin = Plugin::new(engine, name, config, linked, services, bucket);
     match plugin.trial().await {
         Ok(warnings) => Ok((plugin, warnings)),
         Err(problem) => Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) }),
@@ -250,11 +258,16 @@ impl Entry {
         question: impl FnOnce(&Plugin, &Subject) -> Option<A> + Send,
         subject: Subject,
         end: Instant,
-    ) -> Result<(A::Verdict, Journal), CallError> {
-        let plugin = self.plugin.as_ref().map_err(|reason| CallError::NotLoaded(reason.to_string()))?;
-        let question = question(plugin, &subject);
-        let question = question.ok_or_else(|| CallError::Invalid("asked without its facts".to_owned()))?;
-        plugin.call(question, subject, end).await
+    ) -> Called<A::Verdict> {
+        let failed = |error| Called { outcome: Err(error), cost: Cost::default() };
+        let plugin = match &self.plugin {
+            Ok(plugin) => plugin,
+            Err(reason) => return failed(CallError::NotLoaded(reason.to_string())),
+        };
+        match question(plugin, &subject) {
+            Some(question) => plugin.call(question, subject, end).await,
+            None => failed(CallError::Invalid("asked without its facts".to_owned())),
+        }
     }
 }
 

@@ -131,6 +131,8 @@ pub(crate) struct State {
     pub spent: u32,
     /// How many it may have.
     pub budget: u32,
+    /// Services of the relay it called in this call.
+    pub host_calls: u32,
     /// Octets of linear memory.
     pub memory: usize,
     /// The guest wanted more than it may have.
@@ -149,6 +151,7 @@ impl State {
             rows: Rows::default(),
             spent: 0,
             budget: 0,
+            host_calls: 0,
             memory: 0,
             refused_memory: false,
             memory_max,
@@ -160,6 +163,7 @@ impl State {
         self.hook = hook;
         self.subject = subject;
         self.spent = 0;
+        self.host_calls = 0;
         self.budget = budget;
     }
 

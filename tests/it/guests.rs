@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use waypost::hooks::{Hook, Hooks as _};
-use waypost::plugin::{Build, Config, Engine, KvQuota, LoadError, PluginConfig, PluginSet, Services, inspect};
+use waypost::plugin::{Build, Config, Engine, Grants, KvQuota, LoadError, PluginConfig, PluginSet, Services, inspect};
 use waypost::store::{Sled, Spool, Store};
 use waypost::time::{Manual, Timestamp};
 
@@ -74,8 +74,8 @@ fn each_component_is_what_its_manifest_says() {
 async fn each_component_loads_with_its_settings() {
     let engine = Engine::new().unwrap();
     for (name, path, hooks, _, config) in guests() {
-        let kv = Some(KvQuota { bytes: 1 << 20, keys: 1000 });
-        let plugin = PluginConfig { path: file(path), kv, config, ..PluginConfig::default() };
+        let grants = Grants { kv: Some(KvQuota { bytes: 1 << 20, keys: 1000 }), ..Grants::default() };
+        let plugin = PluginConfig { path: file(path), grants, config, ..PluginConfig::default() };
         let set = load(&engine, name, plugin).await.unwrap();
         for hook in Hook::ALL {
             assert_eq!(set.listens(hook), hooks.contains(&hook), "{name} at {}", hook.interface());

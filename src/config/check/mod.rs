@@ -3,7 +3,9 @@
 //! Defaults that are not the module's own stand here, each with its reason in `docs/config.md`.
 
 mod delivery;
+mod grants;
 mod listen;
+mod plugin_host;
 mod plugins;
 mod queue;
 mod route;

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Base;
+use super::{Base, grants, plugin_host};
 use crate::config::raw::{Table, Value};
 use crate::hooks::{FailurePolicy, Hook};
-use crate::plugin::{Budget, Config, Instances, KvQuota, PluginConfig};
+use crate::plugin::{
+    BreakerConfig, Budget, Candidate, Config, Instances, Limits, PluginConfig, Promotion, TrialMode,
+};
+
+const MS: Duration = Duration::from_millis(1);
 
 const POLICIES: [(&str, FailurePolicy); 3] =
     [("tempfail", FailurePolicy::Tempfail), ("skip", FailurePolicy::Skip), ("reject", FailurePolicy::Reject)];
@@ -29,7 +33,10 @@ const HOOKS: [(&str, Hook); 10] = [
 /// Reads the sections.
 pub(super) fn config(root: &Table<'_>, base: &Base) -> Config {
     let read = |(name, value): (Arc<str>, Value<'_>)| Some((name, plugin(&value.table()?, base)?));
-    Config { plugins: root.named("plugins").into_iter().filter_map(read).collect() }
+    Config {
+        plugins: root.named("plugins").into_iter().filter_map(read).collect(),
+        host: plugin_host::config(&root.table("plugin-host"), base),
+    }
 }
 
 fn plugin(table: &Table<'_>, base: &Base) -> Option<PluginConfig> {
@@ -39,9 +46,8 @@ fn plugin(table: &Table<'_>, base: &Base) -> Option<PluginConfig> {
         table.missing("path", "write the path of the component, a .wasm file");
     }
     let (on_failure, on_failure_at) = on_failure(table);
-    let instances = [("warm", Instances::Warm), ("fresh", Instances::Fresh)];
+    let instances = [("warm", Some(Instances::Warm)), ("fresh", Some(Instances::Fresh))];
     let order = table.get("order").and_then(|value| value.signed_integer(-1_000_000..=1_000_000)).unwrap_or(0);
-    let (kv, auth_secrets) = grants(&table.table("grants"));
     let config = PluginConfig {
         path: path.clone().unwrap_or_default(),
         sha256: table.get("sha256").and_then(|value| value.parsed(sha256)),
@@ -54,8 +60,11 @@ fn plugin(table: &Table<'_>, base: &Base) -> Option<PluginConfig> {
         concurrency: table.count("concurrency", usual.concurrency, 1..=1000),
         memory: usize::try_from(table.size("memory", usual.memory as u64, 1 << 20..=1 << 30)).unwrap_or(usual.memory),
         budgets: budgets(&table.table("budgets")),
-        kv,
-        auth_secrets,
+        grants: grants::grants(&table.table("grants"), base),
+        scope: grants::scope(&table.table("scope")),
+        limits: limits(&table.table("limits")),
+        breaker: breaker(table),
+        candidate: table.get("candidate").and_then(|value| candidate(&value.table()?, base)),
         config: match table.get("config") {
             Some(value) => value.table().map_or(usual.config, |_| value.json()),
             None => usual.config,
@@ -103,7 +112,6 @@ fn on_failure(table: &Table<'_>) -> (FailurePolicy, BTreeMap<Hook, FailurePolicy
 
 /// `budgets.message = { cpu = "250ms", wall = "10s" }`; what is not said stays as it is.
 fn budgets(table: &Table<'_>) -> BTreeMap<Hook, Budget> {
-    const MS: Duration = Duration::from_millis(1);
     const MINUTE: Duration = Duration::from_secs(60);
     let budget = |(name, hook)| {
         let table = table.get(name)?.table()?;
@@ -123,15 +131,66 @@ fn budgets(table: &Table<'_>) -> BTreeMap<Hook, Budget> {
     budgets
 }
 
-/// `grants.kv = { bytes = "16 MiB", keys = 100000 }`.
-fn grants(table: &Table<'_>) -> (Option<KvQuota>, bool) {
-    let kv = table.get("kv").and_then(|value| value.table()).map(|kv| {
-        let bytes = kv.size("bytes", 16 << 20, 1 << 10..=1 << 40);
-        let keys = kv.integer("keys", 100_000, 1..=1_000_000_000);
-        kv.finish();
-        KvQuota { bytes, keys }
-    });
-    let auth_secrets = table.bool("auth-secrets", false);
+/// `limits = { table = 100000, handles = 1024, host-calls = 100000 }`.
+fn limits(table: &Table<'_>) -> Limits {
+    let usual = Limits::default();
+    let limits = Limits {
+        table: table.count("table", usual.table, 1..=10_000_000),
+        handles: table.count("handles", usual.handles, 16..=1_000_000),
+        host_calls: u32::try_from(table.integer("host-calls", usual.host_calls.into(), 1..=1_000_000_000))
+            .unwrap_or(usual.host_calls),
+    };
     table.finish();
-    (kv, auth_secrets)
+    limits
+}
+
+/// `breaker = { failures = 5, window = "30s", pause = "1s", pause-max = "1m" }`, or false.
+fn breaker(table: &Table<'_>) -> Option<BreakerConfig> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let usual = BreakerConfig::default();
+    let Some(value) = table.get("breaker") else { return Some(usual) };
+    if !value.is_table() {
+        return value.bool().filter(|on| *on).map(|_| usual);
+    }
+    let table = value.table()?;
+    let config = BreakerConfig {
+        failures: u32::try_from(table.integer("failures", usual.failures.into(), 1..=1_000_000))
+            .unwrap_or(usual.failures),
+        window: table.duration("window", usual.window, MS..=HOUR),
+        pause: table.duration("pause", usual.pause, MS..=HOUR),
+        pause_max: table.duration("pause-max", usual.pause_max, MS..=HOUR),
+    };
+    if config.pause > config.pause_max {
+        table.wrong("the first pause is longer than the longest", "raise pause-max or lower pause");
+    }
+    table.finish();
+    Some(config)
+}
+
+/// Another version beside the one that serves.
+fn candidate(table: &Table<'_>, base: &Base) -> Option<Candidate> {
+    let path = table.text("path").map(|path| base.resolve(path));
+    if table.get("path").is_none() {
+        table.missing("path", "write the path of the candidate's component, a .wasm file");
+    }
+    let share = table.integer("share", 10, 1..=100);
+    let canary = TrialMode::Canary { share: u8::try_from(share).unwrap_or(10) };
+    let mode = table.choice("mode", TrialMode::Shadow, &[("shadow", TrialMode::Shadow), ("canary", canary)]);
+    if mode == TrialMode::Shadow
+        && let Some(share) = table.get("share")
+    {
+        share.wrong("a shadow is asked about everything", "remove share, or write mode = \"canary\"");
+    }
+    let promote = table.get("promote").and_then(|value| value.table()).map(|rule| {
+        let promotion = Promotion {
+            calls: rule.integer("calls", 10_000, 1..=1_000_000_000),
+            divergence: u32::try_from(rule.integer("divergence", 0, 0..=1000)).unwrap_or(0),
+        };
+        rule.finish();
+        promotion
+    });
+    let config = table.get("config").and_then(|value| value.table().map(|_| value.json()));
+    let sha256 = table.get("sha256").and_then(|value| value.parsed(sha256));
+    table.finish();
+    Some(Candidate { path: path?, sha256, mode, config, promote })
 }

@@ -4,18 +4,22 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::hooks::fixtures::subject;
-use crate::hooks::{Edit, MessageVerdict, NextHop, Route, SessionVerdict};
+use crate::hooks::{Cost, Edit, Hook, MessageVerdict, NextHop, Route, SessionVerdict};
 use crate::smtp::{Reply, Status};
 
 fn binding(plugin: &str, on_failure: FailurePolicy, mandatory: bool) -> Binding {
-    Binding { plugin: plugin.into(), version: "1".into(), on_failure, mandatory }
+    Binding { plugin: plugin.into(), version: "1".into(), on_failure, mandatory, scope: Scope::default() }
 }
 
 fn reject() -> SessionVerdict {
     SessionVerdict::Reject(Reply::new(550, Status::new(5, 7, 1), "no"))
 }
 
-const AT_RCPT: Round = Round { hook: Hook::Rcpt, generation: 1 };
+const AT_RCPT: Round<'static> = Round { hook: Hook::Rcpt, generation: 1, listener: &|_| {} };
+
+fn called<V>(outcome: Result<(V, Journal), CallError>) -> Called<V> {
+    Called { outcome, cost: Cost::default() }
+}
 
 type Said = Result<SessionVerdict, CallError>;
 
@@ -26,7 +30,7 @@ async fn run(plugins: Vec<(Binding, Said)>) -> (Subject, SessionVerdict, Vec<Str
     let (subject, verdict) = ask(AT_RCPT, subject(), links, |(name, said), _| {
         asked.lock().unwrap().push(name.to_string());
         let note = Edit::Note { key: "was".into(), value: "here".into() };
-        async move { said.map(|verdict| (verdict, Journal { edits: vec![note], made: None })) }
+        async move { called(said.map(|verdict| (verdict, Journal { edits: vec![note], made: None }))) }
     })
     .await;
     (subject, verdict, asked.into_inner().unwrap())
@@ -77,7 +81,7 @@ async fn an_edit_that_does_not_fit_is_a_failure() {
     let links = [Link { binding: &binding, callee: () }].into_iter();
     let (subject, verdict) = ask(AT_RCPT, subject(), links, |(), _| async {
         let edits = vec![Edit::Tag("t".into()), Edit::RemoveRecipient { index: 9 }];
-        Ok((MessageVerdict::Accept, Journal { edits, made: None }))
+        called(Ok((MessageVerdict::Accept, Journal { edits, made: None })))
     })
     .await;
     assert!(matches!(verdict, MessageVerdict::Tempfail(reply) if reply.code == 451));
@@ -91,7 +95,7 @@ async fn the_next_plugin_sees_the_edits_before_it() {
     let links = bindings.iter().map(|binding| Link { binding, callee: () });
     let (_, verdict): (_, SessionVerdict) = ask(AT_RCPT, subject(), links, |(), subject: Subject| {
         seen.lock().unwrap().push(subject.transaction.unwrap().tags.len());
-        async { Ok((SessionVerdict::Proceed, Journal { edits: vec![Edit::Tag("t".into())], made: None })) }
+        async { called(Ok((SessionVerdict::Proceed, Journal { edits: vec![Edit::Tag("t".into())], made: None }))) }
     })
     .await;
     assert_eq!((verdict, seen.into_inner().unwrap()), (SessionVerdict::Proceed, vec![0, 1]));
@@ -119,10 +123,10 @@ async fn route_groups_merge_and_the_first_assignment_wins() {
     ];
     let asked = Mutex::new(Vec::new());
     let links = bindings.iter().zip(said).map(|(binding, callee)| Link { binding, callee });
-    let round = Round { hook: Hook::Route, generation: 1 };
+    let round = Round { hook: Hook::Route, ..AT_RCPT };
     let (_, verdict) = ask_routes(round, subject(), links, |said, _, open| {
         asked.lock().unwrap().push(open.to_vec());
-        async { Ok((said, Journal::default())) }
+        async { called(Ok((said, Journal::default()))) }
     })
     .await;
     let expected = RoutingVerdict::Assign(vec![group(&[1], "one.example"), group(&[0], "two.example")]);
@@ -144,8 +148,8 @@ async fn each_recipients_first_action_wins() {
         Ok(vec![on(0, ResultAction::Forget("x".into())), on(1, ResultAction::Forget("y".into()))]),
     ];
     let links = bindings.iter().zip(said).map(|(binding, callee)| Link { binding, callee });
-    let round = Round { hook: Hook::DeliveryResult, generation: 1 };
+    let round = Round { hook: Hook::DeliveryResult, ..AT_RCPT };
     let (_, dispositions) =
-        ask_results(round, Subject::default(), links, |said, _| async { said.map(|d| (d, Journal::default())) }).await;
+        ask_results(round, Subject::default(), links, |said, _| async { called(said.map(|d| (d, Journal::default()))) }).await;
     assert_eq!(dispositions, [on(0, ResultAction::Forget("x".into())), on(1, ResultAction::RetryAfterSeconds(60))]);
 }

@@ -6,6 +6,7 @@
 mod absent;
 mod config;
 mod context;
+mod denied;
 mod deliveries;
 mod kv;
 mod log;
@@ -14,6 +15,7 @@ mod sessions;
 mod system;
 mod transactions;
 
+pub(crate) use denied::Denied;
 pub(crate) use log::Budget as LogBudget;
 
 use super::bindings::waypost::plugin as wit;

@@ -160,7 +160,7 @@ async fn a_kept_handle_reaches_no_other_mail() {
 async fn instances_are_used_again_or_not_as_the_operator_says() {
     let component = answering(Hook::Rcpt, &saying(1, 0, ""));
     for (instances, made) in [(Instances::Warm, 1), (Instances::Fresh, 21)] {
-        let config = PluginConfig { instances, ..PluginConfig::default() };
+        let config = PluginConfig { instances: Some(instances), ..PluginConfig::default() };
         let set = Fixture::new().with_config("p", &component, config).build().await;
         for _ in 0..20 {
             assert_eq!(rcpt(&set).await, "Accept");

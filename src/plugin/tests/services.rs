@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plugin::testing::misbehaving;
-use crate::plugin::{KvQuota, PluginConfig};
+use crate::plugin::{Grants, KvQuota, PluginConfig};
 
 async fn refused(set: &crate::plugin::PluginSet) -> bool {
     matches!(set.rcpt(at_rcpt()).await.1, SessionVerdict::Reject(_))
@@ -15,7 +15,7 @@ async fn kv_needs_its_grant_and_counts_over_generations() {
     assert!(refused(&ungranted).await, "denied");
 
     let kv = Some(KvQuota { bytes: 1000, keys: 10 });
-    let fixture = Fixture::new().with_config("count", &count, PluginConfig { kv, ..PluginConfig::default() });
+    let fixture = Fixture::new().with_config("count", &count, PluginConfig { grants: Grants { kv, ..Grants::default() }, ..PluginConfig::default() });
     let first = fixture.build().await;
     assert!(!refused(&first).await && !refused(&first).await);
     let second = fixture.build().await;
