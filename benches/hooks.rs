@@ -33,7 +33,7 @@ async fn run() -> anyhow::Result<()> {
     println!("{:<24} {:>8.2}", "bare typed call", bare().await?);
     for instances in [Instances::Warm, Instances::Fresh] {
         let plugin = PluginConfig { path: path.clone(), instances: Some(instances), ..PluginConfig::default() };
-        let config = Config { plugins: [("bench".into(), plugin)].into() };
+        let config = Config { plugins: [("bench".into(), plugin)].into(), ..Config::default() };
         let set = PluginSet::build(&engine, &config, &services, 1, Build::Strict).await;
         let set =
             set.map_err(|errors| anyhow::anyhow!("{}", errors.iter().map(|e| e.to_string()).collect::<String>()))?;

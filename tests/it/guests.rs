@@ -51,7 +51,7 @@ async fn load(engine: &Engine, name: &str, plugin: PluginConfig) -> Result<Plugi
     let store: Arc<dyn Store> = Arc::new(Sled::open(&dir.path().join("store"), 1 << 20).unwrap());
     let spool = Spool::open(&dir.path().join("spool"), 0, Arc::clone(&store)).unwrap();
     let clock = Arc::new(Manual::new(Timestamp::from_secs(1_795_474_200)));
-    let config = Config { plugins: [(Arc::from(name), plugin)].into() };
+    let config = Config { plugins: [(Arc::from(name), plugin)].into(), ..Config::default() };
     PluginSet::build(engine, &config, &Services::new(store, spool, clock, 1 << 20), 1, Build::Strict).await
 }
 
