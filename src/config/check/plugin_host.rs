@@ -16,7 +16,7 @@ pub(super) fn config(table: &Table<'_>, base: &Base) -> HostConfig {
     let usual = HostConfig::default();
     let signers: Vec<[u8; 32]> = table.array("signers").iter().filter_map(|value| value.parsed(signer)).collect();
     let require_signature = table.bool("require-signature", false);
-    if require_signature && signers.is_empty() {
+    if require_signature && table.array("signers").is_empty() {
         table.missing("signers", "without a key no component could be loaded: list the public keys you trust");
     }
     let shared = |(name, value): (std::sync::Arc<str>, Value<'_>)| Some((name, grants::quota(&value.table()?)));
