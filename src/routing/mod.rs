@@ -11,6 +11,6 @@ mod targets;
 
 pub use hickory::{Hickory, HickoryError};
 pub use mx::exchangers;
-pub use resolver::{Lookup, Mx, ResolveError, Resolver, confirmed_name};
+pub use resolver::{Answer, Lookup, Mx, RecordData, RecordKind, ResolveError, Resolver, confirmed_name};
 pub use table::Table;
 pub use targets::{Address, Target, TargetError, targets, targets_from};

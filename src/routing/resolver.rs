@@ -1,4 +1,4 @@
-//! The resolver seam: the three questions the relay asks the DNS.
+//! The resolver seam: the three questions the relay asks the DNS, and the one that plugins may ask.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -15,6 +15,68 @@ pub struct Mx {
     pub preference: u16,
     /// Lower case, without a final dot; a lone dot is the null MX (RFC 7505).
     pub exchange: Arc<str>,
+}
+
+/// Which records a plugin can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecordKind {
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// Mail exchangers.
+    Mx,
+    /// Texts.
+    Txt,
+    /// Reverse names.
+    Ptr,
+    /// An alias; not followed.
+    Cname,
+    /// Name servers.
+    Ns,
+    /// Services.
+    Srv,
+    /// TLS associations.
+    Tlsa,
+}
+
+/// What a record says. Names are in lower case, without a final dot; the root is a lone dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordData {
+    /// A and AAAA.
+    Address(IpAddr),
+    /// PTR, CNAME and NS.
+    Name(Arc<str>),
+    /// MX.
+    Mx(Mx),
+    /// TXT, its strings joined.
+    Text(Vec<u8>),
+    /// SRV.
+    Srv {
+        /// Lower is tried first.
+        priority: u16,
+        /// Share among those of the same priority.
+        weight: u16,
+        /// Where it listens.
+        port: u16,
+        /// Its host.
+        target: Arc<str>,
+    },
+    /// TLSA, as it is on the wire.
+    Raw(Vec<u8>),
+}
+
+/// The records of a name, and what is known about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// In the order they came in.
+    pub records: Vec<RecordData>,
+    /// Seconds that they hold.
+    pub ttl: u32,
+    /// A name server on this machine, asked over the loopback interface, says that it has validated them with DNSSEC (the
+    /// AD bit, RFC 4035 section 3.2.3). The relay does not validate: a server elsewhere is not believed, for anybody on
+    /// the way could set a bit; so false says nothing about the records.
+    pub secure: bool,
 }
 
 /// Why there is no answer. What can't be told counts as temporary.
@@ -40,6 +102,8 @@ pub trait Resolver: Send + Sync {
     fn addresses<'a>(&'a self, host: &'a str) -> Lookup<'a, Vec<IpAddr>>;
     /// The names an address claims to have; to be believed only when confirmed: see [`confirmed_name`].
     fn names<'a>(&'a self, ip: IpAddr) -> Lookup<'a, Vec<Arc<str>>>;
+    /// The records of one kind that a name has.
+    fn records<'a>(&'a self, name: &'a str, kind: RecordKind) -> Lookup<'a, Answer>;
 }
 
 /// How many claimed names are tried: one is usual, and who controls the reverse zone must not make us ask for ever.

@@ -137,6 +137,60 @@ async fn a_client_has_the_name_that_leads_back_to_it() {
     assert!(confirmed("192.0.2.4").await.is_err(), "its name can't be asked for");
 }
 
+#[tokio::test]
+async fn records_come_as_they_are() {
+    let zones = zones().await;
+    let records = |name: &'static str, kind| {
+        let resolver = zones.resolver.clone();
+        async move { resolver.records(name, kind).await.map(|answer| (answer.records, answer.ttl, answer.secure)) }
+    };
+    let one = |data| Ok((vec![data], 60, false));
+    assert_eq!(records("nodata.test", RecordKind::Txt).await, one(RecordData::Text(b"x".to_vec())));
+    let null = RecordData::Mx(Mx { preference: 0, exchange: ".".into() });
+    assert_eq!(records("NULL.test.", RecordKind::Mx).await, one(null));
+    assert_eq!(records("alias.test", RecordKind::Cname).await, one(RecordData::Name("both.test".into())));
+    assert_eq!(records("b.test", RecordKind::A).await, one(RecordData::Address(Ipv4Addr::new(192, 0, 2, 3).into())));
+    assert_eq!(records("c.test", RecordKind::A).await.unwrap().0.len(), 1, "aliases are followed");
+    let name = RecordData::Name("liar.test".into());
+    assert_eq!(records("3.2.0.192.in-addr.arpa", RecordKind::Ptr).await, one(name));
+    assert_eq!(records("a.test", RecordKind::Tlsa).await, Err(ResolveError::NoData));
+    assert_eq!(records("nowhere.test", RecordKind::Ns).await, Err(ResolveError::NoSuchName));
+    assert!(matches!(records("host.elsewhere", RecordKind::Srv).await, Err(ResolveError::Temporary(_))));
+}
+
+/// A server that answers each question with one address, and claims to have validated it if it was asked to say so.
+async fn claiming() -> SocketAddr {
+    use hickory_server::proto::op::{Message, OpCode};
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut octets = [0; 4096];
+        while let Ok((length, from)) = socket.recv_from(&mut octets).await {
+            let asked = Message::from_vec(&octets[..length]).unwrap();
+            let mut answer = Message::response(asked.metadata.id, OpCode::Query);
+            answer.metadata.authentic_data = asked.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+            let query = asked.queries[0].clone();
+            answer.add_answers([Record::from_rdata(query.name().clone(), 9, ip("192.0.2.7"))]);
+            answer.add_query(query);
+            socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn only_a_server_on_this_machine_is_believed_to_have_validated() {
+    let mut resolver = Hickory::with_servers(&[claiming().await]).unwrap();
+    for asked in ["first", "from the cache"] {
+        let answer = resolver.records("signed.test", RecordKind::A).await.unwrap();
+        assert_eq!((answer.ttl, answer.secure), (9, true), "{asked}");
+    }
+    resolver.local = false;
+    assert!(!resolver.records("signed.test", RecordKind::A).await.unwrap().secure);
+    let far = Hickory::with_servers(&[([192, 0, 2, 1], 53).into(), ([127, 0, 0, 1], 53).into()]).unwrap();
+    assert!(!far.local);
+}
+
 /// `host address:port` of each target.
 fn short(targets: &[Target]) -> Vec<String> {
     let one = |target: &Target| match &target.address {

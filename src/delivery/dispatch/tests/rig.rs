@@ -20,7 +20,7 @@ use crate::hooks::{
 };
 use crate::mail::{Annotations, BodyKind, Mailbox, QueueId, ReversePath};
 use crate::queue::{BodyPlace, Filter, Incoming, Queue, QueuedRecipient, RecipientState, Record};
-use crate::routing::{Lookup, Mx, Resolver, Table};
+use crate::routing::{Answer as Resolved, Lookup, Mx, RecordKind, Resolver, Table};
 use crate::store::{Content, Sled};
 use crate::time::{Clock, Manual, Timestamp};
 use crate::tls::TlsClients;
@@ -103,6 +103,9 @@ impl Resolver for NoResolver {
     }
     fn names<'a>(&'a self, ip: IpAddr) -> Lookup<'a, Vec<Arc<str>>> {
         panic!("look-up of {ip}")
+    }
+    fn records<'a>(&'a self, name: &'a str, kind: RecordKind) -> Lookup<'a, Resolved> {
+        panic!("look-up of {kind:?} {name}")
     }
 }
 
