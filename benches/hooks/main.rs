@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use waypost::hooks::{Endpoint, Hooks, Protocol, SessionFacts, Subject, TransactionFacts};
 use waypost::mail::{Annotations, BodyKind, Mailbox, QueueId, Recipient, ReversePath};
 use waypost::plugin::{Build, Config, Engine, Instances, PluginConfig, PluginSet, Services};
+use waypost::routing::Hickory;
 use waypost::store::{Sled, Spool, Store};
 use waypost::time::{Clock, System};
 
@@ -40,7 +41,7 @@ async fn run() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let store: Arc<dyn Store> = Arc::new(Sled::open(&dir.path().join("store"), 64 << 20)?);
     let spool = Spool::open(&dir.path().join("spool"), 0, store.clone())?;
-    let services = Services::new(store, spool, Arc::new(System), 50 << 20);
+    let services = Services::new(store, spool, Arc::new(System), Arc::new(Hickory::from_system()?), 50 << 20);
     let engine = Engine::new()?;
     println!("pooling: {}", engine.is_pooling());
     println!("making the subject: {:.2} us", measure(async || subject().map(|_| ())).await?);

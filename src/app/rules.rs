@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::hooks::Hooks;
 use crate::listen::{Credentials, Rules};
 use crate::plugin::{self, Build, Engine, LoadError, PluginSet, Services};
-use crate::routing::Table;
+use crate::routing::{Hickory, Resolver, Table};
 use crate::store::{Sled, Spool, Store};
 use crate::time::{Clock, System};
 use crate::{delivery, tls};
@@ -46,12 +46,13 @@ impl Builder {
         store: Arc<dyn Store>,
         spool: Spool,
         clock: Arc<dyn Clock>,
+        resolver: Arc<dyn Resolver>,
         settings: &Settings,
     ) -> anyhow::Result<Self> {
         let engine = Engine::new().context("starting the WebAssembly engine")?;
         let listeners = settings.listen.listeners.iter();
         let largest = listeners.map(|l| l.session.max_message_size).max().unwrap_or_default();
-        Ok(Self { engine, services: Services::new(store, spool, clock, largest) })
+        Ok(Self { engine, services: Services::new(store, spool, clock, resolver, largest) })
     }
 
     /// The first generation. A plugin that can't be loaded answers by its failure policy; the relay starts.
@@ -132,7 +133,8 @@ pub async fn check_plugins(settings: &Settings) -> Vec<String> {
         let folder = &folder.0;
         let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
         let spool = Spool::open(folder, 0, store.clone())?;
-        let builder = Builder::new(store, spool, Arc::new(System), settings)?;
+        let resolver = Arc::new(Hickory::from_system().context("setting up the resolver")?);
+        let builder = Builder::new(store, spool, Arc::new(System), resolver, settings)?;
         let built = builder.plugins(&settings.plugins, 0, Build::Strict).await;
         drop(builder);
         Ok::<_, anyhow::Error>(built.err().map(|errors| lines(&errors)).unwrap_or_default())

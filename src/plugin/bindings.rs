@@ -1,6 +1,6 @@
 //! What `bindgen!` makes of `wit/`: the world `everything`, so every import and every hook.
 //!
-//! Accessors are plain functions; only what may wait for a disk is async. Host resources are row numbers in
+//! Accessors are plain functions; only what may wait for a disk or a name server is async. Host resources are row numbers in
 //! [`super::state::Rows`], never `ResourceTable` entries: a number is not given out twice within a store.
 
 wasmtime::component::bindgen!({
@@ -13,6 +13,8 @@ wasmtime::component::bindgen!({
         "waypost:plugin/messages.[method]body-writer.copy": async | trappable,
         "waypost:plugin/messages.[method]message.read-body": async | trappable,
         "waypost:plugin/messages.[method]message.replace-body": async | trappable,
+        "waypost:plugin/dns.lookup": async | trappable,
+        "waypost:plugin/dns.list-lookup": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -1,4 +1,5 @@
-//! A plugin's own kv bucket: values with version and expiry in one tree of the store, an index by expiry in another.
+//! A kv bucket, one plugin's own or a shared one: values with version and expiry in one tree of the store, an index by
+//! expiry in another.
 //!
 //! An expired value is hidden at once and removed by [`Bucket::sweep`]. Writes are visible at once and durable with
 //! some later flush; each is one compare-and-swap, so that two sessions never lose each other's.
@@ -53,7 +54,7 @@ impl Value {
         raw
     }
 
-    fn is_live(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|at| now < at)
     }
 }
@@ -90,7 +91,7 @@ struct Usage {
 #[derive(Debug, Default)]
 pub(crate) struct Buckets(Mutex<HashMap<String, Weak<Usage>>>);
 
-/// One plugin's bucket under one generation's quota.
+/// One bucket under one generation's quota.
 pub(crate) struct Bucket {
     store: Arc<dyn Store>,
     tree: String,
@@ -100,15 +101,32 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// Opens the bucket of a plugin. Counts what is there if nobody has yet: blocking.
+    /// Opens a plugin's own bucket. Counts what is there if nobody has yet: blocking.
     pub(crate) fn open(
         store: Arc<dyn Store>,
         buckets: &Buckets,
         plugin: &str,
         quota: KvQuota,
     ) -> Result<Self, StoreError> {
-        let tree = format!("kv:{plugin}");
-        let index = format!("kv-expiry:{plugin}");
+        Self::open_trees(store, buckets, [format!("kv:{plugin}"), format!("kv-expiry:{plugin}")], quota)
+    }
+
+    /// Opens a bucket that several plugins share. Blocking, as [`Self::open`].
+    pub(crate) fn open_shared(
+        store: Arc<dyn Store>,
+        buckets: &Buckets,
+        name: &str,
+        quota: KvQuota,
+    ) -> Result<Self, StoreError> {
+        Self::open_trees(store, buckets, [format!("kv-shared:{name}"), format!("kv-shared-expiry:{name}")], quota)
+    }
+
+    fn open_trees(
+        store: Arc<dyn Store>,
+        buckets: &Buckets,
+        [tree, index]: [String; 2],
+        quota: KvQuota,
+    ) -> Result<Self, StoreError> {
         // Held while counting: two openers must end with the same counters.
         let mut known = buckets.0.lock();
         let usage = match known.get(&tree).and_then(Weak::upgrade) {
@@ -121,6 +139,16 @@ impl Bucket {
             }
         };
         Ok(Self { store, tree, index, quota, usage })
+    }
+
+    /// What the operator allows it to hold.
+    pub(crate) fn quota(&self) -> KvQuota {
+        self.quota
+    }
+
+    /// Where its values are: two of the same tree are one bucket.
+    pub(crate) fn tree(&self) -> &str {
+        &self.tree
     }
 
     pub(crate) fn get(&self, key: &str, now: Timestamp) -> Result<Option<Value>, KvError> {
@@ -159,15 +187,9 @@ impl Bucket {
     ) -> Result<i64, KvError> {
         let mut sum = 0;
         self.write(key, now, |live| {
-            let (number, expires) = match live {
-                None => (0, expires),
-                Some(value) => {
-                    let text = std::str::from_utf8(&value.octets).map_err(|_| KvError::NotANumber)?;
-                    (text.parse::<i64>().map_err(|_| KvError::NotANumber)?, value.expires)
-                }
-            };
-            sum = number.checked_add(delta).filter(|sum| sum.abs() <= NUMBER_MAX).ok_or(KvError::TooFar)?;
-            Ok(Some((sum.to_string().into(), expires)))
+            let (new, expires) = add(live, delta, expires)?;
+            sum = new;
+            Ok(Some((new.to_string().into(), expires)))
         })?;
         Ok(sum)
     }
@@ -320,6 +342,23 @@ impl Bucket {
     fn release(&self, key: &str, raw: usize) {
         self.give_back(key, None, raw);
     }
+}
+
+/// A number after something was added to it, and its expiry: the first one stays.
+pub(crate) fn add(
+    live: Option<&Value>,
+    delta: i64,
+    expires: Option<Timestamp>,
+) -> Result<(i64, Option<Timestamp>), KvError> {
+    let (number, expires) = match live {
+        None => (0, expires),
+        Some(value) => {
+            let text = std::str::from_utf8(&value.octets).map_err(|_| KvError::NotANumber)?;
+            (text.parse::<i64>().map_err(|_| KvError::NotANumber)?, value.expires)
+        }
+    };
+    let sum = number.checked_add(delta).filter(|sum| sum.abs() <= NUMBER_MAX).ok_or(KvError::TooFar)?;
+    Ok((sum, expires))
 }
 
 /// Octets and keys that a write adds.

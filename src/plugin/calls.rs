@@ -1,5 +1,6 @@
 //! One plugin of one generation: its warm instances, its slots, and one call from begin to end.
 
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,15 +12,17 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use super::bucket::Bucket;
 use super::counters::Counters;
 use super::engine::MEMORY_MAX;
+use super::granted::{Granted, Keys, Role, Secrets};
 use super::host::LogBudget;
 use super::instance::{LOAD_CPU, Live, failure, guest, plain};
 use super::load::{Linked, Problem};
 use super::meter::Meter;
+use super::metrics::Counted;
 use super::questions::Ask;
-use super::{Budget, Engine, Instances, PluginConfig, Services};
+use super::rates::Rates;
+use super::{Access, Budget, Engine, Grants, Instances, Limits, PluginConfig, Services, manifest};
 use crate::hooks::{CallError, Called, Hook, Journal, Subject};
 
 /// Calls after which an instance is not used again: what a guest leaks has an end.
@@ -37,11 +40,61 @@ pub(crate) struct Shared {
     pub version: Arc<str>,
     pub config: serde_json::Value,
     pub services: Services,
-    pub bucket: Option<Arc<Bucket>>,
+    /// Whether what it does counts.
+    pub role: Role,
+    pub grants: Grants,
+    /// By the names it calls them by.
+    pub buckets: BTreeMap<Arc<str>, (Keys, Access)>,
+    pub secrets: Secrets,
+    pub rates: Arc<Rates>,
+    /// What its manifest lets it count.
+    pub declared: manifest::Metrics,
+    /// None: nothing of it counts.
+    pub counted: Option<Arc<Counted>>,
+    pub limits: Limits,
+    pub budgets: [Budget; Hook::ALL.len()],
     pub log: Mutex<LogBudget>,
     pub message_max: u64,
     /// Octets of linear memory of one instance.
     pub memory: usize,
+}
+
+impl Shared {
+    fn new(name: &Arc<str>, config: &PluginConfig, linked: &Linked, services: &Services, granted: Granted) -> Self {
+        let Granted { role, buckets, secrets } = granted;
+        let rates = services.rates.of(name);
+        let (rates, counted) = match role {
+            Role::Serving => (rates, Some(services.metrics.of(name))),
+            Role::Shadow => (Arc::new(Rates::over(rates)), None),
+        };
+        Self {
+            name: name.clone(),
+            version: linked.compiled.version().into(),
+            config: config.config.clone(),
+            role,
+            grants: config.grants.clone(),
+            buckets,
+            secrets,
+            rates,
+            declared: linked.compiled.manifest.as_ref().map(|m| m.metrics.clone()).unwrap_or_default(),
+            counted,
+            limits: config.limits,
+            budgets: Hook::ALL.map(|hook| config.budgets.get(&hook).copied().unwrap_or(Budget::of(hook))),
+            log: Mutex::new(LogBudget::new(services.clock.now())),
+            message_max: services.message_max.min(i32::MAX as u64),
+            memory: config.memory.unwrap_or(PluginConfig::MEMORY).min(MEMORY_MAX),
+            services: services.clone(),
+        }
+    }
+
+    pub(crate) fn budget(&self, hook: Hook) -> Budget {
+        self.budgets.get(hook as usize).copied().unwrap_or(Budget::of(hook))
+    }
+
+    /// A guest's words as they may stand in a log or a listing.
+    pub(crate) fn plain(&self, text: &str) -> String {
+        plain(&self.secrets.redact(text))
+    }
 }
 
 /// One plugin of one generation.
@@ -52,7 +105,6 @@ pub(crate) struct Plugin {
     pub auth_secrets: bool,
     engine: Engine,
     instances: Instances,
-    budgets: [Budget; Hook::ALL.len()],
     slots: Semaphore,
     idle: Mutex<Vec<Idle>>,
     idle_max: usize,
@@ -72,18 +124,9 @@ impl Plugin {
         config: &PluginConfig,
         linked: Arc<Linked>,
         services: &Services,
-        bucket: Option<Arc<Bucket>>,
+        granted: Granted,
     ) -> Self {
-        let shared = Shared {
-            name: name.clone(),
-            version: linked.compiled.version().into(),
-            config: config.config.clone(),
-            bucket,
-            log: Mutex::new(LogBudget::new(services.clock.now())),
-            message_max: services.message_max.min(i32::MAX as u64),
-            memory: config.memory.min(MEMORY_MAX),
-            services: services.clone(),
-        };
+        let shared = Shared::new(name, config, &linked, services, granted);
         let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             shared: Arc::new(shared),
@@ -92,7 +135,6 @@ impl Plugin {
             auth_secrets: config.grants.auth_secrets,
             engine: engine.clone(),
             instances: config.instances(),
-            budgets: Hook::ALL.map(|hook| config.budgets.get(&hook).copied().unwrap_or(Budget::of(hook))),
             slots: Semaphore::new(concurrency),
             idle: Mutex::default(),
             idle_max: concurrency,
@@ -124,13 +166,15 @@ impl Plugin {
             live.begin(None, Subject::default(), LOAD_CPU);
             let said = validate(&mut live, linked, &document).await;
             match said.map_err(|e| start("validate-config", &failure(&e, live.store.data(), LOAD_CPU)))? {
-                Ok(said) => warnings = said.iter().map(|w| plain(w)).collect(),
-                Err(errors) => return Err(start("it refuses its configuration", &plain(&errors.join("; ")))),
+                Ok(said) => warnings = said.iter().map(|w| self.shared.plain(w)).collect(),
+                Err(errors) => {
+                    return Err(start("it refuses its configuration", &self.shared.plain(&errors.join("; "))));
+                }
             }
             live.begin(None, Subject::default(), LOAD_CPU);
             let said = self_test(&mut live, linked).await;
             said.map_err(|e| start("self-test", &failure(&e, live.store.data(), LOAD_CPU)))?
-                .map_err(|why| start("its self-test failed", &plain(&why)))?;
+                .map_err(|why| start("its self-test failed", &self.shared.plain(&why)))?;
             live.store.data_mut().end();
         }
         self.keep(live);
@@ -163,7 +207,7 @@ impl Plugin {
     ) -> Result<(A::Verdict, Journal), CallError> {
         let _slot = self.slot().await?;
         let _flight = self.engine.flight();
-        let budget = self.budget(A::HOOK);
+        let budget = self.shared.budget(A::HOOK);
         // Dropped when the time is up, and the instance with it. What is rare is boxed, so that the rest stays small.
         let run = async {
             let idle = self.idle.lock().pop();
@@ -179,7 +223,7 @@ impl Plugin {
                 .map(|(said, journal)| (live, said, journal))
         };
         let (live, said, journal) = within(budget.wall, end, pin!(run)).await?;
-        let said = said.map_err(|why| CallError::Guest(plain(&why)))?;
+        let said = said.map_err(|why| CallError::Guest(self.shared.plain(&why)))?;
         let verdict = ask.check(said).map_err(CallError::Invalid)?;
         self.keep(live);
         Ok((verdict, journal))
@@ -193,10 +237,6 @@ impl Plugin {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(CallError::Busy(millis(SLOT_WAIT))),
         }
-    }
-
-    fn budget(&self, hook: Hook) -> Budget {
-        self.budgets.get(hook as usize).copied().unwrap_or(Budget::of(hook))
     }
 
     /// After a clean return: for the next call, unless it is worn out.

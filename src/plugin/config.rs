@@ -96,8 +96,8 @@ pub struct PluginConfig {
     pub instances: Option<Instances>,
     /// Calls at a time.
     pub concurrency: usize,
-    /// Octets of linear memory of one instance.
-    pub memory: usize,
+    /// Octets of linear memory of one instance; none: what its manifest wishes for, else [`Self::MEMORY`].
+    pub memory: Option<usize>,
     /// Other limits of one call.
     pub limits: Limits,
     /// When a plugin that keeps failing is left alone; none: never.
@@ -221,6 +221,9 @@ impl Budget {
 }
 
 impl PluginConfig {
+    /// Octets of linear memory where nobody says anything.
+    pub const MEMORY: usize = 64 << 20;
+
     /// As said, or else fresh where an instance may hold secrets.
     pub fn instances(&self) -> Instances {
         let usual = if self.grants.has_secrets() { Instances::Fresh } else { Instances::Warm };
@@ -240,7 +243,7 @@ impl Default for PluginConfig {
             mandatory: false,
             instances: None,
             concurrency: 32,
-            memory: 64 << 20,
+            memory: None,
             limits: Limits::default(),
             breaker: Some(BreakerConfig::default()),
             candidate: None,

@@ -19,9 +19,6 @@ pub(crate) const LOAD_CPU: Duration = Duration::from_secs(1);
 /// Octets copied between host and guest in one call of either side.
 const HOSTCALL_FUEL: usize = 4 << 20;
 
-/// Handles of all kinds alive in a store.
-const HANDLES_MAX: usize = 1024;
-
 /// A guest's hooks, looked up when they are first called.
 #[derive(Default)]
 pub(crate) struct Guests {
@@ -74,7 +71,7 @@ impl Live {
         let mut store = Store::new(engine.wasmtime(), State::new(shared.clone(), shared.memory));
         store.limiter(|state| state);
         store.set_hostcall_fuel(HOSTCALL_FUEL);
-        store.set_max_component_handles(HANDLES_MAX);
+        store.set_max_component_handles(shared.limits.handles);
         let pace = engine.pace().clone();
         store.epoch_deadline_callback(move |mut store| {
             let state = store.data_mut();
@@ -99,7 +96,7 @@ impl Live {
         begin(&mut self.store, None, Subject::default(), LOAD_CPU);
         let said = self.call_init(linked).await.map_err(|e| failure(&e, self.store.data(), LOAD_CPU))?;
         self.store.data_mut().end();
-        said.map_err(CallError::Guest)
+        said.map_err(|why| CallError::Guest(self.store.data().shared.plain(&why)))
     }
 
     async fn call_init(&mut self, linked: &Linked) -> wasmtime::Result<Result<(), String>> {

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::exports::waypost::plugin as exports;
+use super::grants::Linking;
 use super::manifest::{self, Manifest};
 use super::state::State;
-use super::grants::Linking;
 use super::{Engine, PluginConfig};
 use crate::hooks::Hook;
 
@@ -57,6 +57,12 @@ pub enum Problem {
     /// What it imports or exports.
     #[error("{0}")]
     Contract(String),
+    /// What it asks for and what it was granted do not fit, or a grant leads nowhere.
+    #[error("{0}")]
+    Grants(String),
+    /// Its settings, against its own schema.
+    #[error("{0}")]
+    Settings(String),
     /// It does not want to start.
     #[error("{0}")]
     Start(String),

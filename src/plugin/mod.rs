@@ -4,9 +4,11 @@
 //! Each call runs in a store of its own plugin, under a CPU budget counted in epochs, a wall budget and a memory cap;
 //! whatever goes wrong becomes a [`crate::hooks::CallError`], and the store is thrown away.
 //!
-//! The only rooms that name wasmtime. May import `mail`, `smtp`, `hooks`, `time` and `store` (kv, bodies); must never
+//! The only rooms that name wasmtime. May import `mail`, `smtp`, `hooks`, `time`, `store` (kv, bodies) and
+//! `routing` (the resolver); must never
 //! let a guest's fault reach anything but its own verdict.
 
+mod asks;
 mod bindings;
 mod bucket;
 mod calls;
@@ -15,6 +17,7 @@ mod convert;
 mod counters;
 mod engine;
 mod events;
+mod granted;
 mod grants;
 mod host;
 mod inspect;
@@ -22,8 +25,11 @@ mod instance;
 mod load;
 mod manifest;
 mod meter;
-
+mod metrics;
 mod questions;
+mod rates;
+mod schema;
+mod scratch;
 mod set;
 mod state;
 #[cfg(test)]
@@ -40,13 +46,15 @@ pub use config::{
     PluginConfig, Promotion, TrialMode,
 };
 pub use counters::PluginInfo;
-pub use events::{Event, Events};
 pub use engine::{Engine, EngineError};
+pub use events::{Event, Events};
 pub use grants::{Access, DnsGrant, Grants, HttpGrant, KvQuota};
 pub use inspect::{Inspection, inspect};
 pub use load::{LoadError, Problem};
+pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
 pub use set::{Build, PluginSet};
 
+use crate::routing::Resolver;
 use crate::store::{Spool, Store};
 use crate::time::Clock;
 
@@ -59,18 +67,29 @@ pub struct Services {
     pub spool: Spool,
     /// For `system.now`, expiry and the log's rate.
     pub clock: Arc<dyn Clock>,
+    /// For dns.
+    pub resolver: Arc<dyn Resolver>,
     /// Octets of the largest body a plugin may write.
     pub message_max: u64,
     /// Hears when something is to be done about a generation.
     pub events: Events,
     buckets: Arc<bucket::Buckets>,
+    rates: Arc<rates::Registry>,
+    metrics: Arc<metrics::Registry>,
 }
 
 impl Services {
     /// With nothing counted yet, and nobody to hear of events.
-    pub fn new(store: Arc<dyn Store>, spool: Spool, clock: Arc<dyn Clock>, message_max: u64) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        spool: Spool,
+        clock: Arc<dyn Clock>,
+        resolver: Arc<dyn Resolver>,
+        message_max: u64,
+    ) -> Self {
         let (events, _) = Events::channel();
-        Self { store, spool, clock, message_max, events, buckets: Arc::default() }
+        let (buckets, rates, metrics) = Default::default();
+        Self { store, spool, clock, resolver, message_max, events, buckets, rates, metrics }
     }
 }
 

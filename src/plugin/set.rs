@@ -1,19 +1,21 @@
 //! [`PluginSet`]: all plugins of one configuration, ordered, immutable, swapped whole on reload.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::bucket::Bucket;
+use super::asks;
 use super::calls::Plugin;
+use super::granted::{Granted, Keys, Role};
 use super::load::{self, Linked, hex};
 use super::questions::{self, Ask};
-use super::{Config, Engine, LoadError, PluginConfig, PluginInfo, Problem, Services};
+use super::{Config, Engine, HostConfig, LoadError, PluginConfig, PluginInfo, PluginMetrics, Problem, Services};
 use crate::hooks::{
-    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, CallError, Called, Cost, Disposition, Hook, Hooks,
-    Link, MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict, Subject, ask,
+    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, CallError, Called, Cost, Disposition,
+    Hook, Hooks, Link, MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict, Subject, ask,
     ask_results, ask_routes,
 };
 use crate::time::Timestamp;
@@ -76,16 +78,17 @@ impl PluginSet {
             .iter()
             .map(|(name, plugin)| {
                 let (engine, services) = (engine.clone(), services.clone());
-                let (key, wanted) = (name.clone(), plugin.clone());
-                (name, plugin, tokio::task::spawn_blocking(move || prepare(&engine, &services, &key, &wanted)))
+                let (key, wanted, host) = (name.clone(), plugin.clone(), config.host.clone());
+                let load = move || prepare(&engine, &services, &host, &key, &wanted, Role::Serving);
+                (name, plugin, tokio::task::spawn_blocking(load))
             })
             .collect();
         let mut set = Self::empty(generation);
         let mut errors = Vec::new();
         for (name, plugin, loaded) in loading {
             let tried = match loaded.await {
-                Ok(Ok((linked, bucket))) => attempt(engine, name, plugin, linked, services, bucket).await,
-                Ok(Err(problem)) => Err(LoadError::of(name, problem)),
+                Ok(Ok(prepared)) => attempt(engine, name, prepared, services).await,
+                Ok(Err(error)) => Err(error),
                 Err(why) => Err(LoadError::of(name, Problem::Component(format!("loading it failed: {why}")))),
             };
             match tried {
@@ -134,14 +137,13 @@ impl PluginSet {
         };
         for hook in &hooks {
             let on_failure = config.on_failure_at.get(hook).copied().unwrap_or(config.on_failure);
-            let binding =
-                Binding {
-                    plugin: name.clone(),
-                    version: version.clone(),
-                    on_failure,
-                    mandatory: config.mandatory,
-                    scope: config.scope.clone(),
-                };
+            let binding = Binding {
+                plugin: name.clone(),
+                version: version.clone(),
+                on_failure,
+                mandatory: config.mandatory,
+                scope: config.scope.clone(),
+            };
             if let Some(chain) = self.chains.get_mut(*hook as usize) {
                 chain.push(Entry { binding, plugin: plugin.clone() });
             }
@@ -191,12 +193,27 @@ impl PluginSet {
 
     /// Housekeeping, for a timer of about a minute: removes expired kv values and instances that idle. Blocking.
     pub fn sweep(&self, now: Timestamp) {
+        let mut swept = BTreeSet::new();
         for plugin in self.members.iter().filter_map(|member| member.plugin.as_ref().ok()) {
             plugin.trim();
-            if let Some(Err(error)) = plugin.shared.bucket.as_ref().map(|bucket| bucket.sweep(now)) {
-                tracing::warn!(target: "plugin", plugin = %plugin.shared.name, %error, "expired kv values stay");
+            for (keys, _) in plugin.shared.buckets.values() {
+                let Keys::Real(bucket) = keys else { continue };
+                // A shared one is met once for each who shares it.
+                if !swept.insert(bucket.tree()) {
+                    continue;
+                }
+                if let Err(error) = bucket.sweep(now) {
+                    tracing::warn!(target: "plugin", bucket = bucket.tree(), %error, "expired kv values stay");
+                }
             }
         }
+    }
+
+    /// What each plugin counted, in the order of chains. One that is not loaded has none.
+    pub fn metrics(&self) -> Vec<PluginMetrics> {
+        let loaded = self.members.iter().filter_map(|member| member.plugin.as_ref().ok());
+        let counted = loaded.filter_map(|plugin| Some((&plugin.shared.name, plugin.shared.counted.as_ref()?)));
+        counted.map(|(name, counted)| counted.snapshot(name)).collect()
     }
 
     fn links(&self, hook: Hook) -> (Round<'_>, impl Iterator<Item = Link<'_, &Entry>> + Send, Instant) {
@@ -214,30 +231,41 @@ impl std::fmt::Debug for PluginSet {
     }
 }
 
+/// A plugin that only has to be tried.
+struct Prepared {
+    linked: Arc<Linked>,
+    /// With what its manifest wishes for.
+    config: PluginConfig,
+    granted: Granted,
+}
+
 /// The blocking part of loading one plugin.
 fn prepare(
     engine: &Engine,
     services: &Services,
-    name: &str,
+    host: &HostConfig,
+    name: &Arc<str>,
     config: &PluginConfig,
-) -> Result<(Arc<Linked>, Option<Arc<Bucket>>), Problem> {
-    let compiled = load::load(engine, config)?;
-    let linking = config.grants.linking(&compiled.imports);
-    let linked = Arc::new(Linked::of(engine, compiled, linking)?);
-    let open = |quota| Bucket::open(services.store.clone(), &services.buckets, name, quota);
-    let bucket = config.grants.kv.map(open).transpose();
-    let bucket = bucket.map_err(|e| Problem::Start(format!("its kv bucket can't be opened: {e}")))?;
-    Ok((linked, bucket.map(Arc::new)))
+    role: Role,
+) -> Result<Prepared, LoadError> {
+    let compiled = load::load(engine, config).map_err(|problem| LoadError::of(name, problem))?;
+    let hooks = compiled.hooks.clone();
+    let ready = || {
+        let config = asks::fit(name, compiled.manifest.as_ref(), config)?;
+        let linking = config.grants.linking(&compiled.imports);
+        let linked = Arc::new(Linked::of(engine, compiled, linking)?);
+        let granted = Granted::open(services, host, name, &config.grants, role)?;
+        Ok(Prepared { linked, config, granted })
+    };
+    ready().map_err(|problem| LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) })
 }
 
 /// The rest of it: hooks against the configuration, and the trial.
 async fn attempt(
     engine: &Engine,
     name: &Arc<str>,
-    config: &PluginConfig,
-    linked: Arc<Linked>,
+    Prepared { linked, config, granted }: Prepared,
     services: &Services,
-    bucket: Option<Arc<Bucket>>,
 ) -> Result<(Plugin, Vec<String>), LoadError> {
     let hooks = linked.compiled.hooks.clone();
     let missing = config.hooks.iter().flatten().find(|hook| !hooks.contains(hook));
@@ -245,7 +273,7 @@ async fn attempt(
         let problem = Problem::Contract(format!("`hooks` names {}, which it does not export", missing.interface()));
         return Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) });
     }
-    let plugin = Plugin::new(engine, name, config, linked, services, bucket);
+    let plugin = Plugin::new(engine, name, &config, linked, services, granted);
     match plugin.trial().await {
         Ok(warnings) => Ok((plugin, warnings)),
         Err(problem) => Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) }),

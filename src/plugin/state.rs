@@ -39,14 +39,8 @@ pub(crate) mod marks {
 
 pub(crate) use marks::{Delivery, Message, Reader, Session, Transaction, Writer};
 
-/// Rows given out in one call. Four kinds of facts, some readers and writers: who needs more leaks.
-const ROWS_MAX: usize = 1024;
-
 /// Writers in one call: each may hold a body in the spool.
 const WRITERS_MAX: usize = 4;
-
-/// Entries of a table: function pointers of a large guest.
-const TABLE_MAX: usize = 100_000;
 
 /// What stands behind a handle.
 #[derive(Debug)]
@@ -73,18 +67,26 @@ pub(crate) struct ReadAt {
 }
 
 /// Handles given out, by numbers that only grow: one that a guest kept never reaches another call's row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rows {
     base: u32,
     rows: Vec<Row>,
+    /// Given out in one call. Four kinds of facts, some readers and writers: who needs more leaks.
+    most: usize,
 }
 
 impl Rows {
+    fn new(most: usize) -> Self {
+        Self { base: 0, rows: Vec::new(), most }
+    }
+
     /// Gives out a row.
     pub(crate) fn push<T: 'static>(&mut self, row: Row) -> Result<Resource<T>, HostError> {
         let at = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        let number = self.base.checked_add(at).filter(|_| self.rows.len() < ROWS_MAX);
-        let number = number.ok_or_else(|| error(ErrorCode::Exhausted, "too many handles in one call"))?;
+        let number = self.base.checked_add(at).filter(|_| self.rows.len() < self.most);
+        let number = number.ok_or_else(|| {
+            error(ErrorCode::Exhausted, format!("more than {} handles in one call (`limits.handles`)", self.most))
+        })?;
         self.rows.push(row);
         Ok(Resource::new_own(number))
     }
@@ -133,6 +135,8 @@ pub(crate) struct State {
     pub budget: u32,
     /// Services of the relay it called in this call.
     pub host_calls: u32,
+    /// Names it looked up in this call.
+    pub lookups: u32,
     /// Octets of linear memory.
     pub memory: usize,
     /// The guest wanted more than it may have.
@@ -142,16 +146,18 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(shared: Arc<Shared>, memory_max: usize) -> Self {
+        let rows = Rows::new(shared.limits.handles);
         Self {
             shared,
             hook: None,
             subject: Subject::default(),
             entered: None,
             journal: Journal::default(),
-            rows: Rows::default(),
+            rows,
             spent: 0,
             budget: 0,
             host_calls: 0,
+            lookups: 0,
             memory: 0,
             refused_memory: false,
             memory_max,
@@ -164,7 +170,21 @@ impl State {
         self.subject = subject;
         self.spent = 0;
         self.host_calls = 0;
+        self.lookups = 0;
         self.budget = budget;
+    }
+
+    /// Counts a call of one of the relay's services. Past the limit it is a trap: who calls on and on does not look at
+    /// errors.
+    pub(crate) fn charge(&mut self) -> wasmtime::Result<()> {
+        self.host_calls = self.host_calls.saturating_add(1);
+        let most = self.shared.limits.host_calls;
+        if self.host_calls <= most {
+            return Ok(());
+        }
+        Err(wasmtime::Error::msg(format!(
+            "it called the relay's services more than {most} times in one call (`limits.host-calls`)"
+        )))
     }
 
     /// Ends it: what is left is the journal.
@@ -216,7 +236,7 @@ impl ResourceLimiter for State {
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_MAX)
+        Ok(desired <= self.shared.limits.table)
     }
 
     fn instances(&self) -> usize {
@@ -263,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_number_is_never_given_out_twice() {
-        let mut rows = Rows::default();
+        let mut rows = Rows::new(10);
         let kept: Resource<Message> = rows.push(Row::Fact).unwrap();
         let dropped: Resource<Message> = rows.push(Row::Fact).unwrap();
         rows.drop(&dropped);
@@ -278,8 +298,8 @@ mod tests {
 
     #[test]
     fn a_call_that_leaks_handles_is_stopped() {
-        let mut rows = Rows::default();
+        let mut rows = Rows::new(1024);
         let pushed = (0..2000).take_while(|_| rows.push::<Message>(Row::Fact).is_ok()).count();
-        assert_eq!(pushed, ROWS_MAX);
+        assert_eq!(pushed, 1024);
     }
 }

@@ -1,7 +1,10 @@
 //! What the tests of this room share: a store in memory, components made of core modules, facts, a set of plugins.
 
+pub(crate) mod probe;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -10,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::{Build, Config, Engine, LoadError, PluginConfig, PluginSet, Services};
 use crate::hooks::Hook;
+use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver};
 use crate::store::{Committed, Pair, Spool, Store, StoreError, Ticket, Write};
 use crate::time::{Manual, Timestamp};
 
@@ -78,6 +82,39 @@ impl Store for MemoryStore {
     }
 }
 
+/// Names that are looked up, each with its answer; none: it never comes. Whoever asks for another one is not expected.
+#[derive(Default)]
+pub(crate) struct Zone(BTreeMap<String, Option<Result<Answer, ResolveError>>>);
+
+impl Zone {
+    pub(crate) fn with(mut self, name: &str, kind: RecordKind, answer: Option<Result<Answer, ResolveError>>) -> Self {
+        self.0.insert(format!("{name} {kind:?}"), answer);
+        self
+    }
+}
+
+impl Resolver for Zone {
+    fn mx<'a>(&'a self, domain: &'a str) -> Lookup<'a, Vec<Mx>> {
+        panic!("look-up of {domain}")
+    }
+
+    fn addresses<'a>(&'a self, host: &'a str) -> Lookup<'a, Vec<IpAddr>> {
+        panic!("look-up of {host}")
+    }
+
+    fn names<'a>(&'a self, ip: IpAddr) -> Lookup<'a, Vec<Arc<str>>> {
+        panic!("look-up of {ip}")
+    }
+
+    fn records<'a>(&'a self, name: &'a str, kind: RecordKind) -> Lookup<'a, Answer> {
+        match self.0.get(&format!("{name} {kind:?}")) {
+            Some(Some(answer)) => Box::pin(std::future::ready(answer.clone())),
+            Some(None) => Box::pin(std::future::pending()),
+            None => panic!("look-up of {name} {kind:?}"),
+        }
+    }
+}
+
 /// One for all tests of the process: each would reserve address space of its own.
 pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().unwrap());
 
@@ -85,7 +122,7 @@ fn services(dir: &Path) -> Services {
     let clock = Arc::new(Manual::new(Timestamp::from_secs(1_795_473_060)));
     let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
     let spool = Spool::open(&dir.join("spool"), 0, store.clone()).unwrap();
-    Services::new(store, spool, clock, 50 << 20)
+    Services::new(store, spool, clock, Arc::<Zone>::default(), 50 << 20)
 }
 
 /// A component of a core module that follows the canonical ABI by hand. Its world is read from its own imports and
@@ -130,7 +167,7 @@ pub(crate) fn misbehaving(name: &str) -> Vec<u8> {
 }
 
 /// Core parameters of a hook's `handle`, all i32.
-fn arity(hook: Hook) -> usize {
+pub(crate) fn arity(hook: Hook) -> usize {
     match hook {
         Hook::Connect | Hook::Message | Hook::DeliveryAttempt => 0,
         Hook::Helo | Hook::DeliveryResult | Hook::Bounce => 2,

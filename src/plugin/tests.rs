@@ -1,6 +1,7 @@
 //! Plugins that behave and plugins that do not, in real components.
 
 mod faults;
+mod grants;
 mod loading;
 mod services;
 

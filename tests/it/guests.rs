@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use waypost::hooks::{Hook, Hooks as _};
 use waypost::plugin::{Build, Config, Engine, Grants, KvQuota, LoadError, PluginConfig, PluginSet, Services, inspect};
+use waypost::routing::Hickory;
 use waypost::store::{Sled, Spool, Store};
 use waypost::time::{Manual, Timestamp};
 
@@ -51,8 +52,11 @@ async fn load(engine: &Engine, name: &str, plugin: PluginConfig) -> Result<Plugi
     let store: Arc<dyn Store> = Arc::new(Sled::open(&dir.path().join("store"), 1 << 20).unwrap());
     let spool = Spool::open(&dir.path().join("spool"), 0, Arc::clone(&store)).unwrap();
     let clock = Arc::new(Manual::new(Timestamp::from_secs(1_795_474_200)));
+    // No plugin of these looks anything up: nobody listens there.
+    let resolver = Arc::new(Hickory::with_servers(&[([127, 0, 0, 1], 9).into()]).unwrap());
+    let services = Services::new(store, spool, clock, resolver, 1 << 20);
     let config = Config { plugins: [(Arc::from(name), plugin)].into(), ..Config::default() };
-    PluginSet::build(engine, &config, &Services::new(store, spool, clock, 1 << 20), 1, Build::Strict).await
+    PluginSet::build(engine, &config, &services, 1, Build::Strict).await
 }
 
 #[test]

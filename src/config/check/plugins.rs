@@ -7,9 +7,7 @@ use std::time::Duration;
 use super::{Base, grants, plugin_host};
 use crate::config::raw::{Table, Value};
 use crate::hooks::{FailurePolicy, Hook};
-use crate::plugin::{
-    BreakerConfig, Budget, Candidate, Config, Instances, Limits, PluginConfig, Promotion, TrialMode,
-};
+use crate::plugin::{BreakerConfig, Budget, Candidate, Config, Instances, Limits, PluginConfig, Promotion, TrialMode};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -58,7 +56,7 @@ fn plugin(table: &Table<'_>, base: &Base) -> Option<PluginConfig> {
         mandatory: table.bool("mandatory", usual.mandatory),
         instances: table.choice("instances", usual.instances, &instances),
         concurrency: table.count("concurrency", usual.concurrency, 1..=1000),
-        memory: usize::try_from(table.size("memory", usual.memory as u64, 1 << 20..=1 << 30)).unwrap_or(usual.memory),
+        memory: memory(table),
         budgets: budgets(&table.table("budgets")),
         grants: grants::grants(&table.table("grants"), base),
         scope: grants::scope(&table.table("scope")),
@@ -72,6 +70,12 @@ fn plugin(table: &Table<'_>, base: &Base) -> Option<PluginConfig> {
     };
     table.finish();
     path.map(|_| config)
+}
+
+/// None where it is not said: then the plugin's manifest may wish for more than is usual.
+fn memory(table: &Table<'_>) -> Option<usize> {
+    table.get("memory")?;
+    usize::try_from(table.size("memory", PluginConfig::MEMORY as u64, 1 << 20..=1 << 30)).ok()
 }
 
 /// 64 digits.

@@ -1,11 +1,13 @@
-//! `config`: what the operator wrote for the plugin.
+//! `config`: what the operator wrote for the plugin, and the secrets it was granted.
 
 use serde_json::Value;
 use wasmtime::Result;
 
-use super::super::state::{State, error};
+use super::super::asks::key;
+use super::super::state::State;
+use super::ungranted;
 use super::wit::config::Host;
-use super::wit::types::{ErrorCode, HostError};
+use super::wit::types::HostError;
 
 impl Host for State {
     fn get(&mut self, key: String) -> Result<Option<String>> {
@@ -19,7 +21,9 @@ impl Host for State {
         Ok(self.shared.config.to_string())
     }
 
-    fn secret(&mut self, _: String) -> Result<Result<String, HostError>> {
-        Ok(Err(error(ErrorCode::Denied, "secrets are not granted by this relay version")))
+    fn secret(&mut self, name: String) -> Result<Result<String, HostError>> {
+        self.charge()?;
+        let secret = self.shared.secrets.get(&name).map(|secret| secret.reveal().to_owned());
+        Ok(secret.ok_or_else(|| ungranted(self, &format!("secrets = {{ {} = \"FILE\" }}", key(&name)))))
     }
 }

@@ -9,7 +9,7 @@ use super::super::convert;
 use super::super::state::{Delivery, State, dead, dead_trap, error};
 use super::wit::deliveries::{Host, HostDelivery, Mailbox, NextHop, Recipient, RecipientOutcome, Route, Timestamp};
 use super::wit::types::{ErrorCode, HostError};
-use super::{check_key, check_own};
+use super::{check_key, whose};
 use crate::hooks::{DeliveryFacts, Edit, Hook};
 use crate::mail::{HeaderEdit, ReversePath};
 
@@ -114,10 +114,10 @@ impl HostDelivery for State {
         plugin: Option<String>,
         key: String,
     ) -> Result<Result<Option<String>, HostError>> {
-        if let Err(error) = check_own(self, plugin.as_deref()) {
-            return Ok(Err(error));
-        }
-        let name = self.shared.name.clone();
+        let name = match whose(self, plugin) {
+            Ok(name) => name,
+            Err(error) => return Ok(Err(error)),
+        };
         let Some(facts) = self.delivery(&this) else { return Ok(Err(dead())) };
         Ok(Ok(facts.annotations.get(&name, &key).map(|note| note.value.to_string())))
     }

@@ -15,10 +15,11 @@ impl HasData for Denied {
 }
 
 fn denied<T>(grant: &str) -> Result<Result<T, HostError>> {
-    Ok(Err(error(ErrorCode::Denied, format!("not granted: the operator has not written `{grant}` for this plugin"))))
+    let detail = format!("not granted: add `{grant}` to the plugin's grants ([plugins.NAME.grants])");
+    Ok(Err(error(ErrorCode::Denied, detail)))
 }
 
-const KV: &str = "grants.kv";
+const KV: &str = "kv = {}";
 
 impl kv::Host for Denied {
     fn get(&mut self, _: String, _: String) -> Result<Result<Option<kv::Entry>, HostError>> {
@@ -62,11 +63,11 @@ impl kv::Host for Denied {
 }
 
 impl dns::Host for Denied {
-    fn lookup(&mut self, _: String, _: dns::RecordKind) -> Result<Result<dns::Answer, dns::DnsError>> {
+    async fn lookup(&mut self, _: String, _: dns::RecordKind) -> Result<Result<dns::Answer, dns::DnsError>> {
         Ok(Err(dns::DnsError::Denied))
     }
 
-    fn list_lookup(&mut self, _: String, _: String) -> Result<Result<Vec<String>, dns::DnsError>> {
+    async fn list_lookup(&mut self, _: String, _: String) -> Result<Result<Vec<String>, dns::DnsError>> {
         Ok(Err(dns::DnsError::Denied))
     }
 }

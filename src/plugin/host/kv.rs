@@ -1,14 +1,16 @@
-//! `kv`: the plugin's own bucket, if the operator granted it one.
+//! `kv`: the plugin's own bucket and shared ones, if the operator granted them.
 //!
 //! The store answers from memory but for cold pages, so its functions are called where they stand.
 
-use std::sync::Arc;
-
 use wasmtime::Result;
 
-use super::super::bucket::{Bucket, KvError, Value};
+use super::super::Access;
+use super::super::asks::key as toml_key;
+use super::super::bucket::{KvError, Value};
 use super::super::convert;
+use super::super::granted::{Keys, OWN};
 use super::super::state::{State, error};
+use super::ungranted;
 use super::wit::kv::{Entry, Host, KeyPage};
 use super::wit::types::{ErrorCode, HostError};
 use crate::time::Timestamp;
@@ -24,17 +26,20 @@ const PAGE_MAX: u32 = 1000;
 
 impl State {
     /// The one place where the grant is looked at.
-    fn bucket(&self, bucket: &str) -> Result<Arc<Bucket>, HostError> {
-        let own = self.shared.bucket.as_ref();
-        let own = own.ok_or_else(|| error(ErrorCode::Denied, "kv is not granted to this plugin"))?;
-        if bucket != "own" {
-            return Err(error(ErrorCode::Denied, "the only bucket granted is `own`"));
+    fn bucket(&self, name: &str, wanted: Access) -> Result<Keys, HostError> {
+        match self.shared.buckets.get(name) {
+            Some((keys, Access::Write)) => Ok(keys.clone()),
+            Some((keys, Access::Read)) if wanted == Access::Read => Ok(keys.clone()),
+            _ if name == OWN => Err(ungranted(self, "kv = {}")),
+            _ => {
+                let access = if wanted == Access::Read { "read" } else { "write" };
+                Err(ungranted(self, &format!("kv-shared = {{ {} = \"{access}\" }}", toml_key(name))))
+            }
         }
-        Ok(own.clone())
     }
 
-    fn bucket_for(&self, bucket: &str, key: &str) -> Result<(Arc<Bucket>, Timestamp), HostError> {
-        let bucket = self.bucket(bucket)?;
+    fn bucket_for(&self, bucket: &str, key: &str, wanted: Access) -> Result<(Keys, Timestamp), HostError> {
+        let bucket = self.bucket(bucket, wanted)?;
         if !(1..=KEY_MAX).contains(&key.len()) {
             return Err(error(ErrorCode::InvalidArgument, "a key has 1 to 512 octets"));
         }
@@ -42,12 +47,12 @@ impl State {
     }
 
     fn kv_get(&self, bucket: &str, key: &str) -> Result<Option<Value>, HostError> {
-        let (bucket, now) = self.bucket_for(bucket, key)?;
+        let (bucket, now) = self.bucket_for(bucket, key, Access::Read)?;
         bucket.get(key, now).map_err(refused)
     }
 
     fn kv_set(&self, bucket: &str, key: &str, value: &[u8], ttl: Option<u32>) -> Result<(), HostError> {
-        let (bucket, now) = self.bucket_for(bucket, key)?;
+        let (bucket, now) = self.bucket_for(bucket, key, Access::Write)?;
         check_value(value)?;
         bucket.set(key, value, expiry(now, ttl)?, now).map_err(refused)
     }
@@ -88,6 +93,7 @@ impl Host for State {
             expires_at: value.expires.map(convert::timestamp),
             value: value.octets.into(),
         };
+        self.charge()?;
         Ok(self.kv_get(&bucket, &key).map(|value| value.map(entry)))
     }
 
@@ -98,6 +104,7 @@ impl Host for State {
         value: Vec<u8>,
         ttl_seconds: Option<u32>,
     ) -> Result<Result<(), HostError>> {
+        self.charge()?;
         Ok(self.kv_set(&bucket, &key, &value, ttl_seconds))
     }
 
@@ -106,6 +113,7 @@ impl Host for State {
             String::from_utf8(value.octets.into())
                 .map_err(|_| error(ErrorCode::InvalidArgument, "the value is not UTF-8"))
         };
+        self.charge()?;
         Ok(self.kv_get(&bucket, &key).and_then(|value| value.map(text).transpose()))
     }
 
@@ -116,11 +124,14 @@ impl Host for State {
         value: String,
         ttl_seconds: Option<u32>,
     ) -> Result<Result<(), HostError>> {
+        self.charge()?;
         Ok(self.kv_set(&bucket, &key, value.as_bytes(), ttl_seconds))
     }
 
     fn delete(&mut self, bucket: String, key: String) -> Result<Result<(), HostError>> {
-        Ok(self.bucket_for(&bucket, &key).and_then(|(bucket, _)| bucket.delete(&key).map_err(refused)))
+        self.charge()?;
+        let bucket = self.bucket_for(&bucket, &key, Access::Write);
+        Ok(bucket.and_then(|(bucket, now)| bucket.delete(&key, now).map_err(refused)))
     }
 
     fn increment(
@@ -130,7 +141,8 @@ impl Host for State {
         delta: i32,
         ttl_seconds: Option<u32>,
     ) -> Result<Result<i64, HostError>> {
-        Ok(self.bucket_for(&bucket, &key).and_then(|(bucket, now)| {
+        self.charge()?;
+        Ok(self.bucket_for(&bucket, &key, Access::Write).and_then(|(bucket, now)| {
             bucket.increment(&key, delta.into(), expiry(now, ttl_seconds)?, now).map_err(refused)
         }))
     }
@@ -143,7 +155,8 @@ impl Host for State {
         value: Vec<u8>,
         ttl_seconds: Option<u32>,
     ) -> Result<Result<bool, HostError>> {
-        Ok(self.bucket_for(&bucket, &key).and_then(|(bucket, now)| {
+        self.charge()?;
+        Ok(self.bucket_for(&bucket, &key, Access::Write).and_then(|(bucket, now)| {
             check_value(&value)?;
             // What is no version is the version of no value.
             let expected = expected.map(|text| u64::from_str_radix(&text, 16).unwrap_or(u64::MAX));
@@ -158,7 +171,8 @@ impl Host for State {
         cursor: Option<String>,
         limit: u32,
     ) -> Result<Result<KeyPage, HostError>> {
-        Ok(self.bucket(&bucket).and_then(|bucket| {
+        self.charge()?;
+        Ok(self.bucket(&bucket, Access::Read).and_then(|bucket| {
             let limit = limit.clamp(1, PAGE_MAX) as usize;
             let now = self.shared.services.clock.now();
             let (keys, cursor) = bucket.keys(&prefix, cursor.as_deref(), limit, now).map_err(refused)?;

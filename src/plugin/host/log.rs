@@ -66,7 +66,10 @@ impl Host for State {
         }
         let now = self.shared.services.clock.now();
         let Some(dropped) = self.shared.log.lock().take(now) else { return Ok(()) };
-        let line = line_of(&message, &fields);
+        let secrets = &self.shared.secrets;
+        let clean = |(key, value): &(String, String)| (secrets.redact(key).into(), secrets.redact(value).into());
+        let fields: Vec<(String, String)> = fields.iter().map(clean).collect();
+        let line = line_of(&secrets.redact(&message), &fields);
         let plugin = &*self.shared.name;
         let hook = self.hook.map_or("load", crate::hooks::Hook::interface);
         let session = self.subject.session.as_ref().map_or("-", |s| &*s.id);

@@ -121,6 +121,7 @@ impl Host for State {}
 
 impl HostBodyReader for State {
     async fn read(&mut self, this: Resource<Reader>, max: u32) -> Result<Result<Vec<u8>, HostError>> {
+        self.charge()?;
         let Some(reader) = self.reader(&this) else { return Ok(Err(dead())) };
         let max = max.min(READ_MAX) as usize;
         let head_len = reader.head.len() as u64;
@@ -156,14 +157,17 @@ impl HostBodyReader for State {
 
 impl HostBodyWriter for State {
     async fn write(&mut self, this: Resource<Writer>, bytes: Vec<u8>) -> Result<Result<(), HostError>> {
+        self.charge()?;
         Ok(self.append(&this, &bytes).await)
     }
 
     async fn write_text(&mut self, this: Resource<Writer>, text: String) -> Result<Result<(), HostError>> {
+        self.charge()?;
         Ok(self.append(&this, text.as_bytes()).await)
     }
 
     async fn copy(&mut self, this: Resource<Writer>, offset: u32, count: u32) -> Result<Result<(), HostError>> {
+        self.charge()?;
         let Some(message) = self.entered_message() else { return Ok(Err(dead())) };
         let body = message.body.clone();
         let offset = u64::from(offset);
@@ -247,6 +251,7 @@ impl HostMessage for State {
         offset: u32,
         max: u32,
     ) -> Result<Result<Vec<u8>, HostError>> {
+        self.charge()?;
         let Some(message) = self.message(&this) else { return Ok(Err(dead())) };
         let body = message.body.clone();
         let read = body.read_at(u64::from(offset), max.min(READ_MAX) as usize).await;
@@ -273,6 +278,7 @@ impl HostMessage for State {
     }
 
     async fn replace_body(&mut self, this: Resource<Message>, body: Resource<Writer>) -> Result<Result<(), HostError>> {
+        self.charge()?;
         if self.message(&this).is_none() {
             return Ok(Err(dead()));
         }

@@ -9,7 +9,7 @@ use super::super::convert;
 use super::super::state::{Session, State, dead, dead_trap};
 use super::wit::sessions::{Host, HostSmtpSession, Protocol};
 use super::wit::types::{Endpoint, HostError, Identity, Timestamp, TlsInfo};
-use super::{check_key, check_own};
+use super::{check_key, whose};
 use crate::hooks::{Edit, SessionFacts};
 
 impl State {
@@ -88,10 +88,10 @@ impl HostSmtpSession for State {
         plugin: Option<String>,
         key: String,
     ) -> Result<Result<Option<String>, HostError>> {
-        if let Err(error) = check_own(self, plugin.as_deref()) {
-            return Ok(Err(error));
-        }
-        let name = self.shared.name.clone();
+        let name = match whose(self, plugin) {
+            Ok(name) => name,
+            Err(error) => return Ok(Err(error)),
+        };
         let Some(session) = self.session(&this) else { return Ok(Err(dead())) };
         Ok(Ok(session.notes.get(&name, &key).map(|note| note.value.to_string())))
     }

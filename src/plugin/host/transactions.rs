@@ -9,7 +9,7 @@ use super::super::convert;
 use super::super::state::{State, Transaction, dead, dead_trap, error};
 use super::wit::transactions::{BodyKind, EsmtpParam, Host, HostMailTransaction, Mailbox, Recipient, Timestamp};
 use super::wit::types::{ErrorCode, HostError};
-use super::{check_key, check_own};
+use super::{check_key, whose};
 use crate::hooks::{Edit, Hook, TransactionFacts};
 use crate::mail::ReversePath;
 
@@ -121,10 +121,10 @@ impl HostMailTransaction for State {
         plugin: Option<String>,
         key: String,
     ) -> Result<Result<Option<String>, HostError>> {
-        if let Err(error) = check_own(self, plugin.as_deref()) {
-            return Ok(Err(error));
-        }
-        let name = self.shared.name.clone();
+        let name = match whose(self, plugin) {
+            Ok(name) => name,
+            Err(error) => return Ok(Err(error)),
+        };
         let Some(facts) = self.transaction(&this) else { return Ok(Err(dead())) };
         Ok(Ok(facts.annotations.get(&name, &key).map(|note| note.value.to_string())))
     }

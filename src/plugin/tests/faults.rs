@@ -28,7 +28,7 @@ async fn rcpt(set: &PluginSet) -> String {
 
 #[tokio::test]
 async fn every_fault_is_one_temporary_refusal() {
-    let small = PluginConfig { memory: 1 << 20, ..PluginConfig::default() };
+    let small = PluginConfig { memory: Some(1 << 20), ..PluginConfig::default() };
     let mut bad_code = saying(2, 250, "all is well");
     let mut bad_status = saying(2, 550, "no");
     (bad_status[10], bad_status[12]) = (1, 2);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plugin::testing::{ENGINE, component, misbehaving, with_section};
-use crate::plugin::{Build, PluginConfig, inspect};
+use crate::plugin::{Build, Grants, PluginConfig, inspect};
 
 /// Why a component is refused.
 async fn refusal(component: &[u8], config: PluginConfig) -> String {
@@ -49,6 +49,30 @@ async fn refusals_say_what_to_do() {
     assert!(refusal(&good, pinned).await.contains("0707"));
     let elsewhere = PluginConfig { hooks: Some(vec![Hook::Mail]), ..PluginConfig::default() };
     assert!(refusal(&good, elsewhere).await.contains("names on-mail"));
+}
+
+#[tokio::test]
+async fn manifests_and_configurations_must_fit() {
+    let good = answering(Hook::Rcpt, &saying(0, 0, ""));
+    let with = |manifest: &str| with_section(&good, "waypost:manifest", manifest.as_bytes());
+    let table = [
+        (r#"{"asks": {"required": ["dns"]}}"#, "add to [plugins.p.grants] `dns = {}`"),
+        (r#"{"asks": {"optional": ["telepathy"]}}"#, "asks for \"telepathy\""),
+        (r#"{"config-schema": {"required": ["delay"]}}"#, "\"delay\" is a required property"),
+        (r#"{"config-schema": {"$ref": "https://example.com/"}}"#, "config-schema in its manifest can't be used"),
+        (r#"{"metrics": {"counters": {"a b": []}}}"#, "metric \"a b\""),
+        (r#"{"limits": {"wall-ms": {"on-party": 1}}}"#, "no hook"),
+    ];
+    for (manifest, words) in table {
+        let said = refusal(&with(manifest), PluginConfig::default()).await;
+        assert!(said.contains("plugin `p`") && said.contains(words), "{said}");
+    }
+    let relay = PluginConfig { grants: Grants { relay: true, ..Grants::default() }, ..PluginConfig::default() };
+    assert!(refusal(&with(r#"{"asks": {}}"#), relay.clone()).await.contains("remove that from [plugins.p.grants]"));
+    assert!(Fixture::new().with_config("p", &good, relay).try_build(1, Build::Strict).await.is_ok(), "no manifest");
+    // What is refused is known by its hooks: others go on.
+    let lenient = Fixture::new().with("p", &with(table[0].0)).try_build(1, Build::Lenient).await.unwrap();
+    assert!(lenient.listens(Hook::Rcpt) && !lenient.listens(Hook::Connect));
 }
 
 #[tokio::test]
