@@ -44,6 +44,12 @@ pub enum Request {
     },
     /// Every plugin.
     Plugins,
+    /// What plugins counted.
+    PluginMetrics {
+        /// This one only.
+        #[serde(default)]
+        plugin: Option<String>,
+    },
 }
 
 /// Conditions; all must hold.
@@ -153,6 +159,8 @@ pub enum Done {
     Changed(u64),
     /// To `plugins`, after an item for each.
     Plugins,
+    /// To `plugin-metrics`, after an item for each plugin that is loaded.
+    PluginMetrics,
 }
 
 /// How the relay stands.

@@ -132,6 +132,17 @@ impl Client {
         }
     }
 
+    /// What each plugin counted, or the one of this name.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub async fn plugin_metrics(&mut self, plugin: Option<String>) -> Result<Vec<serde_json::Value>, ClientError> {
+        match self.ask(&Request::PluginMetrics { plugin }).await? {
+            (counted, Done::PluginMetrics) => Ok(counted),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
     async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<(Vec<T>, Done), ClientError> {
         let answer = tokio::time::timeout(PATIENCE, self.exchange(request)).await;
         answer.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))

@@ -41,6 +41,8 @@ pub trait Control: Send + Sync + 'static {
     fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64>;
     /// Every plugin, as the plugin host describes it; has `name`.
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>>;
+    /// What each plugin counted, or the one of this name, as the plugin host describes it.
+    fn plugin_metrics(&self, plugin: Option<String>) -> Pending<'_, Vec<serde_json::Value>>;
 }
 
 #[cfg(test)]

@@ -190,5 +190,9 @@ async fn perform(request: Request, control: &dyn Control) -> Result<(Vec<Respons
             let plugins = control.plugins().await?;
             Ok((plugins.into_iter().map(Response::Item).collect(), Done::Plugins))
         }
+        Request::PluginMetrics { plugin } => {
+            let counted = control.plugin_metrics(plugin).await?;
+            Ok((counted.into_iter().map(Response::Item).collect(), Done::PluginMetrics))
+        }
     }
 }

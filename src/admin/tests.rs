@@ -57,6 +57,13 @@ impl Control for Fake {
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {
         ready(Ok(vec![json!({"name": "greylist", "state": "serving"})]))
     }
+
+    fn plugin_metrics(&self, plugin: Option<String>) -> Pending<'_, Vec<serde_json::Value>> {
+        ready(match plugin.as_deref() {
+            None | Some("greylist") => Ok(vec![json!({"plugin": "greylist", "counters": [], "histograms": []})]),
+            Some(other) => Err(vec![format!("no plugin {other}")]),
+        })
+    }
 }
 
 fn mailbox(local: &str, domain: &str) -> Mailbox {
@@ -153,6 +160,9 @@ async fn one_connection_carries_every_request() {
     let mut client = served.client().await;
     assert_eq!(client.status().await.unwrap().queue.messages, 5);
     assert_eq!(client.plugins().await.unwrap(), [json!({"name": "greylist", "state": "serving"})]);
+    assert_eq!(client.plugin_metrics(Some("greylist".into())).await.unwrap().len(), 1);
+    let refused = client.plugin_metrics(Some("other".into())).await.unwrap_err();
+    assert!(matches!(&refused, ClientError::Refused(reasons) if reasons[..] == ["no plugin other"]), "{refused}");
     let refused = client.reload().await.unwrap_err();
     assert!(matches!(&refused, ClientError::Refused(reasons) if reasons.len() == 2), "{refused}");
     let shown = client.queue_show(QueueId::from_u64(2).to_string()).await.unwrap();

@@ -60,6 +60,18 @@ impl Control for Inner {
         let plugins = plugins.iter().map(|p| serde_json::to_value(p).map_err(|e| vec![e.to_string()])).collect();
         Box::pin(std::future::ready(plugins))
     }
+
+    fn plugin_metrics(&self, plugin: Option<String>) -> Pending<'_, Vec<serde_json::Value>> {
+        let set = self.in_force.plugins.load();
+        let known = |name: &String| set.list().iter().any(|info| info.name == *name);
+        let counted = match plugin.filter(|name| !known(name)) {
+            Some(name) => Err(vec![format!("no plugin {name}")]),
+            None => Ok(set.metrics()),
+        };
+        Box::pin(std::future::ready(counted.and_then(|counted| {
+            counted.iter().map(|c| serde_json::to_value(c).map_err(|e| vec![e.to_string()])).collect()
+        })))
+    }
 }
 
 impl Inner {

@@ -165,6 +165,11 @@ impl From<Filter> for FilterForm {
 pub(super) enum Plugin {
     /// List the running relay's plugins.
     List,
+    /// Show what plugins counted: the counters and histograms that their manifests declare.
+    Metrics {
+        /// This plugin only.
+        name: Option<String>,
+    },
     /// Look into a component, without a relay: its hooks, what it wants, its digest.
     Inspect {
         /// The component, a .wasm file.

@@ -1,4 +1,4 @@
-//! `waypost plugin`: list those of the running relay, look into a component.
+//! `waypost plugin`: list those of the running relay, show what they counted, look into a component.
 
 use std::io::Write;
 use std::path::Path;
@@ -29,6 +29,19 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
             }
             Ok(())
         }
+        Plugin::Metrics { name } => {
+            let counted = connect(common).await?.plugin_metrics(name).await?;
+            if common.json {
+                let mut elements = Elements::start(out)?;
+                counted.iter().try_for_each(|plugin| elements.add(plugin, out))?;
+                return Ok(elements.end(out)?);
+            }
+            let rows = counted_rows(&counted);
+            if rows.is_empty() {
+                return Ok(writeln!(out, "nothing counted")?);
+            }
+            Ok(write!(out, "{}", table(&["PLUGIN", "METRIC", "LABELS", "VALUE"], &rows))?)
+        }
         Plugin::Inspect { file } => {
             let inspection = look_into(&file)?;
             if common.json {
@@ -37,6 +50,29 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
             Ok(write!(out, "{}", show_one(&inspection))?)
         }
     }
+}
+
+/// A row for each series: counters, then histograms by count and mean.
+fn counted_rows(plugins: &[Value]) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for plugin in plugins {
+        let text = |of: &Value, key: &str| of.get(key).map(word).unwrap_or_default();
+        let labels = |series: &Value| {
+            let labels = series.get("labels").and_then(Value::as_object).into_iter().flatten();
+            labels.map(|(key, value)| format!("{key}={}", word(value))).collect::<Vec<_>>().join(" ")
+        };
+        let of = |kind: &str| plugin.get(kind).and_then(Value::as_array).cloned().unwrap_or_default();
+        for series in of("counters") {
+            rows.push(vec![text(plugin, "plugin"), text(&series, "name"), labels(&series), text(&series, "value")]);
+        }
+        for series in of("histograms") {
+            let number = |key: &str| series.get(key).and_then(Value::as_f64).unwrap_or_default();
+            let mean = number("sum") / number("count").max(1.0);
+            let value = format!("{} of mean {mean:.3}", text(&series, "count"));
+            rows.push(vec![text(plugin, "plugin"), text(&series, "name"), labels(&series), value]);
+        }
+    }
+    rows
 }
 
 fn look_into(file: &Path) -> Result<Value, Failure> {

@@ -212,6 +212,14 @@ impl Control for Fake {
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {
         ready(Ok(relay_status().plugins))
     }
+
+    fn plugin_metrics(&self, plugin: Option<String>) -> Pending<'_, Vec<serde_json::Value>> {
+        let labels = json!({"hook": "on-rcpt", "result": "\u{1b}deferred"});
+        let counters = json!([{"name": "seen", "labels": labels, "value": 12}]);
+        let histograms = json!([{"name": "score", "labels": {}, "count": 4, "sum": 10.0, "buckets": []}]);
+        let counted = json!({"plugin": "greylist", "counters": counters, "histograms": histograms});
+        ready(Ok(if plugin.is_some() { Vec::new() } else { vec![counted] }))
+    }
 }
 
 /// Runs a command line against a relay with so many messages: what it printed, and the failure.
@@ -233,6 +241,20 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
     shutdown.cancel();
     server.await.unwrap();
     (String::from_utf8(out).unwrap(), done.err())
+}
+
+#[tokio::test]
+async fn what_plugins_counted_is_a_table_or_json() {
+    let (shown, _) = run(0, &["plugin", "metrics"]).await;
+    insta::assert_snapshot!(shown, @r"
+    PLUGIN    METRIC  LABELS                         VALUE
+    greylist  seen    hook=on-rcpt result=�deferred  12
+    greylist  score                                  4 of mean 2.500
+    ");
+    assert_eq!(run(0, &["plugin", "metrics", "greylist"]).await.0, "nothing counted\n");
+    let (json, _) = run(0, &["plugin", "metrics", "--json"]).await;
+    let counted: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(counted[0]["counters"][0]["value"], 12);
 }
 
 #[tokio::test]
