@@ -114,7 +114,7 @@ async fn set(engine: &Engine, services: &Services, path: &Path, instances: Insta
     let plugin = PluginConfig {
         path: path.to_owned(),
         instances: Some(instances),
-        memory: 256 << 20,
+        memory: Some(256 << 20),
         ..PluginConfig::default()
     };
     let config = Config { plugins: [("bench".into(), plugin)].into(), ..Config::default() };

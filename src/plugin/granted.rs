@@ -135,6 +135,10 @@ impl std::fmt::Debug for Secret {
 pub(crate) struct Secrets(BTreeMap<Arc<str>, Secret>);
 
 impl Secrets {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Secret> {
         self.0.get(name)
     }

@@ -67,9 +67,13 @@ impl Host for State {
         let now = self.shared.services.clock.now();
         let Some(dropped) = self.shared.log.lock().take(now) else { return Ok(()) };
         let secrets = &self.shared.secrets;
-        let clean = |(key, value): &(String, String)| (secrets.redact(key).into(), secrets.redact(value).into());
-        let fields: Vec<(String, String)> = fields.iter().map(clean).collect();
-        let line = line_of(&secrets.redact(&message), &fields);
+        let line = if secrets.is_empty() {
+            line_of(&message, &fields)
+        } else {
+            // Before the line is cut: half a secret would pass.
+            let clean = |(key, value): &(String, String)| (secrets.redact(key).into(), secrets.redact(value).into());
+            line_of(&secrets.redact(&message), &fields.iter().map(clean).collect::<Vec<_>>())
+        };
         let plugin = &*self.shared.name;
         let hook = self.hook.map_or("load", crate::hooks::Hook::interface);
         let session = self.subject.session.as_ref().map_or("-", |s| &*s.id);

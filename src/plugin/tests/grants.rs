@@ -48,6 +48,11 @@ const ADD: Call = call("metrics", "add", &[Text("seen"), Number(1), Pairs(&[("ho
 const OBSERVE: Call = call("metrics", "observe", &[Text("score"), Float(1.5), Pairs(&[])], 4);
 const TAKE: Call = call("rate-limits", "take", &[Text("k"), Number(5), Number(1), Number(60_000), Number(1)], 4);
 
+/// Not in the manifest.
+const UNKNOWN: Call = call("metrics", "add", &[Text("lost"), Number(1), Pairs(&[])], 4);
+const UNSEEN: Call = call("metrics", "observe", &[Text("seen"), Float(1.5), Pairs(&[])], 4);
+const LABEL: Call = call("metrics", "add", &[Text("seen"), Number(1), Pairs(&[("color", "red")])], 4);
+
 /// Everything that needs a grant or a manifest.
 fn everything() -> Vec<Call> {
     [&OWN[..], &SHARED, &[SECRET, LOOKUP, LISTED, ADD, OBSERVE, TAKE]].concat()
@@ -166,9 +171,9 @@ fn in_place(place: Place, letters: &str) -> String {
 #[tokio::test]
 async fn nothing_ungranted_works_anywhere() {
     for place in places() {
-        let calls: Vec<Call> = everything();
+        let calls = [&everything()[..], &[UNKNOWN, UNSEEN, LABEL]].concat();
         let (letters, words) = tell(place, &calls, PluginConfig::default()).await;
-        assert_eq!(letters, in_place(place, "DDDDDDDDDDDDDDDDDDD..."), "{place:?}: {words}");
+        assert_eq!(letters, in_place(place, "DDDDDDDDDDDDDDDDDDD...III"), "{place:?}: {words}");
     }
 }
 
@@ -217,8 +222,6 @@ async fn a_refusal_names_the_line_to_add() {
     const OTHER: Call = call("kv", "get", &[Text("odd \"one\""), Text("k")], 8);
     const NOTE: Call =
         call("sessions", "[method]smtp-session.note", &[Current("session"), Given("greylist"), Text("k")], 4);
-    const UNKNOWN: Call = call("metrics", "add", &[Text("lost"), Number(1), Pairs(&[])], 4);
-    const LABEL: Call = call("metrics", "add", &[Text("seen"), Number(1), Pairs(&[("color", "red")])], 4);
     let own = || Grants { kv: all().kv, ..Grants::default() };
     let reading = || Grants { kv_shared: [("rep".into(), Access::Read)].into(), ..Grants::default() };
     let table = [
