@@ -37,6 +37,8 @@ pub struct Binding {
     pub mandatory: bool,
     /// Whose mail it is asked about.
     pub scope: Scope,
+    /// Its `accept` at rcpt lets a client send where the relay's own rule would not.
+    pub relay: bool,
 }
 
 /// One place in a chain: the binding and how to call it.
@@ -101,7 +103,8 @@ pub struct Called<V> {
 
 /// Asks the plugins of a hook whose verdicts exclude each other: all but route and delivery-result.
 ///
-/// `accept` skips the rest but mandatory plugins; a verdict that is neither it nor `proceed` ends the chain.
+/// `accept` skips the rest but mandatory plugins; a verdict that is neither it nor `proceed` ends the chain. Where the
+/// relay's own rule refuses the recipient, an `accept` counts only if its plugin may say so, and as `proceed` otherwise.
 pub async fn ask<'a, V, C, Fut>(
     round: Round<'_>,
     mut subject: Subject,
@@ -122,6 +125,7 @@ where
         let verdict = settle(round, binding, &mut subject, answer);
         match verdict.fate() {
             Fate::Next => {}
+            Fate::Favour if subject.unauthorized && !binding.relay => {}
             Fate::Favour => favour = Some(verdict),
             Fate::End => return (subject, verdict),
         }

@@ -100,6 +100,11 @@ pub trait Hooks: Send + Sync + 'static {
     fn listens(&self, hook: Hook) -> bool;
     /// Which set this is; grows with every reload. For logs.
     fn generation(&self) -> u64;
+    /// True where somebody bound to rcpt may accept what the relay's own rule refuses: such recipients are asked about
+    /// then, with `subject.unauthorized`, and `Accept` is the only answer that takes them. By default nobody may.
+    fn may_authorize(&self) -> bool {
+        false
+    }
     /// `subject.session` is there.
     fn connect(&self, subject: Subject) -> Answer<'_, SessionVerdict>;
     /// As `connect`; `name` is HELO's argument.

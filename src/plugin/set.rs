@@ -34,6 +34,8 @@ pub enum Build {
 pub struct PluginSet {
     generation: u64,
     listens: u16,
+    /// Somebody may accept what the relay's own rule refuses.
+    authorizes: bool,
     chains: [Vec<Entry>; Hook::ALL.len()],
     members: Vec<Member>,
 }
@@ -56,7 +58,7 @@ struct Member {
 impl PluginSet {
     /// A set without plugins.
     pub fn empty(generation: u64) -> Self {
-        Self { generation, listens: 0, chains: Default::default(), members: Vec::new() }
+        Self { generation, listens: 0, authorizes: false, chains: Default::default(), members: Vec::new() }
     }
 
     /// Loads, checks and tries all plugins.
@@ -141,11 +143,14 @@ impl PluginSet {
                     on_failure,
                     mandatory: config.mandatory,
                     scope: config.scope.clone(),
+                    relay: config.grants.relay,
                 };
             if let Some(chain) = self.chains.get_mut(*hook as usize) {
                 chain.push(Entry { binding, plugin: plugin.clone() });
             }
             self.listens |= 1 << (*hook as u16);
+            // Not loaded as well: its failure policy then answers for it, and a sender comes back.
+            self.authorizes |= config.grants.relay && *hook == Hook::Rcpt;
         }
         self.members.push(Member { name: name.clone(), order: config.order, hooks, plugin, warnings });
     }
@@ -278,6 +283,10 @@ impl Hooks for PluginSet {
 
     fn generation(&self) -> u64 {
         self.generation
+    }
+
+    fn may_authorize(&self) -> bool {
+        self.authorizes
     }
 
     fn connect(&self, subject: Subject) -> Answer<'_, SessionVerdict> {
