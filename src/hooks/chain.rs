@@ -75,6 +75,9 @@ pub enum CallError {
     /// The plugin could not be loaded.
     #[error("is not loaded: {0}")]
     NotLoaded(String),
+    /// It failed too often, and was not asked.
+    #[error("is left alone {0}")]
+    Tripped(String),
 }
 
 impl CallError {
@@ -88,6 +91,7 @@ impl CallError {
             Self::Invalid(_) => "invalid",
             Self::Busy(_) => "busy",
             Self::NotLoaded(_) => "not-loaded",
+            Self::Tripped(_) => "tripped",
         }
     }
 }
@@ -214,12 +218,7 @@ where
 
 /// Applies the journal of a call that answered; of one that failed, or whose journal does not fit, makes the verdict
 /// that the policy states, and says so in the log, once.
-fn settle<V: Verdict>(
-    round: Round<'_>,
-    binding: &Binding,
-    subject: &mut Subject,
-    answer: Called<V>,
-) -> V {
+fn settle<V: Verdict>(round: Round<'_>, binding: &Binding, subject: &mut Subject, answer: Called<V>) -> V {
     let Called { outcome, cost } = answer;
     let failure = match outcome {
         Ok((verdict, mut journal)) => match journal.apply(subject, &binding.plugin, &binding.version) {
@@ -234,7 +233,14 @@ fn settle<V: Verdict>(
     let verdict = V::of_failure(round.hook, binding.on_failure);
     Settled { binding, subject, edits: &[], failure: Some(&failure), cost }.tell(&round, &verdict);
     let session = subject.session.as_ref().map_or("-", |s| &s.id);
-    let queue_id = subject.transaction.as_ref().map(|t| t.id).or_else(|| subject.delivery.as_ref().map(|d| d.id));
+    let queue_id = subject.queue_id();
+    if matches!(failure, CallError::Tripped(_)) {
+        // The line that says so was written when its breaker opened: one for every call would bury all others.
+        let (plugin, hook) = (&binding.plugin, round.hook.interface());
+        let told = verdict.told();
+        tracing::debug!(target: "plugin", %plugin, hook, session, %failure, told, "not asked");
+        return verdict;
+    }
     tracing::warn!(
         target: "plugin",
         plugin = %binding.plugin,

@@ -7,6 +7,7 @@
 mod chain;
 mod decision;
 mod delivery;
+mod edits;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod failure;
@@ -25,10 +26,11 @@ pub use decision::{Cost, Decision, Round};
 pub use delivery::{
     AttemptVerdict, BounceEdit, BounceVerdict, DeliveryFacts, Disposition, Outcome, OutcomeKind, ResultAction, Stage,
 };
+pub use edits::normal_form;
 pub use failure::Verdict;
 pub use journal::{Edit, EditError, Journal};
-pub use scope::{DomainPattern, Scope};
 pub use route::{Assignment, NextHop, Route, RouteGroup, RoutingPhase, RoutingVerdict, TlsPolicy};
+pub use scope::{DomainPattern, Scope};
 pub use subject::{Endpoint, Identity, MessageFacts, Protocol, SessionFacts, Subject, TlsFacts, TransactionFacts};
 pub use verdict::{AuthAttempt, AuthVerdict, MessageVerdict, SessionVerdict};
 

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::exports::waypost::plugin as exports;
+use super::grants::Linking;
 use super::manifest::{self, Manifest};
 use super::state::State;
-use super::grants::Linking;
 use super::{Engine, PluginConfig};
 use crate::hooks::Hook;
 
@@ -60,6 +60,14 @@ pub enum Problem {
     /// It does not want to start.
     #[error("{0}")]
     Start(String),
+    /// The same of a candidate.
+    #[error("plugins.{plugin}.candidate: {problem}")]
+    Candidate {
+        /// `[plugins.NAME]`.
+        plugin: Arc<str>,
+        /// What is wrong with it.
+        problem: Box<Problem>,
+    },
 }
 
 impl LoadError {

@@ -8,22 +8,26 @@
 //! let a guest's fault reach anything but its own verdict.
 
 mod bindings;
+mod breaker;
 mod bucket;
 mod calls;
 mod config;
 mod convert;
 mod counters;
+mod difference;
 mod engine;
+mod entry;
 mod events;
 mod grants;
 mod host;
 mod inspect;
 mod instance;
 mod load;
+mod loading;
 mod manifest;
 mod meter;
-
 mod questions;
+mod role;
 mod set;
 mod state;
 #[cfg(test)]
@@ -31,21 +35,25 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod ticker;
+mod trial;
 mod verdicts;
 
 use std::sync::Arc;
 
+pub use breaker::BreakerInfo;
 pub use config::{
     BreakerConfig, Budget, Candidate, CompileConfig, Config, DecisionsConfig, HostConfig, Instances, Limits,
     PluginConfig, Promotion, TrialMode,
 };
 pub use counters::PluginInfo;
-pub use events::{Event, Events};
+pub use difference::Difference;
 pub use engine::{Engine, EngineError};
+pub use events::{Event, Events};
 pub use grants::{Access, DnsGrant, Grants, HttpGrant, KvQuota};
 pub use inspect::{Inspection, inspect};
 pub use load::{LoadError, Problem};
 pub use set::{Build, PluginSet};
+pub use trial::{CandidateInfo, HookTally, TrialReport};
 
 use crate::store::{Spool, Store};
 use crate::time::Clock;

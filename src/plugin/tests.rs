@@ -3,6 +3,7 @@
 mod faults;
 mod loading;
 mod services;
+mod trials;
 
 use std::sync::Arc;
 
