@@ -44,6 +44,11 @@ pub enum Request {
     },
     /// Every plugin.
     Plugins,
+    /// What the trial of a plugin's candidate has come to.
+    PluginTrial {
+        /// `[plugins.NAME]`.
+        name: String,
+    },
 }
 
 /// Conditions; all must hold.
@@ -153,6 +158,8 @@ pub enum Done {
     Changed(u64),
     /// To `plugins`, after an item for each.
     Plugins,
+    /// To `plugin-trial`, after an item for each of the last differences.
+    Trial(serde_json::Value),
 }
 
 /// How the relay stands.

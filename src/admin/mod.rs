@@ -41,6 +41,8 @@ pub trait Control: Send + Sync + 'static {
     fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64>;
     /// Every plugin, as the plugin host describes it; has `name`.
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>>;
+    /// The trial of a plugin's candidate, and the last differences, oldest first.
+    fn plugin_trial(&self, name: String) -> Pending<'_, (serde_json::Value, Vec<serde_json::Value>)>;
 }
 
 #[cfg(test)]

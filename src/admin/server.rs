@@ -190,5 +190,9 @@ async fn perform(request: Request, control: &dyn Control) -> Result<(Vec<Respons
             let plugins = control.plugins().await?;
             Ok((plugins.into_iter().map(Response::Item).collect(), Done::Plugins))
         }
+        Request::PluginTrial { name } => {
+            let (trial, differences) = control.plugin_trial(name).await?;
+            Ok((differences.into_iter().map(Response::Item).collect(), Done::Trial(trial)))
+        }
     }
 }

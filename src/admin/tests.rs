@@ -57,6 +57,13 @@ impl Control for Fake {
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {
         ready(Ok(vec![json!({"name": "greylist", "state": "serving"})]))
     }
+
+    fn plugin_trial(&self, name: String) -> Pending<'_, (serde_json::Value, Vec<serde_json::Value>)> {
+        if name != "greylist" {
+            return ready(Err(vec![format!("there is no plugin {name}")]));
+        }
+        ready(Ok((json!({"plugin": name, "waiting": 0}), vec![json!({"hook": "on-rcpt"})])))
+    }
 }
 
 fn mailbox(local: &str, domain: &str) -> Mailbox {
@@ -153,6 +160,11 @@ async fn one_connection_carries_every_request() {
     let mut client = served.client().await;
     assert_eq!(client.status().await.unwrap().queue.messages, 5);
     assert_eq!(client.plugins().await.unwrap(), [json!({"name": "greylist", "state": "serving"})]);
+    let trial = client.plugin_trial("greylist".into()).await.unwrap();
+    assert_eq!(trial, (json!({"plugin": "greylist", "waiting": 0}), vec![json!({"hook": "on-rcpt"})]));
+    assert!(
+        matches!(client.plugin_trial("x".into()).await, Err(ClientError::Refused(why)) if why == ["there is no plugin x"])
+    );
     let refused = client.reload().await.unwrap_err();
     assert!(matches!(&refused, ClientError::Refused(reasons) if reasons.len() == 2), "{refused}");
     let shown = client.queue_show(QueueId::from_u64(2).to_string()).await.unwrap();

@@ -165,6 +165,11 @@ impl From<Filter> for FilterForm {
 pub(super) enum Plugin {
     /// List the running relay's plugins.
     List,
+    /// Show how a plugin's candidate does: counts by hook, and the last answers that differ.
+    Trial {
+        /// The plugin's name.
+        name: String,
+    },
     /// Look into a component, without a relay: its hooks, what it wants, its digest.
     Inspect {
         /// The component, a .wasm file.
