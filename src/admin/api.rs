@@ -50,6 +50,11 @@ pub enum Request {
         #[serde(default)]
         plugin: Option<String>,
     },
+    /// What the trial of a plugin's candidate has come to.
+    PluginTrial {
+        /// `[plugins.NAME]`.
+        name: String,
+    },
 }
 
 /// Conditions; all must hold.
@@ -161,6 +166,8 @@ pub enum Done {
     Plugins,
     /// To `plugin-metrics`, after an item for each plugin that is loaded.
     PluginMetrics,
+    /// To `plugin-trial`, after an item for each of the last differences.
+    Trial(serde_json::Value),
 }
 
 /// How the relay stands.

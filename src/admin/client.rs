@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -136,9 +137,20 @@ impl Client {
     ///
     /// # Errors
     /// When there is none of that name.
-    pub async fn plugin_metrics(&mut self, plugin: Option<String>) -> Result<Vec<serde_json::Value>, ClientError> {
+    pub async fn plugin_metrics(&mut self, plugin: Option<String>) -> Result<Vec<Value>, ClientError> {
         match self.ask(&Request::PluginMetrics { plugin }).await? {
             (counted, Done::PluginMetrics) => Ok(counted),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// The trial of a plugin's candidate, and the last differences, oldest first.
+    ///
+    /// # Errors
+    /// When there is no such plugin, or it has no candidate.
+    pub async fn plugin_trial(&mut self, name: String) -> Result<(Value, Vec<Value>), ClientError> {
+        match self.ask(&Request::PluginTrial { name }).await? {
+            (differences, Done::Trial(trial)) => Ok((trial, differences)),
             (_, other) => Err(unexpected(&other)),
         }
     }

@@ -43,6 +43,8 @@ pub trait Control: Send + Sync + 'static {
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>>;
     /// What each plugin counted, or the one of this name, as the plugin host describes it.
     fn plugin_metrics(&self, plugin: Option<String>) -> Pending<'_, Vec<serde_json::Value>>;
+    /// The trial of a plugin's candidate, and the last differences, oldest first.
+    fn plugin_trial(&self, name: String) -> Pending<'_, (serde_json::Value, Vec<serde_json::Value>)>;
 }
 
 #[cfg(test)]

@@ -194,5 +194,9 @@ async fn perform(request: Request, control: &dyn Control) -> Result<(Vec<Respons
             let counted = control.plugin_metrics(plugin).await?;
             Ok((counted.into_iter().map(Response::Item).collect(), Done::PluginMetrics))
         }
+        Request::PluginTrial { name } => {
+            let (trial, differences) = control.plugin_trial(name).await?;
+            Ok((differences.into_iter().map(Response::Item).collect(), Done::Trial(trial)))
+        }
     }
 }

@@ -64,6 +64,12 @@ impl Control for Fake {
             Some(other) => Err(vec![format!("no plugin {other}")]),
         })
     }
+    fn plugin_trial(&self, name: String) -> Pending<'_, (serde_json::Value, Vec<serde_json::Value>)> {
+        if name != "greylist" {
+            return ready(Err(vec![format!("there is no plugin {name}")]));
+        }
+        ready(Ok((json!({"plugin": name, "waiting": 0}), vec![json!({"hook": "on-rcpt"})])))
+    }
 }
 
 fn mailbox(local: &str, domain: &str) -> Mailbox {
@@ -163,6 +169,11 @@ async fn one_connection_carries_every_request() {
     assert_eq!(client.plugin_metrics(Some("greylist".into())).await.unwrap().len(), 1);
     let refused = client.plugin_metrics(Some("other".into())).await.unwrap_err();
     assert!(matches!(&refused, ClientError::Refused(reasons) if reasons[..] == ["no plugin other"]), "{refused}");
+    let trial = client.plugin_trial("greylist".into()).await.unwrap();
+    assert_eq!(trial, (json!({"plugin": "greylist", "waiting": 0}), vec![json!({"hook": "on-rcpt"})]));
+    assert!(
+        matches!(client.plugin_trial("x".into()).await, Err(ClientError::Refused(why)) if why == ["there is no plugin x"])
+    );
     let refused = client.reload().await.unwrap_err();
     assert!(matches!(&refused, ClientError::Refused(reasons) if reasons.len() == 2), "{refused}");
     let shown = client.queue_show(QueueId::from_u64(2).to_string()).await.unwrap();

@@ -72,6 +72,20 @@ impl Control for Inner {
             counted.iter().map(|c| serde_json::to_value(c).map_err(|e| vec![e.to_string()])).collect()
         })))
     }
+    fn plugin_trial(&self, name: String) -> Pending<'_, (serde_json::Value, Vec<serde_json::Value>)> {
+        Box::pin(async move {
+            let mut report = self.in_force.plugins.load().trial(&name).map_err(|why| vec![why])?;
+            let differences = std::mem::take(&mut report.differences);
+            let value = |error: serde_json::Error| vec![error.to_string()];
+            let mut trial = serde_json::to_value(report).map_err(value)?;
+            if let Some(fields) = trial.as_object_mut() {
+                // They come as items of their own.
+                fields.remove("differences");
+            }
+            let differences = differences.iter().map(serde_json::to_value).collect::<Result<_, _>>().map_err(value)?;
+            Ok((trial, differences))
+        })
+    }
 }
 
 impl Inner {

@@ -170,6 +170,11 @@ pub(super) enum Plugin {
         /// This plugin only.
         name: Option<String>,
     },
+    /// Show how a plugin's candidate does: counts by hook, and the last answers that differ.
+    Trial {
+        /// The plugin's name.
+        name: String,
+    },
     /// Look into a component, without a relay: its hooks, what it wants, its digest.
     Inspect {
         /// The component, a .wasm file.

@@ -13,6 +13,7 @@ mod reload;
 mod render;
 mod run;
 mod status;
+mod trial;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

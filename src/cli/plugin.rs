@@ -1,4 +1,4 @@
-//! `waypost plugin`: list those of the running relay, show what they counted, look into a component.
+//! `waypost plugin`: list those of the running relay, show what they counted and how a candidate does, look into a component.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::args::{Common, Plugin};
 use super::render::{Elements, clean, table};
+use super::trial::{is, left_alone, on_trial, show_trial};
 use super::{Failure, connect};
 use crate::plugin::{Engine, inspect};
 
@@ -41,6 +42,16 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
                 return Ok(writeln!(out, "nothing counted")?);
             }
             Ok(write!(out, "{}", table(&["PLUGIN", "METRIC", "LABELS", "VALUE"], &rows))?)
+        }
+        Plugin::Trial { name } => {
+            let (mut trial, differences) = connect(common).await?.plugin_trial(name).await?;
+            if !common.json {
+                return Ok(write!(out, "{}", show_trial(&trial, &differences))?);
+            }
+            if let Some(fields) = trial.as_object_mut() {
+                fields.insert("differences".to_owned(), differences.into());
+            }
+            Ok(writeln!(out, "{trial}")?)
         }
         Plugin::Inspect { file } => {
             let inspection = look_into(&file)?;
@@ -99,6 +110,13 @@ pub(super) fn show(plugins: &[Value]) -> String {
             let name = plugin.get("name").map(word).unwrap_or_default();
             text.push_str(&format!("{}: {}\n", clean(&name), clean(remark)));
         }
+        let name = plugin.get("name").map(word).unwrap_or_default();
+        if let Some(breaker) = plugin.get("breaker").filter(|breaker| is(breaker, "state", &["open", "half-open"])) {
+            text.push_str(&format!("{}: {}\n", clean(&name), clean(&left_alone(breaker))));
+        }
+        if let Some(candidate) = plugin.get("candidate").filter(|candidate| candidate.is_object()) {
+            text.push_str(&format!("{}: candidate {}\n", clean(&name), clean(&on_trial(candidate))));
+        }
     }
     text
 }
@@ -115,7 +133,7 @@ pub(super) fn show_one(value: &Value) -> String {
 }
 
 /// A value in few words.
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

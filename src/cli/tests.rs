@@ -220,6 +220,30 @@ impl Control for Fake {
         let counted = json!({"plugin": "greylist", "counters": counters, "histograms": histograms});
         ready(Ok(if plugin.is_some() { Vec::new() } else { vec![counted] }))
     }
+    fn plugin_trial(&self, name: String) -> Pending<'_, (serde_json::Value, Vec<serde_json::Value>)> {
+        if name != "greylist" {
+            return ready(Err(vec![format!("there is no plugin {name}")]));
+        }
+        let breaker = json!({"state": "closed", "since": null, "next_probe": null, "trips": 0, "cause": null});
+        let candidate = json!({
+            "version": "0.2.0", "mode": "shadow", "share": null, "state": "on-trial", "calls": 12, "failures": {},
+            "same": 10, "different": 2, "skipped": 0, "breaker": breaker,
+        });
+        let hooks = json!([{"hook": "on-rcpt", "same": 10, "verdict": 1, "edits": 1, "failed": 0, "skipped": 0}]);
+        let said = |verdict: serde_json::Value, edits: serde_json::Value| json!({"verdict": verdict, "told": "", "edits": edits, "failure": null});
+        let difference = |kind: &str, live, candidate| {
+            json!({
+                "at": "2026-11-23T22:31:00.000Z", "hook": "on-rcpt", "kind": kind, "session": "s1", "queue_id": null,
+                "sender": "a@there.example", "recipients": ["b@here.example\u{1b}[2J"], "live": live, "candidate": candidate,
+            })
+        };
+        let differences = vec![
+            difference("verdict", said(json!("proceed"), json!([])), said(json!("accept"), json!([]))),
+            difference("edits", said(json!("proceed"), json!([])), said(json!("proceed"), json!([{"tag": "odd"}]))),
+        ];
+        let trial = json!({"plugin": "greylist", "version": "0.1.0", "generation": 3, "candidate": candidate, "waiting": 1, "hooks": hooks});
+        ready(Ok((trial, differences)))
+    }
 }
 
 /// Runs a command line against a relay with so many messages: what it printed, and the failure.
@@ -295,6 +319,30 @@ async fn a_reload_reports_what_changed_or_every_reason_against_it() {
     assert_eq!(failure.to_string(), "no message 0000000000001 in the queue");
     let plugins: Vec<serde_json::Value> = serde_json::from_str(&run(0, &["plugin", "list", "--json"]).await.0).unwrap();
     assert_eq!(plugins.len(), 2);
+}
+
+#[tokio::test]
+async fn a_trial_is_counts_and_the_last_differences() {
+    insta::assert_snapshot!(run(0, &["plugin", "trial", "greylist"]).await.0, @r#"
+    greylist 0.1.0, candidate 0.2.0, shadow: 12 calls, 0 failed, 10 same, 2 different, 0 skipped
+    1 not compared yet
+
+    HOOK     SAME  OTHER VERDICT  OTHER EDITS  FAILED  SKIPPED
+    on-rcpt  10    1              1            0       0
+
+    2026-11-23T22:31:00.000Z  on-rcpt  verdict  session s1  queue id -  a@there.example -> b@here.example�[2J
+      live       proceed
+      candidate  accept
+
+    2026-11-23T22:31:00.000Z  on-rcpt  edits  session s1  queue id -  a@there.example -> b@here.example�[2J
+      live       proceed
+      candidate  proceed; edits: {"tag":"odd"}
+    "#);
+    let trial: serde_json::Value =
+        serde_json::from_str(&run(0, &["plugin", "trial", "greylist", "--json"]).await.0).unwrap();
+    assert_eq!((&trial["waiting"], trial["differences"].as_array().unwrap().len()), (&json!(1), 2));
+    let failure = run(0, &["plugin", "trial", "none"]).await.1.unwrap();
+    assert_eq!((failure.code(), failure.to_string().as_str()), (1, "there is no plugin none"));
 }
 
 #[test]

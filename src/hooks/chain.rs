@@ -37,6 +37,8 @@ pub struct Binding {
     pub mandatory: bool,
     /// Whose mail it is asked about.
     pub scope: Scope,
+    /// Its `accept` at rcpt lets a client send where the relay's own rule would not.
+    pub relay: bool,
 }
 
 /// One place in a chain: the binding and how to call it.
@@ -73,6 +75,9 @@ pub enum CallError {
     /// The plugin could not be loaded.
     #[error("is not loaded: {0}")]
     NotLoaded(String),
+    /// It failed too often, and was not asked.
+    #[error("is left alone {0}")]
+    Tripped(String),
 }
 
 impl CallError {
@@ -86,6 +91,7 @@ impl CallError {
             Self::Invalid(_) => "invalid",
             Self::Busy(_) => "busy",
             Self::NotLoaded(_) => "not-loaded",
+            Self::Tripped(_) => "tripped",
         }
     }
 }
@@ -101,7 +107,8 @@ pub struct Called<V> {
 
 /// Asks the plugins of a hook whose verdicts exclude each other: all but route and delivery-result.
 ///
-/// `accept` skips the rest but mandatory plugins; a verdict that is neither it nor `proceed` ends the chain.
+/// `accept` skips the rest but mandatory plugins; a verdict that is neither it nor `proceed` ends the chain. Where the
+/// relay's own rule refuses the recipient, an `accept` counts only if its plugin may say so, and as `proceed` otherwise.
 pub async fn ask<'a, V, C, Fut>(
     round: Round<'_>,
     mut subject: Subject,
@@ -122,6 +129,7 @@ where
         let verdict = settle(round, binding, &mut subject, answer);
         match verdict.fate() {
             Fate::Next => {}
+            Fate::Favour if subject.unauthorized && !binding.relay => {}
             Fate::Favour => favour = Some(verdict),
             Fate::End => return (subject, verdict),
         }
@@ -210,12 +218,7 @@ where
 
 /// Applies the journal of a call that answered; of one that failed, or whose journal does not fit, makes the verdict
 /// that the policy states, and says so in the log, once.
-fn settle<V: Verdict>(
-    round: Round<'_>,
-    binding: &Binding,
-    subject: &mut Subject,
-    answer: Called<V>,
-) -> V {
+fn settle<V: Verdict>(round: Round<'_>, binding: &Binding, subject: &mut Subject, answer: Called<V>) -> V {
     let Called { outcome, cost } = answer;
     let failure = match outcome {
         Ok((verdict, mut journal)) => match journal.apply(subject, &binding.plugin, &binding.version) {
@@ -230,7 +233,14 @@ fn settle<V: Verdict>(
     let verdict = V::of_failure(round.hook, binding.on_failure);
     Settled { binding, subject, edits: &[], failure: Some(&failure), cost }.tell(&round, &verdict);
     let session = subject.session.as_ref().map_or("-", |s| &s.id);
-    let queue_id = subject.transaction.as_ref().map(|t| t.id).or_else(|| subject.delivery.as_ref().map(|d| d.id));
+    let queue_id = subject.queue_id();
+    if matches!(failure, CallError::Tripped(_)) {
+        // The line that says so was written when its breaker opened: one for every call would bury all others.
+        let (plugin, hook) = (&binding.plugin, round.hook.interface());
+        let told = verdict.told();
+        tracing::debug!(target: "plugin", %plugin, hook, session, %failure, told, "not asked");
+        return verdict;
+    }
     tracing::warn!(
         target: "plugin",
         plugin = %binding.plugin,

@@ -14,8 +14,8 @@ use super::{Subject, TransactionFacts};
 pub struct Journal {
     /// In order.
     pub edits: Vec<Edit>,
-    /// The subject with all of them made but the header edits, if whoever wrote them down made them on a copy as well:
-    /// then they need not be made again.
+    /// The subject with all of them made, if whoever wrote them down made them on a copy as well: then they need not be
+    /// made again. Of header edits see [`Journal::complete`].
     pub made: Option<Subject>,
 }
 
@@ -103,26 +103,46 @@ impl Journal {
         if self.edits.is_empty() {
             return Ok(());
         }
-        let (mut edited, made) = match self.made.take() {
-            Some(edited) => (edited, true),
-            None => (subject.clone(), false),
-        };
-        // Their indexes all count fields of the section as it was before the call, so they are made together.
-        let mut header_edits = Vec::new();
+        if let Some(edited) = self.made.take() {
+            *subject = edited;
+            return Ok(());
+        }
+        let mut edited = subject.clone();
         for edit in &self.edits {
-            match edit {
-                Edit::Header(edit) => header_edits.push(edit.clone()),
-                _ if made => {}
-                edit => edited.edit(edit, plugin, version)?,
+            if !matches!(edit, Edit::Header(_)) {
+                edited.edit(edit, plugin, version)?;
             }
         }
-        if !header_edits.is_empty() {
-            let message = Arc::make_mut(edited.message.as_mut().ok_or(EditError::NotHere)?);
-            message.header = message.header.edit(&header_edits)?;
-        }
+        make_header_edits(&self.edits, &mut edited)?;
         *subject = edited;
         Ok(())
     }
+
+    /// Makes the header edits on `made`, which has all others: whoever wrote the journal down learns whether it fits.
+    ///
+    /// # Errors
+    /// [`EditError`]; the journal is of no use then.
+    pub fn complete(&mut self) -> Result<(), EditError> {
+        match &mut self.made {
+            Some(made) => make_header_edits(&self.edits, made),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Their indexes all count fields of the section as it was before the call, so they are made together.
+fn make_header_edits(edits: &[Edit], subject: &mut Subject) -> Result<(), EditError> {
+    let of_header = |edit: &Edit| match edit {
+        Edit::Header(edit) => Some(edit.clone()),
+        _ => None,
+    };
+    let edits: Vec<HeaderEdit> = edits.iter().filter_map(of_header).collect();
+    if edits.is_empty() {
+        return Ok(());
+    }
+    let message = Arc::make_mut(subject.message.as_mut().ok_or(EditError::NotHere)?);
+    message.header = message.header.edit(&edits)?;
+    Ok(())
 }
 
 impl Subject {

@@ -7,6 +7,7 @@
 mod chain;
 mod decision;
 mod delivery;
+mod edits;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod failure;
@@ -25,10 +26,11 @@ pub use decision::{Cost, Decision, Round};
 pub use delivery::{
     AttemptVerdict, BounceEdit, BounceVerdict, DeliveryFacts, Disposition, Outcome, OutcomeKind, ResultAction, Stage,
 };
+pub use edits::normal_form;
 pub use failure::Verdict;
 pub use journal::{Edit, EditError, Journal};
-pub use scope::{DomainPattern, Scope};
 pub use route::{Assignment, NextHop, Route, RouteGroup, RoutingPhase, RoutingVerdict, TlsPolicy};
+pub use scope::{DomainPattern, Scope};
 pub use subject::{Endpoint, Identity, MessageFacts, Protocol, SessionFacts, Subject, TlsFacts, TransactionFacts};
 pub use verdict::{AuthAttempt, AuthVerdict, MessageVerdict, SessionVerdict};
 
@@ -100,6 +102,11 @@ pub trait Hooks: Send + Sync + 'static {
     fn listens(&self, hook: Hook) -> bool;
     /// Which set this is; grows with every reload. For logs.
     fn generation(&self) -> u64;
+    /// True where somebody bound to rcpt may accept what the relay's own rule refuses: such recipients are asked about
+    /// then, with `subject.unauthorized`, and `Accept` is the only answer that takes them. By default nobody may.
+    fn may_authorize(&self) -> bool {
+        false
+    }
     /// `subject.session` is there.
     fn connect(&self, subject: Subject) -> Answer<'_, SessionVerdict>;
     /// As `connect`; `name` is HELO's argument.

@@ -22,6 +22,15 @@ pub struct Subject {
     pub message: Option<Arc<MessageFacts>>,
     /// The delivery hooks.
     pub delivery: Option<Arc<DeliveryFacts>>,
+    /// Rcpt: the relay's own rule refuses the candidate, and only a plugin that was granted it can accept.
+    pub unauthorized: bool,
+}
+
+impl Subject {
+    /// The message or transaction it is about.
+    pub fn queue_id(&self) -> Option<QueueId> {
+        self.transaction.as_ref().map(|t| t.id).or_else(|| self.delivery.as_ref().map(|d| d.id))
+    }
 }
 
 /// One end of a connection.

@@ -14,7 +14,7 @@ use super::wire::{Arrived, Patience, Wire};
 use super::{Listener, Reception, Rules, TlsMode};
 use crate::hooks::{Endpoint, Hooks, SessionFacts, TlsFacts};
 use crate::mail::Annotations;
-use crate::session::{Action, Input, Session};
+use crate::session::{Action, Input, RelayAccess, Session};
 use crate::store::Draft;
 
 /// Octets of replies gathered before they are written even though more is coming.
@@ -205,7 +205,8 @@ impl Serve {
     fn begin(&mut self) {
         self.hooks = self.reception.rules.load().hooks.clone();
         let now = self.reception.clock.now();
-        self.session.begin(self.reception.queue.next_id(), now);
+        let access = if self.hooks.may_authorize() { RelayAccess::Asked } else { RelayAccess::Ruled };
+        self.session.begin(self.reception.queue.next_id(), now, access);
     }
 
     /// A draft that can't grow is dropped here and refused at the end of the data (RFC 5321 section 4.1.1.4 gives no

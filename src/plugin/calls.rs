@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
+use super::breaker::{Breaker, BreakerInfo, Pass, Turn};
 use super::counters::Counters;
 use super::engine::MEMORY_MAX;
-use super::granted::{Granted, Keys, Role, Secrets};
+use super::granted::{Granted, Keys, Secrets};
 use super::host::LogBudget;
 use super::instance::{LOAD_CPU, Live, failure, guest, plain};
 use super::load::{Linked, Problem};
@@ -22,7 +23,8 @@ use super::meter::Meter;
 use super::metrics::Counted;
 use super::questions::Ask;
 use super::rates::Rates;
-use super::{Access, Budget, Engine, Grants, Instances, Limits, PluginConfig, Services, manifest};
+use super::role::{Place, Role};
+use super::{Access, Budget, Engine, Event, Grants, Instances, Limits, PluginConfig, Services, manifest};
 use crate::hooks::{CallError, Called, Hook, Journal, Subject};
 
 /// Calls after which an instance is not used again: what a guest leaks has an end.
@@ -40,8 +42,6 @@ pub(crate) struct Shared {
     pub version: Arc<str>,
     pub config: serde_json::Value,
     pub services: Services,
-    /// Whether what it does counts.
-    pub role: Role,
     pub grants: Grants,
     /// By the names it calls them by.
     pub buckets: BTreeMap<Arc<str>, (Keys, Access)>,
@@ -57,10 +57,19 @@ pub(crate) struct Shared {
     pub message_max: u64,
     /// Octets of linear memory of one instance.
     pub memory: usize,
+    /// Where it stands.
+    pub place: Place,
 }
 
 impl Shared {
-    fn new(name: &Arc<str>, config: &PluginConfig, linked: &Linked, services: &Services, granted: Granted) -> Self {
+    fn new(
+        name: &Arc<str>,
+        config: &PluginConfig,
+        linked: &Linked,
+        services: &Services,
+        granted: Granted,
+        place: Place,
+    ) -> Self {
         let Granted { role, buckets, secrets } = granted;
         let rates = services.rates.of(name);
         let (rates, counted) = match role {
@@ -71,7 +80,6 @@ impl Shared {
             name: name.clone(),
             version: linked.compiled.version().into(),
             config: config.config.clone(),
-            role,
             grants: config.grants.clone(),
             buckets,
             secrets,
@@ -84,6 +92,7 @@ impl Shared {
             message_max: services.message_max.min(i32::MAX as u64),
             memory: config.memory.unwrap_or(PluginConfig::MEMORY).min(MEMORY_MAX),
             services: services.clone(),
+            place,
         }
     }
 
@@ -103,6 +112,7 @@ pub(crate) struct Plugin {
     pub linked: Arc<Linked>,
     pub counters: Counters,
     pub auth_secrets: bool,
+    breaker: Option<Breaker>,
     engine: Engine,
     instances: Instances,
     slots: Semaphore,
@@ -125,14 +135,16 @@ impl Plugin {
         linked: Arc<Linked>,
         services: &Services,
         granted: Granted,
+        place: Place,
     ) -> Self {
-        let shared = Shared::new(name, config, &linked, services, granted);
+        let shared = Shared::new(name, config, &linked, services, granted, place);
         let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             shared: Arc::new(shared),
             linked,
             counters: Counters::default(),
             auth_secrets: config.grants.auth_secrets,
+            breaker: config.breaker.map(Breaker::new),
             engine: engine.clone(),
             instances: config.instances(),
             slots: Semaphore::new(concurrency),
@@ -186,16 +198,73 @@ impl Plugin {
         Live::start(&self.engine, &self.linked, &self.shared).await
     }
 
+    /// Leave for one call, unless the plugin is left alone for now.
+    pub(crate) fn admit(&self) -> Result<Pass<'_>, CallError> {
+        let Some(breaker) = &self.breaker else { return Ok(Pass::free()) };
+        breaker.admit(Instant::now).map_err(|refusal| {
+            let until = self.shared.services.clock.now().plus(refusal.wait).rfc3339();
+            CallError::Tripped(format!("until {until} at least, after repeated failures; it {}", refusal.cause))
+        })
+    }
+
     /// One call: a verdict and what it edits, or why it failed. `end` is when the chain's patience ends.
-    pub(crate) async fn call<A: Ask>(&self, ask: A, subject: Subject, end: Instant) -> Called<A::Verdict> {
+    pub(crate) async fn call<A: Ask>(
+        &self,
+        pass: Pass<'_>,
+        ask: A,
+        subject: Subject,
+        end: Instant,
+    ) -> Called<A::Verdict> {
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
         let meter = Meter::default();
         let outcome = meter.run(pin!(self.try_call(ask, subject, end, &meter))).await;
-        if let Err(error) = &outcome {
-            self.counters.failed(error);
+        let turn = match &outcome {
+            Ok(_) => pass.succeeded(),
+            Err(error) => {
+                self.counters.failed(error);
+                pass.failed(Instant::now(), fastrand::u32(0..=1000), error)
+            }
+        };
+        if let Some(turn) = turn {
+            self.turned(turn);
         }
         Called { outcome, cost: meter.cost(began.elapsed()) }
+    }
+
+    /// Says that the breaker opened or closed. Of a candidate only the log hears: it is left out, and nothing has to be
+    /// taken back for that.
+    fn turned(&self, turn: Turn) {
+        let Shared { name, version, place, .. } = &*self.shared;
+        let (generation, candidate) = (place.generation, place.candidate.then_some(true));
+        match turn {
+            Turn::Opened(pause) => {
+                let cause = self.breaker_info().and_then(|info| info.cause);
+                tracing::warn!(
+                    target: "plugin", plugin = %name, %version, generation, candidate, ?pause, cause,
+                    "its breaker opened: it is not asked until a call is let through to see"
+                );
+                if !place.candidate {
+                    self.shared.services.events.tell(Event::Tripped { generation, plugin: name.clone() });
+                }
+            }
+            Turn::Reopened(pause) => tracing::info!(
+                target: "plugin", plugin = %name, %version, generation, candidate, ?pause, "its breaker stays open"
+            ),
+            Turn::Closed => tracing::info!(
+                target: "plugin", plugin = %name, %version, generation, candidate, "its breaker closed: it is asked again"
+            ),
+        }
+    }
+
+    /// How its breaker stands; none: it has none.
+    pub(crate) fn breaker_info(&self) -> Option<BreakerInfo> {
+        self.breaker.as_ref().map(|breaker| breaker.info(Instant::now(), self.shared.services.clock.now()))
+    }
+
+    /// True while its breaker is not closed.
+    pub(crate) fn is_tripped(&self) -> bool {
+        self.breaker.as_ref().is_some_and(Breaker::is_tripped)
     }
 
     async fn try_call<A: Ask>(
@@ -222,9 +291,10 @@ impl Plugin {
                 .map_err(|e| failure(&e, live.store.data(), budget.cpu))
                 .map(|(said, journal)| (live, said, journal))
         };
-        let (live, said, journal) = within(budget.wall, end, pin!(run)).await?;
+        let (live, said, mut journal) = within(budget.wall, end, pin!(run)).await?;
         let said = said.map_err(|why| CallError::Guest(self.shared.plain(&why)))?;
         let verdict = ask.check(said).map_err(CallError::Invalid)?;
+        journal.complete().map_err(|error| CallError::Invalid(error.to_string()))?;
         self.keep(live);
         Ok((verdict, journal))
     }

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use super::breaker::BreakerInfo;
+use super::trial::CandidateInfo;
 use crate::hooks::CallError;
 
-const KINDS: [&str; 7] = ["trap", "cpu", "wall", "guest", "invalid", "busy", "not-loaded"];
+const KINDS: [&str; 8] = ["trap", "cpu", "wall", "guest", "invalid", "busy", "not-loaded", "tripped"];
 
 /// Calls of one plugin in one generation.
 #[derive(Debug, Default)]
@@ -38,8 +40,11 @@ pub struct PluginInfo {
     pub name: String,
     /// From its manifest, else the start of its digest.
     pub version: String,
-    /// `serving`, or `failed` if it could not be loaded and its failure policy answers for it.
+    /// `serving`; `failed` if it could not be loaded, `tripped` if it is left alone for a while because it kept failing:
+    /// then its failure policy answers for it.
     pub state: &'static str,
+    /// What its answers count for: `serving`. Of a candidate: see there.
+    pub mode: &'static str,
     /// Why it could not be loaded.
     pub reason: Option<String>,
     /// Digest of the component, in hex.
@@ -54,8 +59,12 @@ pub struct PluginInfo {
     pub warnings: Vec<String>,
     /// Calls in this generation.
     pub calls: u64,
-    /// Calls that failed, by kind.
+    /// Calls that failed, by kind; `tripped` are those that were not made because of the others.
     pub failures: BTreeMap<&'static str, u64>,
+    /// How its breaker stands; none: it has none.
+    pub breaker: Option<BreakerInfo>,
+    /// The version on trial beside it.
+    pub candidate: Option<CandidateInfo>,
     /// Instances made in this generation.
     pub instances_made: u64,
     /// Warm instances waiting.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::bucket::{Bucket, KvError, Value};
 use super::load::Problem;
+use super::role::Role;
 use super::scratch::Scratch;
 use super::{Access, Grants, HostConfig, Services};
 use crate::store::StoreError;
@@ -19,15 +20,6 @@ pub(crate) const OWN: &str = "own";
 
 /// Octets of a secret: a private key in PEM on one line has 3 KiB.
 const SECRET_MAX: usize = 4096;
-
-/// Whether what a plugin does counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// It does.
-    Serving,
-    /// It is on trial: what it writes goes to a scratch overlay, what it counts is not counted, and it talks to nobody.
-    Shadow,
-}
 
 /// Where a plugin's keys and values are.
 #[derive(Clone)]

@@ -66,6 +66,14 @@ pub enum Problem {
     /// It does not want to start.
     #[error("{0}")]
     Start(String),
+    /// The same of a candidate.
+    #[error("plugins.{plugin}.candidate: {problem}")]
+    Candidate {
+        /// `[plugins.NAME]`.
+        plugin: Arc<str>,
+        /// What is wrong with it.
+        problem: Box<Problem>,
+    },
 }
 
 impl LoadError {

@@ -10,12 +10,15 @@
 
 mod asks;
 mod bindings;
+mod breaker;
 mod bucket;
 mod calls;
 mod config;
 mod convert;
 mod counters;
+mod difference;
 mod engine;
+mod entry;
 mod events;
 mod granted;
 mod grants;
@@ -23,11 +26,13 @@ mod host;
 mod inspect;
 mod instance;
 mod load;
+mod loading;
 mod manifest;
 mod meter;
 mod metrics;
 mod questions;
 mod rates;
+mod role;
 mod schema;
 mod scratch;
 mod set;
@@ -37,15 +42,18 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod ticker;
+mod trial;
 mod verdicts;
 
 use std::sync::Arc;
 
+pub use breaker::BreakerInfo;
 pub use config::{
     BreakerConfig, Budget, Candidate, CompileConfig, Config, DecisionsConfig, HostConfig, Instances, Limits,
     PluginConfig, Promotion, TrialMode,
 };
 pub use counters::PluginInfo;
+pub use difference::Difference;
 pub use engine::{Engine, EngineError};
 pub use events::{Event, Events};
 pub use grants::{Access, DnsGrant, Grants, HttpGrant, KvQuota};
@@ -53,6 +61,7 @@ pub use inspect::{Inspection, inspect};
 pub use load::{LoadError, Problem};
 pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
 pub use set::{Build, PluginSet};
+pub use trial::{CandidateInfo, HookTally, TrialReport};
 
 use crate::routing::Resolver;
 use crate::store::{Spool, Store};

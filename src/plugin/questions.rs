@@ -11,17 +11,17 @@ use super::load::Linked;
 use super::verdicts::{self, Checked};
 use crate::hooks::{
     AttemptVerdict, AuthAttempt, AuthVerdict, BounceVerdict, Disposition, Hook, MessageVerdict, Outcome, RoutingPhase,
-    RoutingVerdict, SessionVerdict, Subject,
+    RoutingVerdict, SessionVerdict, Subject, Verdict,
 };
 
 /// One hook's question.
-pub(crate) trait Ask: Send + Sync {
+pub(crate) trait Ask: Send + Sync + 'static {
     /// Where it is asked.
     const HOOK: Hook;
     /// The guest's answer.
     type Said: Send;
     /// The relay's.
-    type Verdict: Send;
+    type Verdict: Verdict + Clone + PartialEq + 'static;
 
     /// Calls the guest.
     fn put(

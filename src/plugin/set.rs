@@ -9,14 +9,20 @@ use tokio::time::Instant;
 
 use super::asks;
 use super::calls::Plugin;
-use super::granted::{Granted, Keys, Role};
+use super::entry::{Callee, Entry, OnTrial};
+use super::granted::{Granted, Keys};
 use super::load::{self, Linked, hex};
-use super::questions::{self, Ask};
-use super::{Config, Engine, HostConfig, LoadError, PluginConfig, PluginInfo, PluginMetrics, Problem, Services};
+use super::loading::{Loading, Prepared, beside, place_of};
+use super::questions;
+use super::role::{Place, Role};
+use super::trial::{CandidateInfo, Trial, TrialReport, lot};
+use super::{
+    Candidate, Config, Engine, HostConfig, LoadError, PluginConfig, PluginInfo, PluginMetrics, Problem, Services, TrialMode,
+};
 use crate::hooks::{
-    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, CallError, Called, Cost, Disposition,
-    Hook, Hooks, Link, MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict, Subject, ask,
-    ask_results, ask_routes,
+    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, Disposition, Hook, Hooks, Link,
+    MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict, Subject, ask, ask_results,
+    ask_routes,
 };
 use crate::time::Timestamp;
 
@@ -36,15 +42,12 @@ pub enum Build {
 pub struct PluginSet {
     generation: u64,
     listens: u16,
+    /// Somebody may accept what the relay's own rule refuses.
+    authorizes: bool,
+    /// Some candidate is asked instead of the version that serves.
+    canaries: bool,
     chains: [Vec<Entry>; Hook::ALL.len()],
     members: Vec<Member>,
-}
-
-/// A plugin's place in one chain.
-#[derive(Clone)]
-struct Entry {
-    binding: Binding,
-    plugin: Result<Arc<Plugin>, Arc<str>>,
 }
 
 struct Member {
@@ -53,12 +56,23 @@ struct Member {
     hooks: Vec<Hook>,
     plugin: Result<Arc<Plugin>, Arc<str>>,
     warnings: Vec<String>,
+    trial: Option<Tried>,
 }
+
+/// A candidate, or why it is not loaded and the other version goes on alone.
+type Tried = Result<Arc<Trial>, CandidateInfo>;
 
 impl PluginSet {
     /// A set without plugins.
     pub fn empty(generation: u64) -> Self {
-        Self { generation, listens: 0, chains: Default::default(), members: Vec::new() }
+        Self {
+            generation,
+            listens: 0,
+            authorizes: false,
+            canaries: false,
+            chains: Default::default(),
+            members: Vec::new(),
+        }
     }
 
     /// Loads, checks and tries all plugins.
@@ -73,39 +87,46 @@ impl PluginSet {
         build: Build,
     ) -> Result<Self, Vec<LoadError>> {
         // All are read and compiled at the same time, off the workers.
+        let host = &config.host;
+        let serving = Place { generation, role: Role::Serving, candidate: false };
         let loading: Vec<_> = config
             .plugins
             .iter()
             .map(|(name, plugin)| {
-                let (engine, services) = (engine.clone(), services.clone());
-                let (key, wanted, host) = (name.clone(), plugin.clone(), config.host.clone());
-                let load = move || prepare(&engine, &services, &host, &key, &wanted, Role::Serving);
-                (name, plugin, tokio::task::spawn_blocking(load))
+                let candidate = plugin.candidate.as_ref().map(|candidate| {
+                    let loading = {
+                        let (config, place) = (beside(plugin, candidate), place_of(candidate, serving));
+                        Loading::start(engine, services, host, name, config, place)
+                    };
+                    (candidate, loading)
+                });
+                (plugin, Loading::start(engine, services, host, name, plugin.clone(), serving), candidate)
             })
             .collect();
         let mut set = Self::empty(generation);
-        let mut errors = Vec::new();
-        for (name, plugin, loaded) in loading {
-            let tried = match loaded.await {
-                Ok(Ok(prepared)) => attempt(engine, name, prepared, services).await,
-                Ok(Err(error)) => Err(error),
-                Err(why) => Err(LoadError::of(name, Problem::Component(format!("loading it failed: {why}")))),
-            };
-            match tried {
-                Ok((ready, warnings)) => set.admit(name, plugin, Ok(Arc::new(ready)), warnings, None),
+        let (mut errors, mut candidates) = (Vec::new(), Vec::new());
+        for (plugin, loading, candidate) in loading {
+            let name = loading.name.clone();
+            match loading.finish(engine, services).await {
+                Ok((ready, warnings)) => set.admit(&name, plugin, Ok(Arc::new(ready)), warnings, None),
                 Err(error) => {
                     let reason: Arc<str> = error.problem.to_string().into();
-                    set.admit(name, plugin, Err(reason), Vec::new(), error.hooks.clone());
+                    set.admit(&name, plugin, Err(reason), Vec::new(), error.hooks.clone());
                     errors.push(error);
                 }
             }
+            if let Some((candidate, loading)) = candidate {
+                let tried = loading.finish(engine, services).await;
+                candidates.extend(set.admit_candidate(candidate, tried));
+            }
         }
         set.order();
-        if errors.is_empty() {
-            return Ok(set);
-        }
         if build == Build::Strict {
-            return Err(errors);
+            errors.append(&mut candidates);
+            return if errors.is_empty() { Ok(set) } else { Err(errors) };
+        }
+        for error in &candidates {
+            tracing::error!(target: "plugin", generation, "{error}; the version that serves goes on alone");
         }
         for error in &errors {
             tracing::error!(target: "plugin", generation, "{error}; its failure policy answers for it");
@@ -143,13 +164,59 @@ impl PluginSet {
                 on_failure,
                 mandatory: config.mandatory,
                 scope: config.scope.clone(),
+                relay: config.grants.relay,
             };
             if let Some(chain) = self.chains.get_mut(*hook as usize) {
-                chain.push(Entry { binding, plugin: plugin.clone() });
+                chain.push(Entry { binding, plugin: plugin.clone(), trial: None });
             }
             self.listens |= 1 << (*hook as u16);
+            // Not loaded as well: its failure policy then answers for it, and a sender comes back.
+            self.authorizes |= config.grants.relay && *hook == Hook::Rcpt;
         }
-        self.members.push(Member { name: name.clone(), order: config.order, hooks, plugin, warnings });
+        self.members.push(Member { name: name.clone(), order: config.order, hooks, plugin, warnings, trial: None });
+    }
+
+    /// Puts the candidate of the plugin admitted last beside it, at the hooks that both have. What is wrong with it comes
+    /// back, and is remembered.
+    fn admit_candidate(
+        &mut self,
+        config: &Candidate,
+        tried: Result<(Plugin, Vec<String>), LoadError>,
+    ) -> Option<LoadError> {
+        let member = self.members.last_mut()?;
+        let (candidate, warnings) = match tried {
+            Ok(tried) => tried,
+            Err(LoadError { plugin, problem, .. }) => {
+                let problem = Problem::Candidate { plugin: member.name.clone(), problem: Box::new(problem) };
+                member.trial = Some(Err(CandidateInfo::failed(config.mode, &problem.to_string())));
+                return Some(LoadError { plugin, problem, hooks: None });
+            }
+        };
+        let hooks = candidate.linked.compiled.hooks.clone();
+        let only = |here: &[Hook], there: &[Hook], whose: &str| {
+            let hooks = here.iter().filter(|hook| !there.contains(hook)).map(|hook| hook.interface());
+            let hooks: Vec<_> = hooks.collect();
+            (!hooks.is_empty()).then(|| format!("only {whose} has {}: not on trial there", hooks.join(", ")))
+        };
+        let differing =
+            [only(&hooks, &member.hooks, "the candidate"), only(&member.hooks, &hooks, "the version that serves")];
+        for warning in warnings.into_iter().chain(differing.into_iter().flatten()) {
+            tracing::warn!(target: "plugin", plugin = %member.name, candidate = true, "{warning}");
+            member.warnings.push(format!("candidate: {warning}"));
+        }
+        let trial = Arc::new(Trial::new(candidate, config.mode, config.promote));
+        for hook in hooks {
+            let chain = self.chains.get_mut(hook as usize);
+            let entry = chain.and_then(|chain| chain.last_mut()).filter(|entry| entry.binding.plugin == member.name);
+            // Beside one that is not loaded there is nothing to be compared with.
+            if let Some(entry) = entry.filter(|entry| entry.plugin.is_ok()) {
+                let binding = Binding { version: trial.candidate.shared.version.clone(), ..entry.binding.clone() };
+                entry.trial = Some(OnTrial { binding, trial: trial.clone() });
+                self.canaries |= matches!(config.mode, TrialMode::Canary { .. });
+            }
+        }
+        member.trial = Some(Ok(trial));
+        None
     }
 
     /// By order, then name. Members came by name, and the sort is stable.
@@ -172,7 +239,12 @@ impl PluginSet {
         PluginInfo {
             name: member.name.to_string(),
             version: plugin.map_or("-".to_owned(), |p| p.shared.version.to_string()),
-            state: if plugin.is_some() { "serving" } else { "failed" },
+            state: match plugin {
+                Some(plugin) if plugin.is_tripped() => "tripped",
+                Some(_) => "serving",
+                None => "failed",
+            },
+            mode: "serving",
             reason: member.plugin.as_ref().err().map(|reason| reason.to_string()),
             sha256: plugin.map(|p| hex(&p.linked.compiled.digest)),
             hooks: member.hooks.iter().map(|hook| hook.interface()).collect(),
@@ -181,8 +253,28 @@ impl PluginSet {
             warnings: member.warnings.clone(),
             calls: count(&|p| p.counters.calls.load(Ordering::Relaxed)),
             failures: plugin.map(|p| p.counters.failures()).unwrap_or_default(),
+            breaker: plugin.and_then(|p| p.breaker_info()),
+            candidate: member.trial.as_ref().map(|tried| match tried {
+                Ok(trial) => trial.info(),
+                Err(info) => info.clone(),
+            }),
             instances_made: count(&|p| p.counters.instances.load(Ordering::Relaxed)),
             instances_idle: plugin.map_or(0, |p| p.idle()),
+        }
+    }
+
+    /// What the trial of a plugin's candidate has come to so far.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn trial(&self, name: &str) -> Result<TrialReport, String> {
+        let member = self.members.iter().find(|member| &*member.name == name);
+        let member = member.ok_or_else(|| format!("there is no plugin {name}"))?;
+        match (&member.plugin, &member.trial) {
+            (Ok(live), Some(Ok(trial))) => Ok(trial.report(live)),
+            (_, Some(Err(info))) => Err(info.reason.clone().unwrap_or_default()),
+            (Err(reason), Some(Ok(_))) => Err(format!("plugin {name} is not loaded itself: {reason}")),
+            (_, None) => Err(format!("plugin {name} has no candidate: configure one in [plugins.{name}.candidate]")),
         }
     }
 
@@ -193,6 +285,8 @@ impl PluginSet {
 
     /// Housekeeping, for a timer of about a minute: removes expired kv values and instances that idle. Blocking.
     pub fn sweep(&self, now: Timestamp) {
+        let candidates = self.members.iter().filter_map(|member| member.trial.as_ref()?.as_ref().ok());
+        candidates.for_each(|trial| trial.candidate.trim());
         let mut swept = BTreeSet::new();
         for plugin in self.members.iter().filter_map(|member| member.plugin.as_ref().ok()) {
             plugin.trim();
@@ -216,10 +310,15 @@ impl PluginSet {
         counted.map(|(name, counted)| counted.snapshot(name)).collect()
     }
 
-    fn links(&self, hook: Hook) -> (Round<'_>, impl Iterator<Item = Link<'_, &Entry>> + Send, Instant) {
+    fn links<'a>(
+        &'a self,
+        hook: Hook,
+        subject: &Subject,
+    ) -> (Round<'a>, impl Iterator<Item = Link<'a, Callee<'a>>> + Send + use<'a>, Instant) {
         let round = Round { hook, generation: self.generation, listener: &|_| {} };
         let chain = self.chains.get(hook as usize).map_or(&[][..], Vec::as_slice);
-        let links = chain.iter().map(|entry| Link { binding: &entry.binding, callee: entry });
+        let lot = self.canaries.then(|| lot(subject));
+        let links = chain.iter().map(move |entry| entry.link(lot));
         (round, links, Instant::now() + CHAIN_WALL)
     }
 }
@@ -231,16 +330,8 @@ impl std::fmt::Debug for PluginSet {
     }
 }
 
-/// A plugin that only has to be tried.
-struct Prepared {
-    linked: Arc<Linked>,
-    /// With what its manifest wishes for.
-    config: PluginConfig,
-    granted: Granted,
-}
-
 /// The blocking part of loading one plugin.
-fn prepare(
+pub(super) fn prepare(
     engine: &Engine,
     services: &Services,
     host: &HostConfig,
@@ -252,7 +343,9 @@ fn prepare(
     let hooks = compiled.hooks.clone();
     let ready = || {
         let config = asks::fit(name, compiled.manifest.as_ref(), config)?;
-        let linking = config.grants.linking(&compiled.imports);
+        let mut linking = config.grants.linking(&compiled.imports);
+        // What others could see of it is denied to a shadow.
+        linking.http &= role == Role::Serving;
         let linked = Arc::new(Linked::of(engine, compiled, linking)?);
         let granted = Granted::open(services, host, name, &config.grants, role)?;
         Ok(Prepared { linked, config, granted })
@@ -261,11 +354,12 @@ fn prepare(
 }
 
 /// The rest of it: hooks against the configuration, and the trial.
-async fn attempt(
+pub(super) async fn attempt(
     engine: &Engine,
     name: &Arc<str>,
-    Prepared { linked, config, granted }: Prepared,
     services: &Services,
+    place: Place,
+    Prepared { linked, config, granted }: Prepared,
 ) -> Result<(Plugin, Vec<String>), LoadError> {
     let hooks = linked.compiled.hooks.clone();
     let missing = config.hooks.iter().flatten().find(|hook| !hooks.contains(hook));
@@ -273,29 +367,10 @@ async fn attempt(
         let problem = Problem::Contract(format!("`hooks` names {}, which it does not export", missing.interface()));
         return Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) });
     }
-    let plugin = Plugin::new(engine, name, &config, linked, services, granted);
+    let plugin = Plugin::new(engine, name, &config, linked, services, granted, place);
     match plugin.trial().await {
         Ok(warnings) => Ok((plugin, warnings)),
         Err(problem) => Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) }),
-    }
-}
-
-impl Entry {
-    async fn put<A: Ask>(
-        &self,
-        question: impl FnOnce(&Plugin, &Subject) -> Option<A> + Send,
-        subject: Subject,
-        end: Instant,
-    ) -> Called<A::Verdict> {
-        let failed = |error| Called { outcome: Err(error), cost: Cost::default() };
-        let plugin = match &self.plugin {
-            Ok(plugin) => plugin,
-            Err(reason) => return failed(CallError::NotLoaded(reason.to_string())),
-        };
-        match question(plugin, &subject) {
-            Some(question) => plugin.call(question, subject, end).await,
-            None => failed(CallError::Invalid("asked without its facts".to_owned())),
-        }
     }
 }
 
@@ -308,77 +383,81 @@ impl Hooks for PluginSet {
         self.generation
     }
 
+    fn may_authorize(&self) -> bool {
+        self.authorizes
+    }
+
     fn connect(&self, subject: Subject) -> Answer<'_, SessionVerdict> {
-        let (round, links, end) = self.links(Hook::Connect);
-        Box::pin(ask(round, subject, links, move |entry, subject| {
-            entry.put(|_, _| Some(questions::Connect), subject, end)
+        let (round, links, end) = self.links(Hook::Connect, &subject);
+        Box::pin(ask(round, subject, links, move |callee, subject| {
+            callee.put(|_, _| Some(questions::Connect), subject, end)
         }))
     }
 
     fn helo(&self, subject: Subject, name: Arc<str>) -> Answer<'_, SessionVerdict> {
-        let (round, links, end) = self.links(Hook::Helo);
-        Box::pin(ask(round, subject, links, move |entry, subject| {
+        let (round, links, end) = self.links(Hook::Helo, &subject);
+        Box::pin(ask(round, subject, links, move |callee, subject| {
             let name = name.clone();
-            entry.put(|_, _| Some(questions::Helo(name)), subject, end)
+            callee.put(|_, _| Some(questions::Helo(name)), subject, end)
         }))
     }
 
     fn auth(&self, subject: Subject, attempt: AuthAttempt) -> Answer<'_, AuthVerdict> {
-        let (round, links, end) = self.links(Hook::Auth);
-        Box::pin(ask(round, subject, links, move |entry, subject| {
+        let (round, links, end) = self.links(Hook::Auth, &subject);
+        Box::pin(ask(round, subject, links, move |callee, subject| {
             let attempt = attempt.clone();
-            entry.put(move |plugin, _| Some(questions::Auth::of(&attempt, plugin.auth_secrets)), subject, end)
+            callee.put(move |plugin, _| Some(questions::Auth::of(&attempt, plugin.auth_secrets)), subject, end)
         }))
     }
 
     fn mail(&self, subject: Subject) -> Answer<'_, SessionVerdict> {
-        let (round, links, end) = self.links(Hook::Mail);
-        Box::pin(ask(round, subject, links, move |entry, subject| {
-            entry.put(|_, subject| Some(questions::Mail::of(subject)), subject, end)
+        let (round, links, end) = self.links(Hook::Mail, &subject);
+        Box::pin(ask(round, subject, links, move |callee, subject| {
+            callee.put(|_, subject| Some(questions::Mail::of(subject)), subject, end)
         }))
     }
 
     fn rcpt(&self, subject: Subject) -> Answer<'_, SessionVerdict> {
-        let (round, links, end) = self.links(Hook::Rcpt);
-        Box::pin(ask(round, subject, links, move |entry, subject| {
-            entry.put(|_, subject| questions::Rcpt::of(subject), subject, end)
+        let (round, links, end) = self.links(Hook::Rcpt, &subject);
+        Box::pin(ask(round, subject, links, move |callee, subject| {
+            callee.put(|_, subject| questions::Rcpt::of(subject), subject, end)
         }))
     }
 
     fn message(&self, subject: Subject) -> Answer<'_, MessageVerdict> {
-        let (round, links, end) = self.links(Hook::Message);
-        Box::pin(ask(round, subject, links, move |entry, subject| {
-            entry.put(|_, _| Some(questions::Message), subject, end)
+        let (round, links, end) = self.links(Hook::Message, &subject);
+        Box::pin(ask(round, subject, links, move |callee, subject| {
+            callee.put(|_, _| Some(questions::Message), subject, end)
         }))
     }
 
     fn route(&self, subject: Subject, phase: RoutingPhase) -> Answer<'_, RoutingVerdict> {
-        let (round, links, end) = self.links(Hook::Route);
-        Box::pin(ask_routes(round, subject, links, move |entry, subject, open| {
-            entry.put(move |_, subject| Some(questions::Route::of(subject, phase, open)), subject, end)
+        let (round, links, end) = self.links(Hook::Route, &subject);
+        Box::pin(ask_routes(round, subject, links, move |callee, subject, open| {
+            callee.put(move |_, subject| Some(questions::Route::of(subject, phase, open)), subject, end)
         }))
     }
 
     fn delivery_attempt(&self, subject: Subject) -> Answer<'_, AttemptVerdict> {
-        let (round, links, end) = self.links(Hook::DeliveryAttempt);
-        Box::pin(ask(round, subject, links, move |entry, subject| {
-            entry.put(|_, _| Some(questions::DeliveryAttempt), subject, end)
+        let (round, links, end) = self.links(Hook::DeliveryAttempt, &subject);
+        Box::pin(ask(round, subject, links, move |callee, subject| {
+            callee.put(|_, _| Some(questions::DeliveryAttempt), subject, end)
         }))
     }
 
     fn delivery_result(&self, subject: Subject, outcomes: Arc<[Outcome]>) -> Answer<'_, Vec<Disposition>> {
-        let (round, links, end) = self.links(Hook::DeliveryResult);
-        Box::pin(ask_results(round, subject, links, move |entry, subject| {
+        let (round, links, end) = self.links(Hook::DeliveryResult, &subject);
+        Box::pin(ask_results(round, subject, links, move |callee, subject| {
             let outcomes = outcomes.clone();
-            entry.put(move |_, subject| Some(questions::DeliveryResult::of(subject, &outcomes)), subject, end)
+            callee.put(move |_, subject| Some(questions::DeliveryResult::of(subject, &outcomes)), subject, end)
         }))
     }
 
     fn bounce(&self, subject: Subject, failed: Arc<[Outcome]>) -> Answer<'_, BounceVerdict> {
-        let (round, links, end) = self.links(Hook::Bounce);
-        Box::pin(ask(round, subject, links, move |entry, subject| {
+        let (round, links, end) = self.links(Hook::Bounce, &subject);
+        Box::pin(ask(round, subject, links, move |callee, subject| {
             let failed = failed.clone();
-            entry.put(move |_, subject| Some(questions::Bounce::of(subject, &failed)), subject, end)
+            callee.put(move |_, subject| Some(questions::Bounce::of(subject, &failed)), subject, end)
         }))
     }
 }

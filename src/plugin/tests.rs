@@ -4,6 +4,7 @@ mod faults;
 mod grants;
 mod loading;
 mod services;
+mod trials;
 
 use std::sync::Arc;
 

@@ -18,7 +18,8 @@ pub enum Action {
     Send(Bytes),
     /// Ask, then call `answer`.
     Ask(Box<Question>),
-    /// MAIL was good, a transaction begins: pin a set of hooks for it, then call `begin` with its id.
+    /// MAIL was good, a transaction begins: pin a set of hooks for it, then call `begin` with its id, and with what that
+    /// set may say about relaying.
     Begin,
     /// Mail data is coming: open a draft.
     Open,
@@ -34,6 +35,16 @@ pub enum Action {
     Close,
 }
 
+/// Who says whether a client that the relay does not know may send to others than the relay's own domains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RelayAccess {
+    /// The relay's rule.
+    #[default]
+    Ruled,
+    /// Where the rule says no, the rcpt hook is asked, and has to say `accept`.
+    Asked,
+}
+
 /// What the machine can't decide.
 #[derive(Debug)]
 pub enum Question {
@@ -45,7 +56,8 @@ pub enum Question {
     Auth(Subject, AuthAttempt),
     /// Hook mail.
     Mail(Subject),
-    /// Hook rcpt; `subject.candidate` is the recipient.
+    /// Hook rcpt; `subject.candidate` is the recipient. With `subject.unauthorized` the relay's rule says no to it, and
+    /// `Accept` must not be answered but by whom that was left to.
     Rcpt(Subject),
     /// Mail data has ended. `subject.message` is there but for its body and `received_at` (so far that of MAIL), which
     /// the loop puts in from draft and clock. `separator` says whether an empty line is to be written after the header

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-pub use action::{Action, Answer, Input, MessageAnswer, Question};
+pub use action::{Action, Answer, Input, MessageAnswer, Question, RelayAccess};
 pub use config::{Config, Extensions, RelayRules};
 
 use crate::hooks::{Protocol, SessionFacts, Subject, TransactionFacts};
@@ -50,6 +50,8 @@ pub struct Session {
     lines: Lines,
     /// None while it travels with a question.
     transaction: Option<Arc<TransactionFacts>>,
+    /// Of the transaction under way.
+    relay_access: RelayAccess,
     /// Replies not yet handed out.
     out: BytesMut,
     /// To be handed out before anything else is done.
@@ -104,6 +106,7 @@ impl Session {
             state: State::Start,
             lines: Lines::default(),
             transaction: None,
+            relay_access: RelayAccess::Ruled,
             out: BytesMut::new(),
             actions: VecDeque::new(),
             errors: 0,

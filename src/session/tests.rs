@@ -4,7 +4,7 @@ mod dialogues;
 
 use std::sync::Arc;
 
-use super::{Action, Answer, Config, Extensions, Input, MessageAnswer, Question, RelayRules, Session};
+use super::{Action, Answer, Config, Extensions, Input, MessageAnswer, Question, RelayAccess, RelayRules, Session};
 use crate::hooks::{AuthVerdict, Endpoint, Protocol, SessionFacts, SessionVerdict, Subject, TlsFacts};
 use crate::mail::{Annotations, Domain, QueueId};
 use crate::time::Timestamp;
@@ -49,7 +49,7 @@ fn session(settings: &[&str]) -> Session {
     };
     for setting in settings {
         match setting.split_once('=').unwrap_or((setting, "")) {
-            ("packets-matter", _) => {}
+            ("packets-matter" | "relay-asked", _) => {}
             ("tls", _) => facts.tls = Some(tls()),
             ("client", address) => facts.client.address = address.into(),
             ("no-extensions", _) => config.extensions = Extensions::default(),
@@ -82,7 +82,7 @@ fn proceed(session: &mut Session) -> Vec<Action> {
     loop {
         let mut some = actions(session);
         match some.pop().unwrap() {
-            Action::Begin => session.begin(QueueId::from_u64(7), Timestamp::from_secs(7)),
+            Action::Begin => session.begin(QueueId::from_u64(7), Timestamp::from_secs(7), RelayAccess::Ruled),
             Action::Ask(question) => session.answer(match *question {
                 Question::Connect(s) | Question::Helo(s) | Question::Mail(s) | Question::Rcpt(s) => {
                     Answer::Session(s, SessionVerdict::Proceed)
@@ -141,7 +141,7 @@ fn a_loop_in_error_gets_no_further() {
         matches!(&closed[..], [Action::Send(reply), Action::Close] if reply.starts_with(b"421 4.3.0 ")),
         "{closed:?}"
     );
-    session.begin(QueueId::from_u64(1), Timestamp::from_secs(1));
+    session.begin(QueueId::from_u64(1), Timestamp::from_secs(1), RelayAccess::Ruled);
     session.answer(Answer::Session(Subject::default(), SessionVerdict::Proceed));
     session.receive(Input::Octets(b"NOOP\r\n"));
     session.receive(Input::Tls(tls()));

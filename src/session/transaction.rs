@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::params::{MailParams, check_mail, check_rcpt};
-use super::{Asked, Question, Session, State};
+use super::{Asked, Question, RelayAccess, Session, State};
 use crate::hooks::{SessionVerdict, Subject, TransactionFacts};
 use crate::mail::{AddressError, Annotations, Domain, Mailbox, Param, QueueId, Recipient, ReversePath};
 use crate::smtp::{Path, Reply};
 use crate::time::Timestamp;
+
+/// What a stranger is told who wants to send to strangers.
+const DENIED: &str = "550 5.7.1 relay access denied";
 
 /// A MAIL command that was good, before its transaction has a name.
 #[derive(Debug)]
@@ -43,12 +46,13 @@ impl Session {
     }
 
     /// The transaction that `Action::Begin` announced has this name and begins now. To be called before the next poll.
-    pub fn begin(&mut self, id: QueueId, now: Timestamp) {
+    pub fn begin(&mut self, id: QueueId, now: Timestamp, relay_access: RelayAccess) {
         if !matches!(self.state, State::Beginning(_)) {
             return;
         }
         let State::Beginning(opening) = std::mem::replace(&mut self.state, State::Ready) else { return };
         let Opening { sender, params, checked } = *opening;
+        self.relay_access = relay_access;
         self.transaction = Some(Arc::new(TransactionFacts {
             id,
             started_at: now,
@@ -105,8 +109,9 @@ impl Session {
         if let Err(line) = check_rcpt(&params, &self.config) {
             return self.refuse_recipient(text, line);
         }
-        if !self.may_send_to(&original) {
-            return self.refuse_recipient(text, "550 5.7.1 relay access denied");
+        let unauthorized = !self.may_send_to(&original);
+        if unauthorized && self.relay_access == RelayAccess::Ruled {
+            return self.refuse_recipient(text, DENIED);
         }
         let known = |r: &Recipient| r.original == original || r.mailbox == original;
         if transaction.recipients.iter().any(known) {
@@ -117,7 +122,7 @@ impl Session {
         }
         let index = transaction.next_index;
         let candidate = Recipient { index, mailbox: self.addressed(&original), original, params };
-        let subject = Subject { candidate: Some(candidate), ..self.transaction_subject() };
+        let subject = Subject { candidate: Some(candidate), unauthorized, ..self.transaction_subject() };
         self.ask(Asked::Rcpt, Question::Rcpt(subject));
     }
 
@@ -140,6 +145,11 @@ impl Session {
         let (Some(mut transaction), Some(candidate)) = (subject.transaction, subject.candidate) else {
             return self.lost();
         };
+        if subject.unauthorized && verdict == SessionVerdict::Proceed {
+            // Nobody who may has said otherwise: the rule stands.
+            self.transaction = Some(transaction);
+            return self.refuse_recipient(&candidate.original.to_string(), DENIED);
+        }
         let refused = match verdict {
             SessionVerdict::Proceed | SessionVerdict::Accept => {
                 let facts = Arc::make_mut(&mut transaction);

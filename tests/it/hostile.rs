@@ -46,7 +46,7 @@ fn plugins(component: &Path, hooks: &[Hook], fault: &str, rest: impl Fn(&str) ->
         let (name, rest) = (name(*hook), rest(name(*hook)));
         format!(
             "[plugins.bad-{name}]\npath = {component:?}\nhooks = [\"{name}\"]\n\
-             config = {{ at = \"{name}\", fault = \"{fault}\" }}\n{rest}\n"
+             breaker = false\nconfig = {{ at = \"{name}\", fault = \"{fault}\" }}\n{rest}\n"
         )
     };
     hooks.iter().map(table).collect()
@@ -294,7 +294,7 @@ fn component() -> PathBuf {
 }
 
 /// A component of a core module that follows the canonical ABI by hand; its world is what it imports and exports.
-fn encode(text: &str) -> Vec<u8> {
+pub(crate) fn encode(text: &str) -> Vec<u8> {
     let named = |word: &str| {
         let names = text.split(word).skip(1).filter_map(|rest| rest.split(['"', '#']).next());
         let mut names: Vec<_> = names.filter(|name| name.starts_with("waypost:plugin/")).collect();

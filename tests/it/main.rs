@@ -44,5 +44,9 @@ mod guests;
 
 /// The relay's two halves of SMTP against each other.
 mod two_party;
+
 /// Components that mean harm, at every hook.
 mod hostile;
+
+/// Breakers, scopes, relay access by plugins, and versions on trial.
+mod trials;

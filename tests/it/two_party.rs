@@ -16,7 +16,9 @@ use waypost::delivery::connector::{Connecting, Connector, Stream};
 use waypost::hooks::{Endpoint, OutcomeKind, SessionFacts, SessionVerdict, TlsFacts, TlsPolicy};
 use waypost::mail::{Annotations, BodyKind, Mailbox, QueueId, Recipient, ReversePath};
 use waypost::routing::{Address, Target};
-use waypost::session::{Action, Answer, Config, Extensions, Input, MessageAnswer, Question, RelayRules, Session};
+use waypost::session::{
+    Action, Answer, Config, Extensions, Input, MessageAnswer, Question, RelayAccess, RelayRules, Session,
+};
 use waypost::smtp::{Reply, Status};
 use waypost::store::Content;
 use waypost::time::Timestamp;
@@ -147,7 +149,7 @@ async fn receive(mut stream: DuplexStream, piece: usize) -> Vec<Kept> {
                 read => session.receive(Input::Octets(&buffer[..read])),
             },
             Action::Ask(question) => session.answer(answer(*question, &mut body, &mut kept)),
-            Action::Begin => session.begin(QueueId::from_u64(7), Timestamp::from_secs(7)),
+            Action::Begin => session.begin(QueueId::from_u64(7), Timestamp::from_secs(7), RelayAccess::Ruled),
             Action::Open => body.clear(),
             Action::Keep(octets) => body.extend_from_slice(&octets),
             Action::Discard => {}

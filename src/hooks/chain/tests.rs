@@ -8,7 +8,7 @@ use crate::hooks::{Cost, Edit, Hook, MessageVerdict, NextHop, Route, SessionVerd
 use crate::smtp::{Reply, Status};
 
 fn binding(plugin: &str, on_failure: FailurePolicy, mandatory: bool) -> Binding {
-    Binding { plugin: plugin.into(), version: "1".into(), on_failure, mandatory, scope: Scope::default() }
+    Binding { plugin: plugin.into(), version: "1".into(), on_failure, mandatory, scope: Scope::default(), relay: false }
 }
 
 fn reject() -> SessionVerdict {
@@ -149,7 +149,28 @@ async fn each_recipients_first_action_wins() {
     ];
     let links = bindings.iter().zip(said).map(|(binding, callee)| Link { binding, callee });
     let round = Round { hook: Hook::DeliveryResult, ..AT_RCPT };
-    let (_, dispositions) =
-        ask_results(round, Subject::default(), links, |said, _| async { called(said.map(|d| (d, Journal::default()))) }).await;
+    let (_, dispositions) = ask_results(round, Subject::default(), links, |said, _| async {
+        called(said.map(|d| (d, Journal::default())))
+    })
+    .await;
     assert_eq!(dispositions, [on(0, ResultAction::Forget("x".into())), on(1, ResultAction::RetryAfterSeconds(60))]);
+}
+
+#[tokio::test]
+async fn an_accept_opens_the_relay_only_by_whom_that_was_left_to() {
+    use FailurePolicy::{Skip, Tempfail};
+    let granted = |policy| Binding { relay: true, ..binding("granted", policy, false) };
+    let ask_of = async |plugins: Vec<(Binding, Said)>| {
+        let links = plugins.iter().map(|(binding, said)| Link { binding, callee: said.clone() });
+        let subject = Subject { unauthorized: true, ..subject() };
+        ask(AT_RCPT, subject, links, |said, _| async { called(said.map(|v| (v, Journal::default()))) }).await.1
+    };
+    let other = || (binding("other", Tempfail, false), Ok(SessionVerdict::Accept));
+    assert_eq!(ask_of(vec![other()]).await, SessionVerdict::Proceed);
+    assert_eq!(ask_of(vec![other(), (granted(Skip), Ok(SessionVerdict::Accept))]).await, SessionVerdict::Accept);
+    assert_eq!(ask_of(vec![other(), (granted(Skip), Ok(SessionVerdict::Proceed))]).await, SessionVerdict::Proceed);
+    let trap = || Err(CallError::Trap("unreachable".into()));
+    assert_eq!(ask_of(vec![(granted(Skip), trap()), other()]).await, SessionVerdict::Proceed);
+    assert!(matches!(ask_of(vec![(granted(Tempfail), trap())]).await, SessionVerdict::Tempfail(_)));
+    assert_eq!(ask_of(vec![(granted(Skip), Ok(reject())), other()]).await, reject());
 }

@@ -75,17 +75,19 @@ impl Host for State {
             line_of(&secrets.redact(&message), &fields.iter().map(clean).collect::<Vec<_>>())
         };
         let plugin = &*self.shared.name;
+        // Told apart from the version that serves, which has the same name.
+        let candidate = self.shared.place.candidate.then_some(true);
         let hook = self.hook.map_or("load", crate::hooks::Hook::interface);
         let session = self.subject.session.as_ref().map_or("-", |s| &*s.id);
         if dropped > 0 {
-            tracing::warn!(target: "plugin", plugin, dropped, "the plugin logs too much");
+            tracing::warn!(target: "plugin", plugin, candidate, dropped, "the plugin logs too much");
         }
         match level {
-            Level::Trace => tracing::trace!(target: "plugin", plugin, hook, session, "{line}"),
-            Level::Debug => tracing::debug!(target: "plugin", plugin, hook, session, "{line}"),
-            Level::Info => tracing::info!(target: "plugin", plugin, hook, session, "{line}"),
-            Level::Warn => tracing::warn!(target: "plugin", plugin, hook, session, "{line}"),
-            Level::Error => tracing::error!(target: "plugin", plugin, hook, session, "{line}"),
+            Level::Trace => tracing::trace!(target: "plugin", plugin, candidate, hook, session, "{line}"),
+            Level::Debug => tracing::debug!(target: "plugin", plugin, candidate, hook, session, "{line}"),
+            Level::Info => tracing::info!(target: "plugin", plugin, candidate, hook, session, "{line}"),
+            Level::Warn => tracing::warn!(target: "plugin", plugin, candidate, hook, session, "{line}"),
+            Level::Error => tracing::error!(target: "plugin", plugin, candidate, hook, session, "{line}"),
         }
         Ok(())
     }

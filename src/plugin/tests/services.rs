@@ -5,7 +5,9 @@ use tokio::time::Instant;
 use super::*;
 use crate::hooks::CallError;
 use crate::plugin::calls::Plugin;
-use crate::plugin::granted::{Granted, Role};
+use crate::plugin::breaker::Pass;
+use crate::plugin::granted::Granted;
+use crate::plugin::role::{self, Role};
 use crate::plugin::load::{self, Linked};
 use crate::plugin::questions;
 use crate::plugin::testing::probe::{Arg, Call, Place, Times, probe};
@@ -116,7 +118,8 @@ fn trial(fixture: &Fixture) -> Plugin {
     let linked = Arc::new(Linked::of(&ENGINE, compiled, linking).unwrap());
     let host = &fixture.config.host;
     let granted = Granted::open(&fixture.services, host, "p", &config.grants, Role::Shadow).unwrap();
-    Plugin::new(&ENGINE, &"p".into(), config, linked, &fixture.services, granted)
+    let place = role::Place { generation: 1, role: Role::Shadow, candidate: true };
+    Plugin::new(&ENGINE, &"p".into(), config, linked, &fixture.services, granted, place)
 }
 
 #[tokio::test]
@@ -130,7 +133,7 @@ async fn a_trial_sees_what_is_there_and_leaves_no_trace() {
     let shadow = trial(&fixture);
     let mut said = Vec::new();
     for _ in 0..2 {
-        let asked = shadow.call(questions::Rcpt::of(&at_rcpt()).unwrap(), at_rcpt(), end).await;
+        let asked = shadow.call(Pass::free(), questions::Rcpt::of(&at_rcpt()).unwrap(), at_rcpt(), end).await;
         said.push(matches!(asked.outcome.unwrap().0, SessionVerdict::Reject(_)));
     }
     assert_eq!(said, [false, true], "two, three");
@@ -140,7 +143,7 @@ async fn a_trial_sees_what_is_there_and_leaves_no_trace() {
     let set = fixture.build().await;
     let shadow = trial(&fixture);
     for _ in 0..3 {
-        assert!(shadow.call(questions::Connect, subject(), end).await.outcome.is_ok());
+        assert!(shadow.call(Pass::free(), questions::Connect, subject(), end).await.outcome.is_ok());
     }
     assert_eq!(set.metrics()[0].counters, []);
     let quota = crate::plugin::rates::Quota::new(2, 1, 60_000).unwrap();
@@ -171,7 +174,7 @@ async fn a_secret_is_handed_over_and_shown_nowhere_else() {
     fixture = fixture.with_config("p", &leaking, config);
     let plugin = trial(&fixture);
     let end = Instant::now() + std::time::Duration::from_secs(30);
-    let outcome = plugin.call(questions::Connect, subject(), end).await.outcome;
+    let outcome = plugin.call(Pass::free(), questions::Connect, subject(), end).await.outcome;
     assert_eq!(outcome.unwrap_err(), CallError::Guest("[secret]".to_owned()));
     let listed = format!("{:?} {:?}", fixture.build().await.list(), fixture.config);
     assert!(!listed.contains("hunter2"), "{listed}");

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use super::super::{Action, Answer, Input, MessageAnswer, Question, Session};
+use super::super::{Action, Answer, Input, MessageAnswer, Question, RelayAccess, Session};
 use super::{session, tls};
 use crate::hooks::{AuthVerdict, Identity, SessionVerdict, Subject};
 use crate::mail::QueueId;
@@ -59,6 +59,7 @@ pub(super) struct Player {
     body: Vec<u8>,
     started: bool,
     closed: bool,
+    relay_access: RelayAccess,
 }
 
 impl Player {
@@ -72,6 +73,7 @@ impl Player {
             body: Vec::new(),
             started: false,
             closed: false,
+            relay_access: if settings.contains(&"relay-asked") { RelayAccess::Asked } else { RelayAccess::Ruled },
         }
     }
 
@@ -154,7 +156,9 @@ impl Player {
                     self.replies.extend(text.split_terminator("\r\n").map(Into::into));
                 }
                 Action::Ask(question) => self.answer(*question),
-                Action::Begin => self.session.begin(QueueId::from_u64(1), Timestamp::from_secs(1)),
+                Action::Begin => {
+                    self.session.begin(QueueId::from_u64(1), Timestamp::from_secs(1), self.relay_access);
+                }
                 Action::Open => self.act("open"),
                 Action::Keep(piece) => self.body.extend_from_slice(&piece),
                 Action::Discard => {

@@ -1,0 +1,30 @@
+;; Decides by the last character of the recipient's local part: 7 is rejected with 550, 3 is tagged, at 9 it traps, 5 is
+;; accepted, all others proceed.
+(module
+  (import "waypost:plugin/context@0.1.0" "current-transaction" (func $current (param i32)))
+  (import "waypost:plugin/transactions@0.1.0" "[method]mail-transaction.add-tag" (func $tag (param i32 i32 i32 i32)))
+  (memory (export "memory") 2)
+  (global $free (mut i32) (i32.const 65536))
+  (data (i32.const 512) "odd")
+  ;; ok(reject({550, none, []})), ok(accept)
+  (data (i32.const 2048) "\00\00\00\00\02\00\00\00\26\02")
+  (data (i32.const 3072) "\00\00\00\00\01")
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    ;; Eight octets are the coarsest alignment that is asked for.
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+    (global.set $free (i32.add (local.get $at) (local.get 3)))
+    (local.get $at))
+  (func (export "waypost:plugin/on-rcpt@0.1.0#handle")
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (local $last i32)
+    (local.set $last (i32.load8_u (i32.sub (i32.add (local.get 1) (local.get 2)) (i32.const 1))))
+    (global.set $free (i32.const 65536))
+    (if (i32.eq (local.get $last) (i32.const 57)) (then unreachable))
+    (if (i32.eq (local.get $last) (i32.const 55)) (then (return (i32.const 2048))))
+    (if (i32.eq (local.get $last) (i32.const 53)) (then (return (i32.const 3072))))
+    (if (i32.eq (local.get $last) (i32.const 51))
+      (then
+        (call $current (i32.const 16))
+        (call $tag (i32.load (i32.const 20)) (i32.const 512) (i32.const 3) (i32.const 32))))
+    (i32.const 1024)))
