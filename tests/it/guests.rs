@@ -39,6 +39,22 @@ fn guests() -> Vec<(&'static str, &'static str, Vec<Hook>, bool, Value)> {
     ]
 }
 
+#[tokio::test]
+async fn a_shipped_plugin_names_the_grant_that_it_lacks() {
+    let path = file("plugins/components/greylist.wasm");
+    let plugin = PluginConfig { path, ..PluginConfig::default() };
+    let errors = load(&Engine::new().unwrap(), "greylist", plugin).await.map(|_| ()).unwrap_err();
+    let text = errors[0].to_string();
+    assert!(text.ends_with("add to [plugins.greylist.grants] `kv = {}`"), "{text}");
+}
+
+/// What the manifests ask for; those without asks take what they get.
+fn grants(name: &str) -> Grants {
+    let asks_for_nothing = matches!(name, "domain-routes" | "header-policy");
+    let kv = (!asks_for_nothing).then_some(KvQuota { bytes: 1 << 20, keys: 1000 });
+    Grants { kv, ..Grants::default() }
+}
+
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -78,8 +94,7 @@ fn each_component_is_what_its_manifest_says() {
 async fn each_component_loads_with_its_settings() {
     let engine = Engine::new().unwrap();
     for (name, path, hooks, _, config) in guests() {
-        let grants = Grants { kv: Some(KvQuota { bytes: 1 << 20, keys: 1000 }), ..Grants::default() };
-        let plugin = PluginConfig { path: file(path), grants, config, ..PluginConfig::default() };
+        let plugin = PluginConfig { path: file(path), grants: grants(name), config, ..PluginConfig::default() };
         let set = load(&engine, name, plugin).await.unwrap();
         for hook in Hook::ALL {
             assert_eq!(set.listens(hook), hooks.contains(&hook), "{name} at {}", hook.interface());
@@ -92,7 +107,7 @@ async fn a_shipped_plugin_says_what_is_wrong_with_its_settings() {
     let engine = Engine::new().unwrap();
     for (name, path, _, _, _) in guests().into_iter().filter(|(_, _, _, lifecycle, _)| *lifecycle) {
         let config = json!({"no-such-setting": 1});
-        let plugin = PluginConfig { path: file(path), config, ..PluginConfig::default() };
+        let plugin = PluginConfig { path: file(path), grants: grants(name), config, ..PluginConfig::default() };
         let errors = load(&engine, name, plugin).await.map(|_| ()).unwrap_err();
         let text: String = errors.iter().map(ToString::to_string).collect();
         assert!(text.contains("unknown field `no-such-setting`"), "{name}: {text}");
