@@ -3,7 +3,9 @@
 mod faults;
 mod grants;
 mod loading;
+mod outgoing;
 mod services;
+mod wasi;
 
 use std::sync::Arc;
 
