@@ -71,12 +71,15 @@ pub struct Telemetry {
     writer: Writer,
 }
 
+/// A library that warns of each bad request of a plugin, which a plugin can make without end; its own lines are bounded.
+const QUIET: &str = "wasmtime_wasi_http=off";
+
 /// Sets up logging for the whole process.
 ///
 /// # Errors
 /// When the file can't be opened, the level can't be read, or logging was set up before.
 pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
-    let filter = EnvFilter::try_new(&config.level).map_err(|error| TelemetryError::Level(error.to_string()))?;
+    let filter = EnvFilter::try_new(format!("{},{QUIET}", config.level)).map_err(|error| TelemetryError::Level(error.to_string()))?;
     let writer = Writer::start(&config.output)?;
     let colours = config.output == Output::Stdout && std::io::stdout().is_terminal();
     let registry = tracing_subscriber::registry().with(filter);

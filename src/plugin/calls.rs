@@ -21,6 +21,7 @@ use super::instance::{LOAD_CPU, Live, failure, guest, plain};
 use super::load::{Linked, Problem};
 use super::meter::Meter;
 use super::metrics::Counted;
+use super::outgoing::Policy;
 use super::questions::Ask;
 use super::rates::Rates;
 use super::role::{Place, Role};
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub counted: Option<Arc<Counted>>,
     pub limits: Limits,
     pub budgets: [Budget; Hook::ALL.len()],
+    /// What it may ask of servers over HTTP.
+    pub http: Option<Arc<Policy>>,
     pub log: Mutex<LogBudget>,
     pub message_max: u64,
     /// Octets of linear memory of one instance.
@@ -72,6 +75,8 @@ impl Shared {
     ) -> Self {
         let Granted { role, buckets, secrets } = granted;
         let rates = services.rates.of(name);
+        // A candidate that is only tried must not be heard of outside.
+        let http = config.grants.http.as_ref().filter(|_| role == Role::Serving);
         let (rates, counted) = match role {
             Role::Serving => (rates, Some(services.metrics.of(name))),
             Role::Shadow => (Arc::new(Rates::over(rates)), None),
@@ -81,6 +86,7 @@ impl Shared {
             version: linked.compiled.version().into(),
             config: config.config.clone(),
             grants: config.grants.clone(),
+            http: http.map(|grant| Arc::new(Policy::of(grant))),
             buckets,
             secrets,
             rates,
@@ -286,7 +292,7 @@ impl Plugin {
             };
             live.begin(Some(A::HOOK), subject, budget.cpu);
             let said = ask.put(&mut live, &self.linked).await;
-            meter.host_calls(live.store.data().host_calls);
+            meter.host_calls(live.store.data().host_calls());
             said.map(|said| (said, live.store.data_mut().end()))
                 .map_err(|e| failure(&e, live.store.data(), budget.cpu))
                 .map(|(said, journal)| (live, said, journal))

@@ -15,6 +15,7 @@ use super::host::Denied;
 use super::load::Compiled;
 use super::state::State;
 use super::ticker::{Flight, Pace, Ticker};
+use super::wasi;
 
 /// Instances alive at once, of all plugins and generations. Address space is reserved for each.
 const INSTANCES: u32 = 1000;
@@ -157,6 +158,9 @@ fn link(engine: &wasmtime::Engine, linking: Linking) -> wasmtime::Result<Linker<
         wit::dns::add_to_linker::<_, HasSelf<State>>(&mut linker, own)?;
     } else {
         wit::dns::add_to_linker::<_, Denied>(&mut linker, denied)?;
+    }
+    if linking.wasi {
+        wasi::link(&mut linker, linking.http)?;
     }
     Ok(linker)
 }

@@ -14,7 +14,7 @@ use super::bindings::exports::waypost::plugin as exports;
 use super::grants::Linking;
 use super::manifest::{self, Manifest};
 use super::state::State;
-use super::{Engine, PluginConfig};
+use super::{Engine, PluginConfig, wasi};
 use crate::hooks::Hook;
 
 /// Octets of a component: a Python interpreter is a quarter of it.
@@ -179,8 +179,7 @@ pub(crate) fn compile(engine: &Engine, octets: &[u8], digest: [u8; 32]) -> Resul
     }
     check_kind(octets)?;
     let manifest = manifest::find(octets).map_err(Problem::Component)?;
-    let component = Component::from_binary(engine.wasmtime(), octets)
-        .map_err(|e| Problem::Component(format!("the component can't be compiled: {e:#}")))?;
+    let component = Component::from_binary(engine.wasmtime(), octets).map_err(|e| uncompiled(&e))?;
     let ty = component.component_type();
     let names = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>();
     let imports = names(&mut ty.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()));
@@ -266,17 +265,32 @@ fn check_imports(imports: &[String]) -> Result<(), Problem> {
         match of_package(name) {
             Some((_, version)) if !is_our_line(version) => return Err(wrong_line(name)),
             Some((interface, _)) if IMPORTS.contains(&interface) => {}
+            None if wasi::offers(name) => {}
             _ => foreign.push(format!("`{name}`")),
         }
     }
     if foreign.is_empty() {
         return Ok(());
     }
-    Err(Problem::Contract(format!(
-        "it imports {}, which this relay does not offer: build it without WASI (Rust: wasm32-unknown-unknown; \
-         JavaScript and Python: stubbed WASI) and without interfaces of others",
-        foreign.join(", ")
-    )))
+    let newer = imports.iter().any(|name| name.starts_with("wasi:") && name.contains("@0.3."));
+    let help = if newer {
+        SYNCHRONOUS
+    } else {
+        "of WASI, plugins may import io, cli, clocks, random, filesystem and sockets (with nothing behind them) and \
+         http/outgoing-handler, all of version 0.2: build it without the interfaces of others"
+    };
+    Err(Problem::Contract(format!("it imports {}, which this relay does not offer: {help}", foreign.join(", "))))
+}
+
+/// What to do about a component of a later kind.
+const SYNCHRONOUS: &str = "plugins are synchronous components of WASI 0.2: build it for that (Rust: \
+    wasm32-unknown-unknown or wasm32-wasip2; JavaScript and Python: no async functions in its world)";
+
+/// Why it can't be compiled; what is missing for async functions is said in words that lead somewhere.
+fn uncompiled(error: &wasmtime::Error) -> Problem {
+    let text = format!("{error:#}");
+    let help = if text.contains("async") { format!(": {SYNCHRONOUS}") } else { String::new() };
+    Problem::Component(format!("the component can't be compiled: {text}{help}"))
 }
 
 fn check_exports(exports: &[String]) -> Result<(), Problem> {

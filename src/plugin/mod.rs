@@ -4,9 +4,8 @@
 //! Each call runs in a store of its own plugin, under a CPU budget counted in epochs, a wall budget and a memory cap;
 //! whatever goes wrong becomes a [`crate::hooks::CallError`], and the store is thrown away.
 //!
-//! The only rooms that name wasmtime. May import `mail`, `smtp`, `hooks`, `time`, `store` (kv, bodies) and
-//! `routing` (the resolver); must never
-//! let a guest's fault reach anything but its own verdict.
+//! The only rooms that name wasmtime. May import `mail`, `smtp`, `hooks`, `time`, `store` (kv, bodies), `routing` (the
+//! resolver) and `tls` (how a server proves its name); must never let a guest's fault reach anything but its own verdict.
 
 mod asks;
 mod bindings;
@@ -30,6 +29,7 @@ mod loading;
 mod manifest;
 mod meter;
 mod metrics;
+mod outgoing;
 mod questions;
 mod rates;
 mod role;
@@ -44,6 +44,7 @@ mod tests;
 mod ticker;
 mod trial;
 mod verdicts;
+mod wasi;
 
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ pub struct Services {
     pub spool: Spool,
     /// For `system.now`, expiry and the log's rate.
     pub clock: Arc<dyn Clock>,
-    /// For dns.
+    /// For dns, and for the servers that plugins ask.
     pub resolver: Arc<dyn Resolver>,
     /// Octets of the largest body a plugin may write.
     pub message_max: u64,
@@ -85,6 +86,7 @@ pub struct Services {
     buckets: Arc<bucket::Buckets>,
     rates: Arc<rates::Registry>,
     metrics: Arc<metrics::Registry>,
+    roots: Arc<outgoing::Roots>,
 }
 
 impl Services {
@@ -97,8 +99,8 @@ impl Services {
         message_max: u64,
     ) -> Self {
         let (events, _) = Events::channel();
-        let (buckets, rates, metrics) = Default::default();
-        Self { store, spool, clock, resolver, message_max, events, buckets, rates, metrics }
+        let (buckets, rates, metrics, roots) = Default::default();
+        Self { store, spool, clock, resolver, message_max, events, buckets, rates, metrics, roots }
     }
 }
 

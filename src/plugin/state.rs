@@ -10,6 +10,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::waypost::plugin::types::{ErrorCode, HostError};
 use super::calls::Shared;
+use super::wasi::{Place, Wasi};
 use crate::hooks::{Edit, EditError, Hook, Journal, MessageFacts, Subject};
 use crate::mail::NoteError;
 use crate::store::{Content, Draft};
@@ -141,6 +142,8 @@ pub(crate) struct State {
     pub memory: usize,
     /// The guest wanted more than it may have.
     pub refused_memory: bool,
+    /// WASI, once the guest has used any of it.
+    pub wasi: Option<Box<Wasi>>,
     memory_max: usize,
 }
 
@@ -160,6 +163,7 @@ impl State {
             lookups: 0,
             memory: 0,
             refused_memory: false,
+            wasi: None,
             memory_max,
         }
     }
@@ -172,6 +176,9 @@ impl State {
         self.host_calls = 0;
         self.lookups = 0;
         self.budget = budget;
+        if let Some(wasi) = &mut self.wasi {
+            wasi.begin(Place::of(self.hook, &self.subject));
+        }
     }
 
     /// Counts a call of one of the relay's services. Past the limit it is a trap: who calls on and on does not look at
@@ -192,12 +199,20 @@ impl State {
         self.hook = None;
         self.entered = None;
         self.rows.sweep();
+        if let Some(wasi) = &mut self.wasi {
+            wasi.end();
+        }
         let mut journal = std::mem::take(&mut self.journal);
         let made = std::mem::take(&mut self.subject);
         if !journal.is_empty() {
             journal.made = Some(made);
         }
         journal
+    }
+
+    /// Services of the relay it called so far, requests over HTTP among them.
+    pub(crate) fn host_calls(&self) -> u32 {
+        self.host_calls.saturating_add(self.wasi.as_ref().map_or(0, |wasi| wasi.requests()))
     }
 
     /// Writes an edit down, and makes it on the call's own view of its subject.

@@ -166,6 +166,11 @@ pub(crate) fn misbehaving(name: &str) -> Vec<u8> {
     component(&std::fs::read_to_string(path).unwrap())
 }
 
+/// One of `tests/components/guests`.
+pub(crate) fn guest(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/components/guests/{name}.wasm", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
 /// Core parameters of a hook's `handle`, all i32.
 pub(crate) fn arity(hook: Hook) -> usize {
     match hook {

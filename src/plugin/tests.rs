@@ -3,8 +3,10 @@
 mod faults;
 mod grants;
 mod loading;
+mod outgoing;
 mod services;
 mod trials;
+mod wasi;
 
 use std::sync::Arc;
 

@@ -4,9 +4,12 @@ use std::fmt::Write;
 
 use wasmtime::Result;
 
+use super::super::calls::Shared;
 use super::super::state::State;
-use super::wit::log::{Host, Level};
+use super::wit::log::Host;
 use crate::time::Timestamp;
+
+pub(crate) use super::wit::log::Level;
 
 /// Octets of one line.
 const LINE_MAX: usize = 1024;
@@ -51,45 +54,61 @@ impl Budget {
 
 impl Host for State {
     fn enabled(&mut self, level: Level) -> Result<bool> {
-        Ok(match level {
-            Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
-            Level::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
-            Level::Info => tracing::enabled!(target: "plugin", tracing::Level::INFO),
-            Level::Warn => tracing::enabled!(target: "plugin", tracing::Level::WARN),
-            Level::Error => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
-        })
+        Ok(enabled(level))
     }
 
     fn write(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
-        if !Host::enabled(self, level)? {
-            return Ok(());
-        }
-        let now = self.shared.services.clock.now();
-        let Some(dropped) = self.shared.log.lock().take(now) else { return Ok(()) };
-        let secrets = &self.shared.secrets;
-        let line = if secrets.is_empty() {
-            line_of(&message, &fields)
-        } else {
-            // Before the line is cut: half a secret would pass.
-            let clean = |(key, value): &(String, String)| (secrets.redact(key).into(), secrets.redact(value).into());
-            line_of(&secrets.redact(&message), &fields.iter().map(clean).collect::<Vec<_>>())
-        };
-        let plugin = &*self.shared.name;
-        // Told apart from the version that serves, which has the same name.
-        let candidate = self.shared.place.candidate.then_some(true);
         let hook = self.hook.map_or("load", crate::hooks::Hook::interface);
         let session = self.subject.session.as_ref().map_or("-", |s| &*s.id);
-        if dropped > 0 {
-            tracing::warn!(target: "plugin", plugin, candidate, dropped, "the plugin logs too much");
-        }
-        match level {
-            Level::Trace => tracing::trace!(target: "plugin", plugin, candidate, hook, session, "{line}"),
-            Level::Debug => tracing::debug!(target: "plugin", plugin, candidate, hook, session, "{line}"),
-            Level::Info => tracing::info!(target: "plugin", plugin, candidate, hook, session, "{line}"),
-            Level::Warn => tracing::warn!(target: "plugin", plugin, candidate, hook, session, "{line}"),
-            Level::Error => tracing::error!(target: "plugin", plugin, candidate, hook, session, "{line}"),
-        }
+        write_line(&self.shared, hook, session, level, &message, &fields);
         Ok(())
+    }
+}
+
+fn enabled(level: Level) -> bool {
+    match level {
+        Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
+        Level::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
+        Level::Info => tracing::enabled!(target: "plugin", tracing::Level::INFO),
+        Level::Warn => tracing::enabled!(target: "plugin", tracing::Level::WARN),
+        Level::Error => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
+    }
+}
+
+/// A line of a plugin, if its budget has one left.
+pub(crate) fn write_line(
+    shared: &Shared,
+    hook: &str,
+    session: &str,
+    level: Level,
+    message: &str,
+    fields: &[(String, String)],
+) {
+    if !enabled(level) {
+        return;
+    }
+    let now = shared.services.clock.now();
+    let Some(dropped) = shared.log.lock().take(now) else { return };
+    let secrets = &shared.secrets;
+    let line = if secrets.is_empty() {
+        line_of(message, fields)
+    } else {
+        // Before the line is cut: half a secret would pass.
+        let clean = |(key, value): &(String, String)| (secrets.redact(key).into(), secrets.redact(value).into());
+        line_of(&secrets.redact(message), &fields.iter().map(clean).collect::<Vec<_>>())
+    };
+    let plugin = &*shared.name;
+    // Told apart from the version that serves, which has the same name.
+    let candidate = shared.place.candidate.then_some(true);
+    if dropped > 0 {
+        tracing::warn!(target: "plugin", plugin, candidate, dropped, "the plugin logs too much");
+    }
+    match level {
+        Level::Trace => tracing::trace!(target: "plugin", plugin, candidate, hook, session, "{line}"),
+        Level::Debug => tracing::debug!(target: "plugin", plugin, candidate, hook, session, "{line}"),
+        Level::Info => tracing::info!(target: "plugin", plugin, candidate, hook, session, "{line}"),
+        Level::Warn => tracing::warn!(target: "plugin", plugin, candidate, hook, session, "{line}"),
+        Level::Error => tracing::error!(target: "plugin", plugin, candidate, hook, session, "{line}"),
     }
 }
 

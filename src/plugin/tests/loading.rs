@@ -16,7 +16,14 @@ async fn refusals_say_what_to_do() {
     let good = answering(Hook::Rcpt, &saying(0, 0, ""));
     let core = wat::parse_str("(module)").unwrap();
     let old_line = wat::parse_str(r#"(component (import "waypost:plugin/log@0.9.0" (instance)))"#).unwrap();
-    let wasi = wat::parse_str(r#"(component (import "wasi:cli/stdout@0.2.0" (instance)))"#).unwrap();
+    let kv = wat::parse_str(r#"(component (import "wasi:keyvalue/store@0.2.0" (instance)))"#).unwrap();
+    let wasi = wat::parse_str(r#"(component (import "wasi:cli/stdout@0.3.0" (instance)))"#).unwrap();
+    let waiting = wat::parse_str(
+        r#"(component
+            (core module $m (func (export "f") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func (export "f") async (result u32) (canon lift (core func $i "f"))))"#,
+    );
     let new_hook =
         wat::parse_str(r#"(component (instance $i) (export "waypost:plugin/on-party@0.1.9" (instance $i)))"#);
     let hookless = wat::parse_str("(component)").unwrap();
@@ -34,7 +41,9 @@ async fn refusals_say_what_to_do() {
         (core, "wasm-tools component new"),
         (ENGINE.wasmtime().precompile_component(&good).unwrap(), "precompiled"),
         (old_line, "rebuild the plugin"),
-        (wasi, "build it without WASI"),
+        (kv, "build it without the interfaces of others"),
+        (wasi, "components of WASI 0.2"),
+        (waiting.unwrap(), "synchronous components"),
         (new_hook.unwrap(), "newer relay"),
         (hookless, "exports no hook"),
         (wrong_type.unwrap(), "not of the contract's type"),
