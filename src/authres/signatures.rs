@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use mail_auth::common::cache::NoCache;
 use mail_auth::common::crypto::Algorithm;
+use mail_auth::common::headers::Header;
 use mail_auth::common::resolver::ToFqdn as _;
 use mail_auth::common::verify::{DomainKey, VerifySignature};
 use mail_auth::dkim::{DkimError, Signature};
@@ -31,6 +32,12 @@ use crate::mail::Domain;
 /// Signatures that are looked at, from the top: each costs a look-up, a hash of the header section and a verification.
 /// Honest mail has one to three, a list's copy some more.
 const SIGNATURES_MAX: usize = 10;
+
+/// Names in the `h=` of a signature; honest ones have up to some forty.
+const NAMES_MAX: usize = 256;
+
+/// Names times fields: each name is looked for among all fields, so a header section made for it could take minutes.
+const COMPARED_MAX: usize = 1 << 20;
 
 /// Sets of an ARC chain (RFC 8617 section 4.2.1).
 const SETS_MAX: usize = 50;
@@ -59,25 +66,35 @@ pub(super) async fn check(
     message: &Arc<MessageFacts>,
     until: Instant,
 ) -> io::Result<Checked> {
-    let names = match parse(message) {
-        Some(parsed) => key_names(&parsed),
-        None => return Ok(Checked::Whole(Signatures::default())),
-    };
+    let header = message.clone();
+    let Some(names) = in_room(room, until, move || key_names(&header)).await? else { return Ok(Checked::Late) };
     let wanted = names.len();
     let keys = fetch(dns, names, until).await;
     let whole = keys.0.len() == wanted;
-    let Ok(Ok(permit)) = timeout_at(until, room.clone().acquire_owned()).await else { return Ok(Checked::Late) };
     let (dns, message) = (dns.clone(), message.clone());
-    let verifying = tokio::task::spawn_blocking(move || {
+    match in_room(room, until, move || verify(&dns, &message, &keys)).await? {
+        Some(found) if whole => found.map(Checked::Whole),
+        Some(found) => found.map(Checked::InPart),
+        None => Ok(Checked::Late),
+    }
+}
+
+/// Does blocking work where there is room for it; none if that did not come to its end in time. A verification takes some
+/// hundred microseconds, a header section made for it tens of milliseconds: no worker should be kept that long.
+async fn in_room<T: Send + 'static>(
+    room: &Arc<Semaphore>,
+    until: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let Ok(Ok(permit)) = timeout_at(until, room.clone().acquire_owned()).await else { return Ok(None) };
+    let working = tokio::task::spawn_blocking(move || {
         // Held to the end even if nobody waits any more: it is what bounds the memory and the threads.
         let _permit = permit;
-        verify(&dns, &message, &keys)
+        work()
     });
-    match timeout_at(until, verifying).await {
-        Ok(Ok(found)) if whole => found.map(Checked::Whole),
-        Ok(Ok(found)) => found.map(Checked::InPart),
-        Ok(Err(panicked)) => Err(io::Error::other(panicked)),
-        Err(_) => Ok(Checked::Late),
+    match timeout_at(until, working).await {
+        Ok(done) => done.map(Some).map_err(io::Error::other),
+        Err(_) => Ok(None),
     }
 }
 
@@ -86,6 +103,13 @@ pub(super) async fn check(
 fn parse(message: &MessageFacts) -> Option<AuthenticatedMessage<'_>> {
     let mut parsed = AuthenticatedMessage::parse(message.header.block())?;
     parsed.dkim_headers.truncate(SIGNATURES_MAX);
+    let fields = parsed.headers.len();
+    let costly = |names: usize| names > NAMES_MAX || names.saturating_mul(fields) > COMPARED_MAX;
+    for field in parsed.dkim_headers.extract_if(.., |field| costly(field.header.h.len())) {
+        let unusual = Error::Dkim(DkimError::SignatureLength);
+        parsed.errors.push(Header { name: field.name, value: field.value, header: unusual });
+    }
+    parsed.has_arc_errors |= parsed.ams_headers.last().is_some_and(|field| costly(field.header.h.len()));
     for signature in parsed.dkim_headers.iter_mut().map(|field| &mut field.header) {
         // Reports to signers and signatures on behalf of others (RFC 6651, RFC 6541) would ask DNS once more.
         (signature.r, signature.atps) = (false, None);
@@ -93,10 +117,11 @@ fn parse(message: &MessageFacts) -> Option<AuthenticatedMessage<'_>> {
     Some(parsed)
 }
 
-/// Where the keys of all signatures are: a name for each that DKIM needs, then those of ARC, if its chain is worth it.
-fn key_names(parsed: &AuthenticatedMessage<'_>) -> BTreeSet<String> {
+/// Where the keys of all signatures are: a name for each that DKIM needs, and those of ARC if its chain is worth it.
+fn key_names(message: &MessageFacts) -> BTreeSet<String> {
+    let Some(parsed) = parse(message) else { return BTreeSet::new() };
     let dkim = parsed.dkim_headers.iter().map(|field| field.header.domain_key());
-    let chain = is_chain(parsed).then(|| {
+    let chain = is_chain(&parsed).then(|| {
         let sealed = parsed.as_headers.iter().map(|field| field.header.domain_key());
         sealed.chain(parsed.ams_headers.last().map(|field| field.header.domain_key()))
     });
@@ -149,14 +174,15 @@ fn verify(dns: &MessageAuthenticator, message: &MessageFacts, keys: &Keys) -> io
     Ok(Signatures { author: author(&parsed), dkim, arc: ArcOutcome { status, sealer } })
 }
 
-/// Takes out what mail-auth refused to read, of which it would tell without saying whose it is. A signature over a part of
-/// the body only (`l=`) is not taken: anybody can add to what it covers (RFC 6376 section 8.2).
+/// Takes out what mail-auth refused to read, of which it would tell without saying whose it is. What can be read was refused
+/// by policy: for its cost, or since it covers a part of the body only (`l=`), to which anybody can add (RFC 6376 section
+/// 8.2).
 fn unread(parsed: &mut AuthenticatedMessage<'_>) -> Vec<DkimOutcome> {
     let errors = std::mem::take(&mut parsed.errors);
     let ours = errors.iter().filter(|field| field.name.trim_ascii().eq_ignore_ascii_case(b"DKIM-Signature"));
     ours.take(SIGNATURES_MAX)
         .map(|field| match Signature::parse(field.value) {
-            Ok(partial) => outcome(AuthStatus::Policy, &partial, false),
+            Ok(refused) => outcome(AuthStatus::Policy, &refused, false),
             Err(_) => outcome(AuthStatus::Neutral, &Signature::default(), false),
         })
         .collect()

@@ -250,6 +250,22 @@ async fn signatures_beyond_the_tenth_cost_nothing() {
 }
 
 #[tokio::test]
+async fn a_header_section_made_to_cost_time_costs_none() {
+    let signer = Signer::new("example.org", "s");
+    let dns = Dns::serve(vec![signer.line()]).await;
+    let signed = signer.sign(LETTER);
+    let signature = &signed[..signed.find("From:").unwrap()];
+    let names = format!("\th={}", "a:".repeat(300));
+    let fields = "b:\r\n".repeat(400_000);
+    for message in [signature.replace("\th=", &names), format!("{signature}{fields}")] {
+        let mail = Mail::from(None).with(&format!("{message}{LETTER}"));
+        let dkim = dns.authenticator().dkim(&mail.case()).await.unwrap();
+        assert_eq!(short(&dkim), [(Policy, "example.org", "s")]);
+        assert_eq!(dns.asked(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
 async fn a_large_body_streams_from_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(Sled::open(&dir.path().join("db"), 1 << 20).unwrap());
