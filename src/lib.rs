@@ -16,6 +16,7 @@ pub mod smtp;
 pub mod time;
 // Rooms beside the path.
 pub mod store;
+pub mod authres;
 pub mod plugin;
 pub mod config;
 pub mod admin;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use waypost::hooks::{Endpoint, Hooks, Protocol, SessionFacts, Subject, TransactionFacts};
+use waypost::hooks::{Endpoint, Hooks, Protocol, SenderAuthentication, SessionFacts, Subject, TransactionFacts};
 use waypost::mail::{Annotations, BodyKind, Mailbox, QueueId, Recipient, ReversePath};
 use waypost::plugin::{Build, Config, Engine, Instances, PluginConfig, PluginSet, Services};
 use waypost::routing::Hickory;
@@ -168,10 +168,12 @@ fn subject() -> anyhow::Result<Subject> {
         refused_recipients: 0,
         notes: Annotations::default(),
     };
+    let sender = ReversePath(Some(mailbox("alice@example.org")?));
     let transaction = TransactionFacts {
         id: QueueId::from_u64(1 << 40),
         started_at: now,
-        sender: ReversePath(Some(mailbox("alice@example.org")?)),
+        authentication: SenderAuthentication::of(sender.clone()),
+        sender,
         sender_params: Vec::new(),
         declared_size: None,
         body_kind: BodyKind::SevenBit,

@@ -111,6 +111,7 @@ impl App {
             Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
         let resolver: Arc<dyn Resolver> = Arc::new(Hickory::from_system().context("setting up the resolver")?);
         let builder = Builder::new(store, queue.spool().clone(), clock.clone(), resolver.clone(), &settings)?;
+        let builder = builder.authenticating(&settings)?;
         let in_force = builder.start(&settings).await?;
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
         let names = client_names(resolver.clone());

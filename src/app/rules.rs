@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 
+use crate::authres::Authenticator;
 use crate::config::Settings;
 use crate::hooks::Hooks;
 use crate::listen::{Credentials, Rules};
@@ -53,6 +54,13 @@ impl Builder {
         let listeners = settings.listen.listeners.iter();
         let largest = listeners.map(|l| l.session.max_message_size).max().unwrap_or_default();
         Ok(Self { engine, services: Services::new(store, spool, clock, resolver, largest) })
+    }
+
+    /// Gives plugins the means to authenticate senders, as the host of these settings. Blocking: reads files.
+    pub(crate) fn authenticating(mut self, settings: &Settings) -> anyhow::Result<Self> {
+        let authenticator = Authenticator::from_system(settings.hostname.clone())?;
+        self.services.authenticator = Some(Arc::new(authenticator));
+        Ok(self)
     }
 
     /// The first generation. A plugin that can't be loaded answers by its failure policy; the relay starts.

@@ -11,8 +11,8 @@ use super::dispatch::Dispatcher;
 use super::lane::Job;
 use super::transmit::{Reporting, local_outcome};
 use crate::hooks::{
-    Assignment, Hook, MessageFacts, Outcome, OutcomeKind, Route, RoutingPhase, RoutingVerdict, Stage, Subject,
-    TransactionFacts,
+    Assignment, Hook, MessageFacts, Outcome, OutcomeKind, Route, RoutingPhase, RoutingVerdict, SenderAuthentication,
+    Stage, Subject, TransactionFacts,
 };
 use crate::mail::Header;
 use crate::queue::{Lease, QueuedRecipient, Record};
@@ -144,6 +144,7 @@ fn subject(lease: &Lease, (head, body): (Bytes, Content)) -> Subject {
         id: record.id,
         started_at: record.arrived,
         sender: record.sender.clone(),
+        authentication: SenderAuthentication::of(record.sender.clone()),
         sender_params: record.sender_params.clone(),
         declared_size: None,
         body_kind: record.body_kind,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Endpoint, Protocol, SessionFacts, Subject, TransactionFacts};
+use super::{Endpoint, Protocol, SenderAuthentication, SessionFacts, Subject, TransactionFacts};
 use crate::mail::{Annotations, BodyKind, Domain, Mailbox, QueueId, Recipient, ReversePath};
 use crate::time::Timestamp;
 
@@ -34,10 +34,12 @@ pub(crate) fn subject() -> Subject {
         refused_recipients: 0,
         notes: Annotations::default(),
     };
+    let sender = ReversePath(Some(mailbox("alice", "example.org")));
     let transaction = TransactionFacts {
         id: QueueId::from_u64(1 << 40),
         started_at: Timestamp::from_secs(1_795_473_061),
-        sender: ReversePath(Some(mailbox("alice", "example.org"))),
+        authentication: SenderAuthentication::of(sender.clone()),
+        sender,
         sender_params: Vec::new(),
         declared_size: None,
         body_kind: BodyKind::SevenBit,

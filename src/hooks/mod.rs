@@ -14,6 +14,7 @@ mod failure;
 mod journal;
 mod route;
 mod scope;
+mod sender_authentication;
 mod subject;
 mod verdict;
 
@@ -31,6 +32,10 @@ pub use failure::Verdict;
 pub use journal::{Edit, EditError, Journal};
 pub use route::{Assignment, NextHop, Route, RouteGroup, RoutingPhase, RoutingVerdict, TlsPolicy};
 pub use scope::{DomainPattern, Scope};
+pub use sender_authentication::{
+    ArcOutcome, AuthStatus, DkimOutcome, DmarcDisposition, DmarcOutcome, SenderAuthentication, Signatures, SpfIdentity,
+    SpfOutcome,
+};
 pub use subject::{Endpoint, Identity, MessageFacts, Protocol, SessionFacts, Subject, TlsFacts, TransactionFacts};
 pub use verdict::{AuthAttempt, AuthVerdict, MessageVerdict, SessionVerdict};
 

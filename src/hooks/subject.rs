@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::DeliveryFacts;
+use super::{DeliveryFacts, SenderAuthentication};
 use crate::mail::{Annotations, BodyKind, Header, Mailbox, Param, QueueId, Recipient, ReversePath};
 use crate::store::Content;
 use crate::time::Timestamp;
@@ -128,6 +128,8 @@ pub struct TransactionFacts {
     pub started_at: Timestamp,
     /// Reverse-path.
     pub sender: ReversePath,
+    /// SPF, DKIM, DMARC and ARC of what the client sent, as far as somebody asked.
+    pub authentication: Arc<SenderAuthentication>,
     /// Parameters of MAIL.
     pub sender_params: Vec<Param>,
     /// `SIZE=`.

@@ -41,6 +41,9 @@ impl Serve {
                     message.body = body;
                     message.received_at = self.reception.clock.now();
                 }
+                if let (Some(transaction), Some(message)) = (&subject.transaction, &subject.message) {
+                    transaction.authentication.arrived(message);
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "mail data can't be stored");

@@ -7,6 +7,11 @@ wasmtime::component::bindgen!({
     path: "wit",
     world: "everything",
     imports: {
+        "waypost:plugin/auth-results.spf": async | trappable,
+        "waypost:plugin/auth-results.dkim": async | trappable,
+        "waypost:plugin/auth-results.dmarc": async | trappable,
+        "waypost:plugin/auth-results.arc": async | trappable,
+        "waypost:plugin/auth-results.header-value": async | trappable,
         "waypost:plugin/messages.[method]body-reader.read": async | trappable,
         "waypost:plugin/messages.[method]body-writer.write": async | trappable,
         "waypost:plugin/messages.[method]body-writer.write-text": async | trappable,

@@ -291,6 +291,7 @@ impl Plugin {
                 None => Box::pin(self.start()).await?,
             };
             live.begin(Some(A::HOOK), subject, budget.cpu);
+            live.store.data_mut().patience = Some(patience(budget.wall, end));
             let said = ask.put(&mut live, &self.linked).await;
             meter.host_calls(live.store.data().host_calls());
             said.map(|said| (said, live.store.data_mut().end()))
@@ -359,6 +360,13 @@ async fn within<T>(
         Ok(done) => done,
         Err(_) => Err(CallError::Wall(millis(wall))),
     }
+}
+
+/// When to stop waiting for others: four fifths of the time there is, so that the guest can still answer, if only that it
+/// does not know.
+fn patience(wall: Duration, end: Instant) -> Instant {
+    let now = Instant::now();
+    now + wall.min(end.saturating_duration_since(now)) / 5 * 4
 }
 
 fn millis(time: Duration) -> u64 {

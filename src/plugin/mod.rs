@@ -4,8 +4,8 @@
 //! Each call runs in a store of its own plugin, under a CPU budget counted in epochs, a wall budget and a memory cap;
 //! whatever goes wrong becomes a [`crate::hooks::CallError`], and the store is thrown away.
 //!
-//! The only rooms that name wasmtime. May import `mail`, `smtp`, `hooks`, `time`, `store` (kv, bodies), `routing` (the
-//! resolver) and `tls` (how a server proves its name); must never let a guest's fault reach anything but its own verdict.
+//! The only rooms that name wasmtime. May import `mail`, `smtp`, `hooks`, `time`, `authres`, `store` (kv, bodies), `routing`
+//! (the resolver) and `tls` (how a server proves its name); must never let a guest's fault reach anything but its own verdict.
 
 mod asks;
 mod bindings;
@@ -64,6 +64,7 @@ pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
 pub use set::{Build, PluginSet};
 pub use trial::{CandidateInfo, HookTally, TrialReport};
 
+use crate::authres::Authenticator;
 use crate::routing::Resolver;
 use crate::store::{Spool, Store};
 use crate::time::Clock;
@@ -83,6 +84,8 @@ pub struct Services {
     pub message_max: u64,
     /// Hears when something is to be done about a generation.
     pub events: Events,
+    /// For `auth-results`; none where there is no mail to authenticate.
+    pub authenticator: Option<Arc<Authenticator>>,
     buckets: Arc<bucket::Buckets>,
     rates: Arc<rates::Registry>,
     metrics: Arc<metrics::Registry>,
@@ -100,7 +103,8 @@ impl Services {
     ) -> Self {
         let (events, _) = Events::channel();
         let (buckets, rates, metrics, roots) = Default::default();
-        Self { store, spool, clock, resolver, message_max, events, buckets, rates, metrics, roots }
+        let authenticator = None;
+        Self { store, spool, clock, resolver, message_max, events, authenticator, buckets, rates, metrics, roots }
     }
 }
 

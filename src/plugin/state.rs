@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::Resource;
 
@@ -134,6 +135,8 @@ pub(crate) struct State {
     pub spent: u32,
     /// How many it may have.
     pub budget: u32,
+    /// When this call has no use any more for what it waits for; none outside a hook.
+    pub patience: Option<Instant>,
     /// Services of the relay it called in this call.
     pub host_calls: u32,
     /// Names it looked up in this call.
@@ -159,6 +162,7 @@ impl State {
             rows,
             spent: 0,
             budget: 0,
+            patience: None,
             host_calls: 0,
             lookups: 0,
             memory: 0,
@@ -173,6 +177,7 @@ impl State {
         self.hook = hook;
         self.subject = subject;
         self.spent = 0;
+        self.patience = None;
         self.host_calls = 0;
         self.lookups = 0;
         self.budget = budget;

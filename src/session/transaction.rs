@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::params::{MailParams, check_mail, check_rcpt};
 use super::{Asked, Question, RelayAccess, Session, State};
-use crate::hooks::{SessionVerdict, Subject, TransactionFacts};
+use crate::hooks::{SenderAuthentication, SessionVerdict, Subject, TransactionFacts};
 use crate::mail::{AddressError, Annotations, Domain, Mailbox, Param, QueueId, Recipient, ReversePath};
 use crate::smtp::{Path, Reply};
 use crate::time::Timestamp;
@@ -56,6 +56,7 @@ impl Session {
         self.transaction = Some(Arc::new(TransactionFacts {
             id,
             started_at: now,
+            authentication: SenderAuthentication::of(sender.clone()),
             sender,
             sender_params: params,
             declared_size: checked.size,

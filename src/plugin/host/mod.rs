@@ -3,7 +3,7 @@
 //! Must never panic on what a guest passes in, never let a control character of a guest reach a log or a header, and
 //! never give an answer about anything but the running call.
 
-mod absent;
+mod auth_results;
 mod config;
 mod context;
 mod deliveries;
