@@ -63,6 +63,13 @@ pub(super) enum Command {
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Compile a component from standard input to standard output: the relay's own errand.
+    #[command(hide = true)]
+    CompileComponent {
+        /// Most octets of address space.
+        #[arg(long, value_name = "OCTETS")]
+        memory: u64,
+    },
     /// Print a line for the file of credentials; reads the password from standard input.
     Password {
         /// The user name.

@@ -22,6 +22,7 @@ use clap::Parser as _;
 
 use crate::admin::{Client, ClientError};
 use crate::config::{self, ConfigError};
+use crate::plugin::compile_for_relay;
 use args::{Cli, Command, Common};
 
 /// The whole program.
@@ -101,6 +102,9 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Status => wait(status::status(&common, out)),
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
         Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
+        Command::CompileComponent { memory } => {
+            compile_for_relay(memory, io::stdin().lock(), io::stdout().lock()).map_err(Failure::refused)
+        }
         Command::Password { name } => password::password(&name, out),
     }
 }

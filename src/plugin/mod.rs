@@ -11,12 +11,15 @@
 mod asks;
 mod bindings;
 mod bucket;
+mod cache;
 mod calls;
+mod compiler;
 mod config;
 mod convert;
 mod counters;
 mod engine;
 mod events;
+mod folder;
 mod granted;
 mod grants;
 mod host;
@@ -38,9 +41,11 @@ mod testing;
 mod tests;
 mod ticker;
 mod verdicts;
+mod workshop;
 
 use std::sync::Arc;
 
+pub use compiler::{COMMAND as COMPILE_COMMAND, Compiler, serve as compile_for_relay};
 pub use config::{
     BreakerConfig, Budget, Candidate, CompileConfig, Config, DecisionsConfig, HostConfig, Instances, Limits,
     PluginConfig, Promotion, TrialMode,

@@ -248,7 +248,7 @@ fn prepare(
     config: &PluginConfig,
     role: Role,
 ) -> Result<Prepared, LoadError> {
-    let compiled = load::load(engine, config).map_err(|problem| LoadError::of(name, problem))?;
+    let compiled = load::load(engine, config, host).map_err(|problem| LoadError::of(name, problem))?;
     let hooks = compiled.hooks.clone();
     let ready = || {
         let config = asks::fit(name, compiled.manifest.as_ref(), config)?;

@@ -1,5 +1,6 @@
 //! Plugins that behave and plugins that do not, in real components.
 
+mod compiling;
 mod faults;
 mod grants;
 mod loading;
