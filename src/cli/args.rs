@@ -182,6 +182,27 @@ pub(super) enum Plugin {
         /// The component, a .wasm file.
         file: PathBuf,
     },
+    /// Make a key to sign components with; prints the public key, for `plugin-host.signers`.
+    Keygen {
+        /// Where the private key goes; the file must not be there yet.
+        file: PathBuf,
+    },
+    /// Sign a component: the signature goes beside it, as FILE.sig.
+    Sign {
+        /// The private key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The component.
+        component: PathBuf,
+    },
+    /// Check the signature beside a component; exits with 1 if it is not good.
+    Verify {
+        /// The public key, in base64.
+        #[arg(long, value_name = "KEY")]
+        key: String,
+        /// The component.
+        component: PathBuf,
+    },
 }
 
 fn queue_id(text: &str) -> Result<String, String> {

@@ -12,6 +12,7 @@ mod queue;
 mod reload;
 mod render;
 mod run;
+mod signing;
 mod status;
 
 use std::io::{self, Write};

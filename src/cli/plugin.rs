@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::args::{Common, Plugin};
 use super::render::{Elements, clean, table};
-use super::{Failure, connect};
+use super::{Failure, connect, signing};
 use crate::plugin::{Engine, inspect};
 
 /// Shown first, where a plugin has them; everything is in the JSON.
@@ -49,6 +49,9 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
             }
             Ok(write!(out, "{}", show_one(&inspection))?)
         }
+        Plugin::Keygen { file } => signing::keygen(common, &file, out),
+        Plugin::Sign { key, component } => signing::sign(common, &key, &component, out),
+        Plugin::Verify { key, component } => signing::verify(common, &key, &component, out),
     }
 }
 

@@ -14,7 +14,7 @@ use super::bindings::exports::waypost::plugin as exports;
 use super::grants::Linking;
 use super::manifest::{self, Manifest};
 use super::state::State;
-use super::{CompileConfig, Engine, HostConfig, PluginConfig};
+use super::{CompileConfig, Engine, HostConfig, PluginConfig, signature};
 use crate::hooks::Hook;
 
 /// Octets of a component: a Python interpreter is a quarter of it.
@@ -51,6 +51,9 @@ pub enum Problem {
         /// In the configuration.
         wanted: String,
     },
+    /// Its signature.
+    #[error("{0}")]
+    Signature(String),
     /// It is no component, or none that this relay can run.
     #[error("{0}")]
     Component(String),
@@ -161,6 +164,7 @@ pub(crate) fn load(engine: &Engine, config: &PluginConfig, host: &HostConfig) ->
     {
         return Err(Problem::Digest { found: hex(&digest), wanted: hex(&wanted) });
     }
+    signature::check(&config.path, &digest, host)?;
     compile(engine, &octets, digest, &host.compile)
 }
 

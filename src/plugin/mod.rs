@@ -34,6 +34,7 @@ mod rates;
 mod schema;
 mod scratch;
 mod set;
+mod signature;
 mod state;
 #[cfg(test)]
 mod testing;
@@ -58,6 +59,7 @@ pub use inspect::{Inspection, inspect};
 pub use load::{LoadError, Problem};
 pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
 pub use set::{Build, PluginSet};
+pub use signature::{keygen, sign, verify};
 
 use crate::routing::Resolver;
 use crate::store::{Spool, Store};

@@ -5,6 +5,7 @@ mod faults;
 mod grants;
 mod loading;
 mod services;
+mod signatures;
 
 use std::sync::Arc;
 
