@@ -38,9 +38,10 @@ pub struct PluginInfo {
     pub name: String,
     /// From its manifest, else the start of its digest.
     pub version: String,
-    /// `serving`, or `failed` if it could not be loaded and its failure policy answers for it.
+    /// `serving`; `last-good` if it could not be loaded as configured and an older version serves; `failed` if there is
+    /// none, and its failure policy answers for it.
     pub state: &'static str,
-    /// Why it could not be loaded.
+    /// Why it could not be loaded as configured.
     pub reason: Option<String>,
     /// Digest of the component, in hex.
     pub sha256: Option<String>,

@@ -8,7 +8,9 @@
 //! `routing` (the resolver); must never
 //! let a guest's fault reach anything but its own verdict.
 
+mod archive;
 mod asks;
+mod audit;
 mod bindings;
 mod bucket;
 mod cache;
@@ -29,6 +31,7 @@ mod load;
 mod manifest;
 mod meter;
 mod metrics;
+mod overrides;
 mod questions;
 mod rates;
 mod schema;
@@ -42,10 +45,14 @@ mod testing;
 mod tests;
 mod ticker;
 mod verdicts;
+mod version;
+mod weaken;
 mod workshop;
 
 use std::sync::Arc;
 
+pub use archive::{Archive, Generation};
+pub use audit::{Audit, AuditEntry};
 pub use compiler::{COMMAND as COMPILE_COMMAND, Compiler, serve as compile_for_relay};
 pub use config::{
     BreakerConfig, Budget, Candidate, CompileConfig, Config, DecisionsConfig, HostConfig, Instances, Limits,
@@ -58,8 +65,11 @@ pub use grants::{Access, DnsGrant, Grants, HttpGrant, KvQuota};
 pub use inspect::{Inspection, inspect};
 pub use load::{LoadError, Problem};
 pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
+pub use overrides::{Laid, Override, Overrides};
 pub use set::{Build, PluginSet};
 pub use signature::{keygen, sign, verify};
+pub use version::Version;
+pub use weaken::{Side, weakenings};
 
 use crate::routing::Resolver;
 use crate::store::{Spool, Store};

@@ -53,6 +53,8 @@ struct Member {
     hooks: Vec<Hook>,
     plugin: Result<Arc<Plugin>, Arc<str>>,
     warnings: Vec<String>,
+    /// Why it is an older version that serves; none: it is the one that was asked for.
+    last_good: Option<String>,
 }
 
 impl PluginSet {
@@ -149,7 +151,7 @@ impl PluginSet {
             }
             self.listens |= 1 << (*hook as u16);
         }
-        self.members.push(Member { name: name.clone(), order: config.order, hooks, plugin, warnings });
+        self.members.push(Member { name: name.clone(), order: config.order, hooks, plugin, warnings, last_good: None });
     }
 
     /// By order, then name. Members came by name, and the sort is stable.
@@ -158,6 +160,13 @@ impl PluginSet {
         let place: Vec<Arc<str>> = self.members.iter().map(|member| member.name.clone()).collect();
         for chain in &mut self.chains {
             chain.sort_by_key(|entry| place.iter().position(|name| *name == entry.binding.plugin));
+        }
+    }
+
+    /// Says that a plugin is of the last good generation, because of what `reason` says of the newest.
+    pub fn mark_last_good(&mut self, name: &str, reason: String) {
+        if let Some(member) = self.members.iter_mut().find(|member| &*member.name == name) {
+            member.last_good = Some(reason);
         }
     }
 
@@ -172,8 +181,12 @@ impl PluginSet {
         PluginInfo {
             name: member.name.to_string(),
             version: plugin.map_or("-".to_owned(), |p| p.shared.version.to_string()),
-            state: if plugin.is_some() { "serving" } else { "failed" },
-            reason: member.plugin.as_ref().err().map(|reason| reason.to_string()),
+            state: match (plugin, &member.last_good) {
+                (None, _) => "failed",
+                (Some(_), None) => "serving",
+                (Some(_), Some(_)) => "last-good",
+            },
+            reason: member.plugin.as_ref().err().map(|reason| reason.to_string()).or(member.last_good.clone()),
             sha256: plugin.map(|p| hex(&p.linked.compiled.digest)),
             hooks: member.hooks.iter().map(|hook| hook.interface()).collect(),
             order: member.order,

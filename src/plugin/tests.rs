@@ -2,6 +2,7 @@
 
 mod compiling;
 mod faults;
+mod generations;
 mod grants;
 mod loading;
 mod services;
