@@ -1,6 +1,8 @@
 //! What goes over the admin socket. A request is one line; the answer is any number of `item` lines, then one `done` or
 //! one `refused`. Queue ids and times are texts, so that nothing is lost in a reader whose numbers are floats.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::{MessageView, Summary};
@@ -14,7 +16,11 @@ pub enum Request {
     /// How the relay stands.
     Status,
     /// Read configuration and plugins anew.
-    Reload,
+    Reload {
+        /// Also where mail would be checked less than before.
+        #[serde(default)]
+        allow_weaken: bool,
+    },
     /// A page of the queue.
     QueueList {
         /// Which messages.
@@ -55,6 +61,73 @@ pub enum Request {
         /// `[plugins.NAME]`.
         name: String,
     },
+    /// Every plugin, with what is in force in place of the configuration, and the set they belong to.
+    PluginStatus,
+    /// The sets kept for a roll-back, the newest first.
+    PluginGenerations,
+    /// The last changes, the oldest of them first.
+    PluginAudit {
+        /// At most so many.
+        limit: usize,
+    },
+    /// Change what serves.
+    PluginChange {
+        /// How.
+        change: PluginChange,
+        /// Also where mail would be checked less than before.
+        #[serde(default)]
+        allow_weaken: bool,
+    },
+}
+
+/// A change of the plugins that serve. It holds until the configuration says something else of the plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PluginChange {
+    /// An earlier set.
+    Rollback {
+        /// Which; none: the one before, that was not taken back itself.
+        #[serde(default)]
+        generation: Option<u64>,
+    },
+    /// The candidate takes over.
+    Promote {
+        /// `[plugins.NAME]`.
+        plugin: String,
+    },
+    /// The candidate goes.
+    DropCandidate {
+        /// `[plugins.NAME]`.
+        plugin: String,
+    },
+    /// A component becomes the candidate.
+    Try {
+        /// `[plugins.NAME]`.
+        plugin: String,
+        /// The component, from the root on; the relay reads it now and keeps it.
+        file: PathBuf,
+        /// Of a hundred sessions; none: it only shadows.
+        #[serde(default)]
+        share: Option<u8>,
+        /// Its settings; none: the plugin's.
+        #[serde(default)]
+        config: Option<serde_json::Value>,
+    },
+}
+
+/// Whether a change may leave mail less checked than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakening {
+    /// It is refused, and each point named.
+    Refused,
+    /// It is meant.
+    Allowed,
+}
+
+impl Weakening {
+    pub(super) fn of(allow_weaken: bool) -> Self {
+        if allow_weaken { Self::Allowed } else { Self::Refused }
+    }
 }
 
 /// Conditions; all must hold.
@@ -168,6 +241,29 @@ pub enum Done {
     PluginMetrics,
     /// To `plugin-trial`, after an item for each of the last differences.
     Trial(serde_json::Value),
+    /// To `plugin-status`, after an item for each.
+    PluginStatus(SetStatus),
+    /// To `plugin-generations`, after an item for each.
+    PluginGenerations,
+    /// To `plugin-audit`, after an item for each.
+    PluginAudit,
+    /// To `plugin-change`.
+    PluginChange(ReloadReport),
+}
+
+/// The set of plugins that serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetStatus {
+    /// Its number.
+    pub generation: u64,
+    /// RFC 3339: since when these plugins serve.
+    pub since: String,
+    /// What made it.
+    pub reason: String,
+    /// Who.
+    pub by: String,
+    /// Sets kept for a roll-back, the newest first.
+    pub kept: Vec<u64>,
 }
 
 /// How the relay stands.
@@ -224,6 +320,9 @@ pub struct ReloadReport {
     pub changes: Vec<String>,
     /// What is different in the file but needs a restart.
     pub needs_restart: Vec<String>,
+    /// What is checked less than before, and was meant.
+    #[serde(default)]
+    pub weakenings: Vec<String>,
 }
 
 impl From<Summary> for Response {

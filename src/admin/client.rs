@@ -10,7 +10,10 @@ use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::{CommandForm, Done, FilterForm, MessageView, ReloadReport, Request, Response, Status, Summary, frame};
+use super::{
+    CommandForm, Done, FilterForm, MessageView, PluginChange, ReloadReport, Request, Response, SetStatus, Status,
+    Summary, frame,
+};
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -72,8 +75,8 @@ impl Client {
     ///
     /// # Errors
     /// What is wrong with them; the old ones keep serving.
-    pub async fn reload(&mut self) -> Result<ReloadReport, ClientError> {
-        match self.ask::<()>(&Request::Reload).await? {
+    pub async fn reload(&mut self, allow_weaken: bool) -> Result<ReloadReport, ClientError> {
+        match self.ask::<()>(&Request::Reload { allow_weaken }).await? {
             (_, Done::Reload(report)) => Ok(report),
             (_, other) => Err(unexpected(&other)),
         }
@@ -151,6 +154,54 @@ impl Client {
     pub async fn plugin_trial(&mut self, name: String) -> Result<(Value, Vec<Value>), ClientError> {
         match self.ask(&Request::PluginTrial { name }).await? {
             (differences, Done::Trial(trial)) => Ok((trial, differences)),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Every plugin, and the set they belong to.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn plugin_status(&mut self) -> Result<(Vec<serde_json::Value>, SetStatus), ClientError> {
+        match self.ask(&Request::PluginStatus).await? {
+            (plugins, Done::PluginStatus(set)) => Ok((plugins, set)),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// The sets kept for a roll-back.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn plugin_generations(&mut self) -> Result<Vec<serde_json::Value>, ClientError> {
+        match self.ask(&Request::PluginGenerations).await? {
+            (generations, Done::PluginGenerations) => Ok(generations),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// The last changes of plugins.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn plugin_audit(&mut self, limit: usize) -> Result<Vec<serde_json::Value>, ClientError> {
+        match self.ask(&Request::PluginAudit { limit }).await? {
+            (entries, Done::PluginAudit) => Ok(entries),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Changes the plugins that serve.
+    ///
+    /// # Errors
+    /// Why they stay as they are.
+    pub async fn plugin_change(
+        &mut self,
+        change: PluginChange,
+        allow_weaken: bool,
+    ) -> Result<ReloadReport, ClientError> {
+        match self.ask::<()>(&Request::PluginChange { change, allow_weaken }).await? {
+            (_, Done::PluginChange(report)) => Ok(report),
             (_, other) => Err(unexpected(&other)),
         }
     }

@@ -16,7 +16,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use api::{CommandForm, Done, FilterForm, ListenerStatus, ReloadReport, Request, Response, Status, StoreStatus};
+pub use api::{
+    CommandForm, Done, FilterForm, ListenerStatus, PluginChange, ReloadReport, Request, Response, SetStatus, Status,
+    StoreStatus, Weakening,
+};
 pub use client::{Client, ClientError, Page};
 pub use server::{BindError, bind, serve};
 pub use view::{MessageView, OutcomeView, RecipientView, Summary};
@@ -32,7 +35,7 @@ pub trait Control: Send + Sync + 'static {
     /// How it stands.
     fn status(&self) -> Pending<'_, Status>;
     /// Reads the configuration and the plugins anew; all of it, or nothing and the reasons.
-    fn reload(&self) -> Pending<'_, ReloadReport>;
+    fn reload(&self, by: Peer, weakening: Weakening) -> Pending<'_, ReloadReport>;
     /// Messages that fit, above `after`, in order of their ids, at most `limit`.
     fn queue_list(&self, filter: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>>;
     /// One message and its header section.
@@ -45,6 +48,24 @@ pub trait Control: Send + Sync + 'static {
     fn plugin_metrics(&self, plugin: Option<String>) -> Pending<'_, Vec<serde_json::Value>>;
     /// The trial of a plugin's candidate, and the last differences, oldest first.
     fn plugin_trial(&self, name: String) -> Pending<'_, (serde_json::Value, Vec<serde_json::Value>)>;
+    /// Every plugin, with what is in force in place of the configuration, and the set they belong to.
+    fn plugin_status(&self) -> Pending<'_, (Vec<serde_json::Value>, SetStatus)>;
+    /// The sets kept for a roll-back, the newest first.
+    fn plugin_generations(&self) -> Pending<'_, Vec<serde_json::Value>>;
+    /// The last changes, at most `limit`, the oldest of them first.
+    fn plugin_audit(&self, limit: usize) -> Pending<'_, Vec<serde_json::Value>>;
+    /// Changes what serves; all of it, or nothing and the reasons.
+    fn plugin_change(&self, by: Peer, change: PluginChange, weakening: Weakening) -> Pending<'_, ReloadReport>;
+}
+
+/// Who asks: a user of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub u32);
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "uid {}", self.0)
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::api::read_id;
-use super::{Control, Done, MessageView, Request, Response, Summary, frame};
+use super::{Control, Done, MessageView, Peer, Request, Response, Summary, Weakening, frame};
 use crate::queue::Command;
 use crate::time::{Clock as _, System};
 
@@ -113,7 +113,8 @@ async fn accept(
 }
 
 async fn converse(stream: UnixStream, control: &dyn Control, shutdown: &CancellationToken) -> io::Result<()> {
-    if !may_ask(&stream)? {
+    let peer = Peer(stream.peer_cred()?.uid());
+    if !may_ask(peer) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let (from, to) = stream.into_split();
@@ -128,7 +129,7 @@ async fn converse(stream: UnixStream, control: &dyn Control, shutdown: &Cancella
         };
         match request {
             Ok(None) => return Ok(()),
-            Ok(Some(request)) => answer(request, control, &mut to).await?,
+            Ok(Some(request)) => answer(request, peer, control, &mut to).await?,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let why = format!("not a request: {error}");
                 frame::write(&mut to, &Response::Refused(vec![why])).await?;
@@ -140,13 +141,17 @@ async fn converse(stream: UnixStream, control: &dyn Control, shutdown: &Cancella
     }
 }
 
-fn may_ask(stream: &UnixStream) -> io::Result<bool> {
-    let user = stream.peer_cred()?.uid();
-    Ok(user == 0 || user == rustix::process::geteuid().as_raw())
+fn may_ask(peer: Peer) -> bool {
+    peer.0 == 0 || peer.0 == rustix::process::geteuid().as_raw()
 }
 
-async fn answer(request: Request, control: &dyn Control, to: &mut BufWriter<OwnedWriteHalf>) -> io::Result<()> {
-    let (items, last) = match perform(request, control).await {
+async fn answer(
+    request: Request,
+    peer: Peer,
+    control: &dyn Control,
+    to: &mut BufWriter<OwnedWriteHalf>,
+) -> io::Result<()> {
+    let (items, last) = match perform(request, peer, control).await {
         Ok((items, done)) => (items, Response::Done(done)),
         Err(reasons) => (Vec::new(), Response::Refused(reasons)),
     };
@@ -156,11 +161,13 @@ async fn answer(request: Request, control: &dyn Control, to: &mut BufWriter<Owne
     frame::write(to, &last).await
 }
 
-async fn perform(request: Request, control: &dyn Control) -> Result<(Vec<Response>, Done), Vec<String>> {
+async fn perform(request: Request, peer: Peer, control: &dyn Control) -> Result<(Vec<Response>, Done), Vec<String>> {
     let one = |why: String| vec![why];
     match request {
         Request::Status => Ok((Vec::new(), Done::Status(Box::new(control.status().await?)))),
-        Request::Reload => Ok((Vec::new(), Done::Reload(control.reload().await?))),
+        Request::Reload { allow_weaken } => {
+            Ok((Vec::new(), Done::Reload(control.reload(peer, Weakening::of(allow_weaken)).await?)))
+        }
         Request::QueueList { filter, after, limit } => {
             let after = after.as_deref().map(read_id).transpose().map_err(one)?;
             let limit = limit.clamp(1, PAGE);
@@ -197,6 +204,22 @@ async fn perform(request: Request, control: &dyn Control) -> Result<(Vec<Respons
         Request::PluginTrial { name } => {
             let (trial, differences) = control.plugin_trial(name).await?;
             Ok((differences.into_iter().map(Response::Item).collect(), Done::Trial(trial)))
+        }
+        Request::PluginStatus => {
+            let (plugins, set) = control.plugin_status().await?;
+            Ok((plugins.into_iter().map(Response::Item).collect(), Done::PluginStatus(set)))
+        }
+        Request::PluginGenerations => {
+            let generations = control.plugin_generations().await?;
+            Ok((generations.into_iter().map(Response::Item).collect(), Done::PluginGenerations))
+        }
+        Request::PluginAudit { limit } => {
+            let entries = control.plugin_audit(limit.clamp(1, PAGE)).await?;
+            Ok((entries.into_iter().map(Response::Item).collect(), Done::PluginAudit))
+        }
+        Request::PluginChange { change, allow_weaken } => {
+            let report = control.plugin_change(peer, change, Weakening::of(allow_weaken)).await?;
+            Ok((Vec::new(), Done::PluginChange(report)))
         }
     }
 }

@@ -34,7 +34,7 @@ impl Control for Fake {
         ready(Ok(Status { version: "0.1.0".into(), pid: 7, generation: 3, queue, ..Status::default() }))
     }
 
-    fn reload(&self) -> Pending<'_, ReloadReport> {
+    fn reload(&self, _by: Peer, _weakening: Weakening) -> Pending<'_, ReloadReport> {
         ready(Err(vec!["waypost.toml:3: smtp.x: no such key".into(), "plugin greylist: no such file".into()]))
     }
 
@@ -69,6 +69,24 @@ impl Control for Fake {
             return ready(Err(vec![format!("there is no plugin {name}")]));
         }
         ready(Ok((json!({"plugin": name, "waiting": 0}), vec![json!({"hook": "on-rcpt"})])))
+    }
+
+    fn plugin_status(&self) -> Pending<'_, (Vec<serde_json::Value>, SetStatus)> {
+        let set = SetStatus { generation: 3, reason: "reload".into(), kept: vec![3, 2], ..SetStatus::default() };
+        ready(Ok((vec![json!({"name": "greylist", "state": "serving"})], set)))
+    }
+
+    fn plugin_generations(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        ready(Ok(vec![json!({"generation": 3}), json!({"generation": 2})]))
+    }
+
+    fn plugin_audit(&self, limit: usize) -> Pending<'_, Vec<serde_json::Value>> {
+        ready(Ok(vec![json!({"what": "reload"}); limit]))
+    }
+
+    fn plugin_change(&self, by: Peer, change: PluginChange, weakening: Weakening) -> Pending<'_, ReloadReport> {
+        let said = format!("{change:?} by {by}, weakening {weakening:?}");
+        ready(Ok(ReloadReport { generation: 4, changes: vec![said], ..ReloadReport::default() }))
     }
 }
 
@@ -174,12 +192,31 @@ async fn one_connection_carries_every_request() {
     assert!(
         matches!(client.plugin_trial("x".into()).await, Err(ClientError::Refused(why)) if why == ["there is no plugin x"])
     );
-    let refused = client.reload().await.unwrap_err();
+    let refused = client.reload(false).await.unwrap_err();
     assert!(matches!(&refused, ClientError::Refused(reasons) if reasons.len() == 2), "{refused}");
     let shown = client.queue_show(QueueId::from_u64(2).to_string()).await.unwrap();
     assert_eq!((shown.size, shown.header.as_str()), (4296, "Subject: \u{fffd}\r\n\r\n"));
     assert!(matches!(client.queue_show("0000000000009".into()).await, Err(ClientError::Refused(_))));
     assert!(matches!(client.queue_show("rubbish".into()).await, Err(ClientError::Refused(_))));
+}
+
+#[tokio::test]
+async fn plugins_are_looked_at_and_changed_in_the_peers_name() {
+    let served = Served::start(Vec::new());
+    let mut client = served.client().await;
+    let (plugins, set) = client.plugin_status().await.unwrap();
+    assert_eq!((plugins.len(), set.generation, set.kept), (1, 3, vec![3, 2]));
+    assert_eq!(client.plugin_generations().await.unwrap().len(), 2);
+    assert_eq!(client.plugin_audit(2).await.unwrap().len(), 2);
+    let report = client.plugin_change(PluginChange::Rollback { generation: None }, true).await.unwrap();
+    let uid = rustix::process::geteuid().as_raw();
+    assert_eq!(report.changes, [format!("Rollback {{ generation: None }} by uid {uid}, weakening Allowed")]);
+    let raw = b"{\"request\":\"plugin-change\",\"change\":{\"try\":{\"plugin\":\"p\",\"file\":\"/x\"}}}\n";
+    let lines = served.raw(raw).await;
+    assert!(
+        lines[0].starts_with("{\"done\":{\"plugin-change\":") && lines[0].contains("weakening Refused"),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]

@@ -5,8 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Inner;
-use crate::admin::{Control, ListenerStatus, Pending, ReloadReport, Status, StoreStatus};
+use super::change::Change;
+use super::history::Cause;
+use crate::admin::{
+    Control, ListenerStatus, Peer, Pending, PluginChange, ReloadReport, SetStatus, Status, StoreStatus, Weakening,
+};
 use crate::mail::QueueId;
+use crate::plugin::{Override, TrialMode};
 use crate::queue::{Command, Filter, Record};
 
 impl Control for Inner {
@@ -30,8 +35,8 @@ impl Control for Inner {
         })
     }
 
-    fn reload(&self) -> Pending<'_, ReloadReport> {
-        Box::pin(Self::reload(self))
+    fn reload(&self, by: Peer, weakening: Weakening) -> Pending<'_, ReloadReport> {
+        Box::pin(async move { Self::reload(self, &by.to_string(), weakening).await })
     }
 
     fn queue_list(&self, filter: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>> {
@@ -85,6 +90,73 @@ impl Control for Inner {
             let differences = differences.iter().map(serde_json::to_value).collect::<Result<_, _>>().map_err(value)?;
             Ok((trial, differences))
         })
+    }
+
+    fn plugin_status(&self) -> Pending<'_, (Vec<serde_json::Value>, SetStatus)> {
+        Box::pin(async {
+            let (mut plugins, state) = (self.plugins().await?, self.history.state());
+            for plugin in plugins.iter_mut().filter_map(serde_json::Value::as_object_mut) {
+                let name = plugin.get("name").and_then(serde_json::Value::as_str).unwrap_or_default();
+                let held = state.overrides.0.get(name).map(in_force);
+                plugin.insert("override".to_owned(), held.into());
+            }
+            // What an override took out is in no set.
+            for (name, held) in state.overrides.0.iter().filter(|(_, held)| held.serves.is_none()) {
+                plugins.push(serde_json::json!({"name": name, "state": "removed", "override": in_force(held)}));
+            }
+            let serving = state.serving.ok_or_else(|| vec!["no set serves yet".to_owned()])?;
+            let generations = self.plugin_generations().await?;
+            let numbers = generations.iter().filter_map(|g| g.get("generation").and_then(serde_json::Value::as_u64));
+            let set = SetStatus {
+                generation: serving.number,
+                since: serving.at.rfc3339(),
+                reason: serving.reason,
+                by: serving.by,
+                kept: numbers.collect(),
+            };
+            Ok((plugins, set))
+        })
+    }
+
+    fn plugin_generations(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        let history = self.history.clone();
+        Box::pin(blocking(move || history.generations()))
+    }
+
+    fn plugin_audit(&self, limit: usize) -> Pending<'_, Vec<serde_json::Value>> {
+        let history = self.history.clone();
+        let entries = blocking(move || history.audited(limit));
+        Box::pin(async move { Ok(entries.await?.iter().map(|entry| serde_json::json!(entry)).collect()) })
+    }
+
+    fn plugin_change(&self, by: Peer, change: PluginChange, weakening: Weakening) -> Pending<'_, ReloadReport> {
+        Box::pin(async move {
+            let cause = Cause { reason: String::new(), by: by.to_string() };
+            self.change_plugins(change.into(), cause, weakening, None).await
+        })
+    }
+}
+
+async fn blocking<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<T, Vec<String>> {
+    tokio::task::spawn_blocking(look).await.map_err(|error| vec![error.to_string()])
+}
+
+/// What an override is, in words.
+fn in_force(held: &Override) -> String {
+    format!("{} by {}, since {}", held.reason, held.by, held.at.rfc3339())
+}
+
+impl From<PluginChange> for Change {
+    fn from(form: PluginChange) -> Self {
+        match form {
+            PluginChange::Rollback { generation } => Self::RollBack(generation),
+            PluginChange::Promote { plugin } => Self::Promote(plugin.into()),
+            PluginChange::DropCandidate { plugin } => Self::DropCandidate(plugin.into()),
+            PluginChange::Try { plugin, file, share, config } => {
+                let mode = share.map_or(TrialMode::Shadow, |share| TrialMode::Canary { share: share.min(100) });
+                Self::Try { plugin: plugin.into(), file, mode, config }
+            }
+        }
     }
 }
 

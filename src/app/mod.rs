@@ -3,9 +3,14 @@
 //! Nothing here decides about mail. What a reload may change lies in shared values, each replaced in one step once
 //! everything new has been built and checked (`rules`).
 
+mod change;
 mod control;
+mod history;
+mod plugins;
 mod reload;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -18,17 +23,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin;
+use crate::admin::{self, Weakening};
 use crate::config::Settings;
 use crate::delivery::Dispatcher;
 use crate::delivery::tcp::Tcp;
 use crate::listen::{Bound, Reception};
+use crate::plugin::{Compiler, Events};
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
 use crate::store::{Sled, Store};
 use crate::telemetry::LogFile;
 use crate::time::{Clock, System, Timestamp};
 
+use history::History;
 pub use rules::check_plugins;
 use rules::{Builder, InForce};
 
@@ -52,6 +59,7 @@ pub(crate) struct Inner {
     reception: Reception,
     builder: Builder,
     in_force: InForce,
+    history: Arc<History>,
     addresses: Vec<(Arc<str>, SocketAddr)>,
     /// One reload at a time; the number of the last one.
     generation: tokio::sync::Mutex<u64>,
@@ -65,18 +73,23 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When it can't start; the error says what and where.
-pub async fn run(settings: Settings, config_path: PathBuf, log: LogFile) -> anyhow::Result<()> {
+pub async fn run(
+    settings: Settings,
+    config_path: PathBuf,
+    log: LogFile,
+    compiler: Option<Compiler>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let app = App::start(settings, config_path, log).await?;
+    let app = App::start(settings, config_path, log, compiler).await?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
                 // The outcome is in the log; a bad set leaves the old one serving.
-                let _ = app.inner.reload().await;
+                let _ = app.inner.reload("signal", Weakening::Refused).await;
             }
         }
     }
@@ -97,11 +110,17 @@ fn told_twice() -> anyhow::Error {
 }
 
 impl App {
-    /// Opens the queue, builds the plugins, binds the listeners and starts to work.
+    /// Opens the queue, builds the plugins, binds the listeners and starts to work. `compiler` compiles components in a
+    /// process of its own; none: this one does.
     ///
     /// # Errors
     /// When the queue, a listener or the admin socket can't be had.
-    pub async fn start(settings: Settings, config_path: PathBuf, log: LogFile) -> anyhow::Result<Self> {
+    pub async fn start(
+        settings: Settings,
+        config_path: PathBuf,
+        log: LogFile,
+        compiler: Option<Compiler>,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(System);
         // First of all: two relays must never work on one queue, and this is the clearest way to be told.
         let socket = admin::bind(&settings.admin)?;
@@ -110,9 +129,13 @@ impl App {
         let queue =
             Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
         let resolver: Arc<dyn Resolver> = Arc::new(Hickory::from_system().context("setting up the resolver")?);
-        let builder = Builder::new(store, queue.spool().clone(), clock.clone(), resolver.clone(), &settings)?;
+        let (events, heard) = Events::channel();
+        let folder = settings.plugins.host.path.clone();
+        let equipment = (compiler, Some(&*folder));
+        let (spool, asked) = (queue.spool().clone(), resolver.clone());
+        let builder = Builder::new(store, spool, clock.clone(), asked, &settings, equipment, events)?;
         let builder = builder.authenticating(&settings)?;
-        let in_force = builder.start(&settings).await?;
+        let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
         let names = client_names(resolver.clone());
         let reception = Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
@@ -128,8 +151,9 @@ impl App {
             reception: reception.clone(),
             builder,
             in_force,
+            history,
             addresses,
-            generation: tokio::sync::Mutex::new(1),
+            generation: tokio::sync::Mutex::new(generation),
             started: settings,
         });
         for (name, address) in &inner.addresses {
@@ -138,6 +162,7 @@ impl App {
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
         loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
+        loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering })
     }

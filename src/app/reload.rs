@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Inner;
+use super::history::{Cause, Swap};
+use super::plugins::settle;
 use super::rules::lines;
-use crate::admin::ReloadReport;
+use crate::admin::{ReloadReport, Weakening};
 use crate::config::Settings;
-use crate::plugin::{self, PluginConfig, PluginSet};
+use crate::plugin::{self, Laid, PluginConfig, PluginSet};
 
 impl Inner {
     /// Reads the configuration file and everything it names anew, and opens the log file anew whatever comes of that.
     ///
     /// # Errors
     /// Everything that is wrong, a line each; the old set goes on serving.
-    pub(crate) async fn reload(&self) -> Result<ReloadReport, Vec<String>> {
+    pub(crate) async fn reload(&self, by: &str, weakening: Weakening) -> Result<ReloadReport, Vec<String>> {
         self.log.reopen();
         let mut last = self.generation.lock().await;
         let generation = *last + 1;
-        match self.build_and_swap(generation).await {
+        match self.build_and_swap(generation, by, weakening).await {
             Ok(report) => {
                 *last = generation;
                 tracing::info!(generation, changes = ?report.changes, "reloaded");
@@ -36,17 +38,37 @@ impl Inner {
         }
     }
 
-    async fn build_and_swap(&self, generation: u64) -> Result<ReloadReport, Vec<String>> {
-        let path = self.config_path.clone();
-        let loaded = tokio::task::spawn_blocking(move || crate::config::load(&path)).await;
-        let settings = loaded.map_err(|e| vec![e.to_string()])?.map_err(|errors| lines(&errors))?;
+    async fn build_and_swap(
+        &self,
+        generation: u64,
+        by: &str,
+        weakening: Weakening,
+    ) -> Result<ReloadReport, Vec<String>> {
+        let (path, history) = (self.config_path.clone(), self.history.clone());
+        let loaded = tokio::task::spawn_blocking(move || {
+            let settings = crate::config::load(&path).map_err(|errors| lines(&errors))?;
+            let laid = history.lay(&settings.plugins);
+            Ok::<_, Vec<String>>((settings, laid))
+        });
+        let (settings, laid) = loaded.await.map_err(|e| vec![e.to_string()])??;
+        let (file, Laid { config, overrides, ended }) = (settings.plugins.clone(), laid);
+        let settings = Settings { plugins: config.clone(), ..settings };
         let new = self.builder.next(&settings, generation).await?;
-        let report = ReloadReport {
+        let cause = Cause { reason: "reload".to_owned(), by: by.to_owned() };
+        let weakenings = self.weighed(&config, &new.plugins, weakening, &cause).await?;
+        let mut report = ReloadReport {
             generation,
             changes: self.changes(&settings, &new.plugins),
             needs_restart: needs_restart(&self.started, &settings),
+            weakenings: weakenings.clone(),
         };
+        report.changes.extend(ended);
+        let (plugins, last_good) = (new.plugins.list(), BTreeMap::new());
         self.in_force.replace(new);
+        let (number, taken_back) = (generation, None);
+        let file = Some(file);
+        let swap = Swap { number, config, plugins, file, overrides, last_good, cause, weakenings, taken_back };
+        settle(&self.history, &self.builder, swap, &self.clock).await;
         Ok(report)
     }
 
@@ -65,7 +87,7 @@ impl Inner {
 }
 
 /// Which plugins came, went, or are another component than before.
-fn plugin_changes(before: &PluginSet, after: &PluginSet) -> Vec<String> {
+pub(super) fn plugin_changes(before: &PluginSet, after: &PluginSet) -> Vec<String> {
     let digests = |set: &PluginSet| set.list().into_iter().map(|p| (p.name, p.sha256)).collect::<BTreeMap<_, _>>();
     let (before, after) = (digests(before), digests(after));
     let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| format!("plugin {name}: removed"));
@@ -92,6 +114,7 @@ fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
         ("queue", format!("{:?}", started.queue) != format!("{:?}", new.queue)),
         ("admin.socket", started.admin != new.admin),
         ("log", format!("{:?}", started.log) != format!("{:?}", new.log)),
+        ("plugin-host.path", started.plugins.host.path != new.plugins.host.path),
     ];
     let parts = parts.into_iter().filter(|(_, changed)| *changed);
     parts.map(|(part, _)| format!("{part}: changed, and in force after a restart only")).collect()

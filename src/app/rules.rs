@@ -1,17 +1,19 @@
 //! From settings to what the loops use: everything new is built and checked here before anything old is replaced.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
 
+use super::history::History;
 use crate::authres::Authenticator;
 use crate::config::Settings;
 use crate::hooks::Hooks;
 use crate::listen::{Credentials, Rules};
-use crate::plugin::{self, Build, Engine, LoadError, PluginSet, Services};
+use crate::plugin::{self, Build, Compiler, Engine, Events, LoadError, PluginSet, Services};
 use crate::routing::{Hickory, Resolver, Table};
 use crate::store::{Sled, Spool, Store};
 use crate::time::{Clock, System};
@@ -39,21 +41,34 @@ pub(crate) struct New {
 /// Builds what a reload replaces.
 pub(crate) struct Builder {
     engine: Engine,
-    services: Services,
+    pub(super) services: Services,
+}
+
+/// The first set: what serves, with which settings, and why some of it is older than it should be.
+pub(crate) struct First {
+    pub(crate) in_force: InForce,
+    pub(crate) last_good: BTreeMap<Arc<str>, String>,
 }
 
 impl Builder {
+    /// `compiler`, and `cache`, the folder of compiled code, are as in [`Engine::equipped`]. `events` hears of plugins
+    /// that trip or ripen.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         spool: Spool,
         clock: Arc<dyn Clock>,
         resolver: Arc<dyn Resolver>,
         settings: &Settings,
+        (compiler, cache): (Option<Compiler>, Option<&Path>),
+        events: Events,
     ) -> anyhow::Result<Self> {
         let engine = Engine::new().context("starting the WebAssembly engine")?;
+        let engine = engine.equipped(compiler, cache);
         let listeners = settings.listen.listeners.iter();
         let largest = listeners.map(|l| l.session.max_message_size).max().unwrap_or_default();
-        Ok(Self { engine, services: Services::new(store, spool, clock, resolver, largest) })
+        let mut services = Services::new(store, spool, clock, resolver, largest);
+        services.events = events;
+        Ok(Self { engine, services })
     }
 
     /// Gives plugins the means to authenticate senders, as the host of these settings. Blocking: reads files.
@@ -63,26 +78,58 @@ impl Builder {
         Ok(self)
     }
 
-    /// The first generation. A plugin that can't be loaded answers by its failure policy; the relay starts.
-    pub(crate) async fn start(&self, settings: &Settings) -> anyhow::Result<InForce> {
-        let set = self.plugins(&settings.plugins, 1, Build::Lenient).await;
-        let set = set.map_err(|errors| anyhow::anyhow!(lines(&errors).join("\n")))?;
-        let new = self.finish(settings, set).await?;
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The first generation. Where a plugin can't be loaded, the last version of it that could be serves; if there is
+    /// none, its failure policy answers. The relay starts.
+    pub(crate) async fn start(&self, settings: &Settings, number: u64, history: &History) -> anyhow::Result<First> {
+        let mut config = settings.plugins.clone();
+        let mut last_good = BTreeMap::new();
+        let set = match self.plugins(&config, number, Build::Strict).await {
+            Ok(set) => set,
+            Err(errors) => {
+                for error in errors {
+                    let Some(name) = error.plugin.clone() else { continue };
+                    let Some((generation, good)) = history.last_good(&name) else { continue };
+                    tracing::error!(target: "plugin", "{error}; its version of generation {generation} serves instead");
+                    last_good.insert(name.clone(), format!("of generation {generation}, because: {}", error.problem));
+                    config.plugins.insert(name, good);
+                }
+                let set = self.plugins(&config, number, Build::Lenient).await;
+                let mut set = set.map_err(|errors| anyhow::anyhow!(lines(&errors).join("\n")))?;
+                last_good.iter().for_each(|(name, reason)| set.mark_last_good(name, reason.clone()));
+                set
+            }
+        };
+        let settings = Settings { plugins: config, ..settings.clone() };
+        let new = self.finish(&settings, set).await?;
         let hooks: Arc<dyn Hooks> = new.plugins.clone();
-        Ok(InForce {
+        let in_force = InForce {
             rules: Arc::new(ArcSwap::from_pointee(new.rules)),
             delivery: Arc::new(ArcSwap::from_pointee(new.delivery)),
             table: Arc::new(ArcSwap::from_pointee(new.table)),
             hooks: Arc::new(ArcSwap::from_pointee(hooks)),
             plugins: ArcSwap::new(new.plugins),
             plugin_config: ArcSwap::from_pointee(new.plugin_config),
-        })
+        };
+        Ok(First { in_force, last_good })
     }
 
     /// A later generation: all of it is good, or nothing is built. What did not change is not compiled again.
     pub(crate) async fn next(&self, settings: &Settings, generation: u64) -> Result<New, Vec<String>> {
-        let set = self.plugins(&settings.plugins, generation, Build::Strict).await.map_err(|errors| lines(&errors))?;
+        let set = self.next_plugins(&settings.plugins, generation).await?;
         self.finish(settings, set).await.map_err(|error| vec![format!("{error:#}")])
+    }
+
+    /// Only the plugins of a later generation.
+    pub(crate) async fn next_plugins(
+        &self,
+        config: &plugin::Config,
+        generation: u64,
+    ) -> Result<PluginSet, Vec<String>> {
+        self.plugins(config, generation, Build::Strict).await.map_err(|errors| lines(&errors))
     }
 
     async fn plugins(
@@ -116,6 +163,22 @@ impl InForce {
         self.plugins.store(new.plugins);
         self.plugin_config.store(Arc::new(new.plugin_config));
     }
+
+    /// The same for a new set of plugins alone: whatever else was configured stays as it is.
+    pub(crate) fn replace_plugins(&self, set: PluginSet, config: plugin::Config) {
+        let plugins = Arc::new(set);
+        let hooks: Arc<dyn Hooks> = plugins.clone();
+        let rules = self.rules.load();
+        self.rules.store(Arc::new(Rules {
+            config: rules.config.clone(),
+            acceptor: rules.acceptor.clone(),
+            credentials: rules.credentials.clone(),
+            hooks: hooks.clone(),
+        }));
+        self.hooks.store(Arc::new(hooks));
+        self.plugins.store(plugins);
+        self.plugin_config.store(Arc::new(config));
+    }
 }
 
 /// What receiving needs; reads certificate and credentials from disk.
@@ -135,14 +198,16 @@ fn rules(config: crate::listen::Config, hooks: Arc<dyn Hooks>) -> anyhow::Result
 }
 
 /// Loads every plugin of the settings as a reload would, against a store of its own; returns what is wrong.
-pub async fn check_plugins(settings: &Settings) -> Vec<String> {
+pub async fn check_plugins(settings: &Settings, compiler: Option<Compiler>) -> Vec<String> {
     let check = async {
         let folder = Scratch::new()?;
         let folder = &folder.0;
         let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
         let spool = Spool::open(folder, 0, store.clone())?;
         let resolver = Arc::new(Hickory::from_system().context("setting up the resolver")?);
-        let builder = Builder::new(store, spool, Arc::new(System), resolver, settings)?;
+        let (events, _) = Events::channel();
+        let equipment = (compiler, None);
+        let builder = Builder::new(store, spool, Arc::new(System), resolver, settings, equipment, events)?;
         let built = builder.plugins(&settings.plugins, 0, Build::Strict).await;
         drop(builder);
         Ok::<_, anyhow::Error>(built.err().map(|errors| lines(&errors)).unwrap_or_default())

@@ -54,21 +54,36 @@ pub(super) enum Command {
     /// Have the running relay read its configuration and plugins anew.
     ///
     /// All of it or nothing: when anything is wrong, the old settings keep serving and the reasons are printed.
-    Reload,
+    Reload(Weaken),
     /// Show how the running relay stands.
     Status,
     /// Look at the running relay's queue, and change what is in it.
     #[command(subcommand)]
     Queue(Queue),
-    /// Look at plugins.
+    /// Look at plugins, sign them, and change which of their versions serve.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Compile a component from standard input to standard output: the relay's own errand.
+    #[command(hide = true)]
+    CompileComponent {
+        /// Most octets of address space.
+        #[arg(long, value_name = "OCTETS")]
+        memory: u64,
+    },
     /// Print a line for the file of credentials; reads the password from standard input.
     Password {
         /// The user name.
         #[arg(value_parser = user_name)]
         name: String,
     },
+}
+
+/// Of what changes which plugins serve.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Weaken {
+    /// Also where mail would be checked less than before; the audit tells of it.
+    #[arg(long)]
+    pub(super) allow_weaken: bool,
 }
 
 #[derive(Debug, Args)]
@@ -180,6 +195,90 @@ pub(super) enum Plugin {
         /// The component, a .wasm file.
         file: PathBuf,
     },
+    /// Show what serves: state, version, generation, and what is in force in place of the configuration.
+    Status {
+        /// This plugin only, in full.
+        name: Option<String>,
+    },
+    /// List the generations kept for a roll-back.
+    Generations,
+    /// Bring back an earlier generation of all plugins.
+    ///
+    /// It holds, over reloads and restarts, until the configuration of a plugin or the component it names changes.
+    Rollback {
+        /// Its number; else the last one that was not taken back itself.
+        generation: Option<u64>,
+        #[command(flatten)]
+        weaken: Weaken,
+    },
+    /// Put a plugin's candidate in its place.
+    Promote {
+        /// The plugin.
+        name: String,
+        #[command(flatten)]
+        weaken: Weaken,
+    },
+    /// End the trial of a plugin's candidate.
+    DropCandidate {
+        /// The plugin.
+        name: String,
+        #[command(flatten)]
+        weaken: Weaken,
+    },
+    /// Try another component beside the one that serves.
+    #[command(group = clap::ArgGroup::new("mode").required(true).args(["shadow", "canary"]))]
+    Try {
+        /// The plugin.
+        name: String,
+        /// The component.
+        file: PathBuf,
+        /// Ask it about the same, and do nothing it says.
+        #[arg(long)]
+        shadow: bool,
+        /// Let it decide for so many of a hundred sessions.
+        #[arg(long, value_name = "SHARE", value_parser = clap::value_parser!(u8).range(1..=100))]
+        canary: Option<u8>,
+        /// Its own settings, a JSON object; else it has the plugin's.
+        #[arg(long, value_name = "JSON", value_parser = settings)]
+        settings: Option<serde_json::Value>,
+        #[command(flatten)]
+        weaken: Weaken,
+    },
+    /// List the last changes of what serves, and who made them.
+    Audit {
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Make a key to sign components with; prints the public key, for `plugin-host.signers`.
+    Keygen {
+        /// Where the private key goes; the file must not be there yet.
+        file: PathBuf,
+    },
+    /// Sign a component: the signature goes beside it, as FILE.sig.
+    Sign {
+        /// The private key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The component.
+        component: PathBuf,
+    },
+    /// Check the signature beside a component; exits with 1 if it is not good.
+    Verify {
+        /// The public key, in base64.
+        #[arg(long, value_name = "KEY")]
+        key: String,
+        /// The component.
+        component: PathBuf,
+    },
+}
+
+fn settings(text: &str) -> Result<serde_json::Value, String> {
+    match serde_json::from_str(text) {
+        Ok(settings @ serde_json::Value::Object(_)) => Ok(settings),
+        Ok(_) => Err("settings are a JSON object: {\"key\": \"value\"}".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn queue_id(text: &str) -> Result<String, String> {

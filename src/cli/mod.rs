@@ -6,12 +6,14 @@
 
 mod args;
 mod check;
+mod generations;
 mod password;
 mod plugin;
 mod queue;
 mod reload;
 mod render;
 mod run;
+mod signing;
 mod status;
 mod trial;
 
@@ -23,6 +25,7 @@ use clap::Parser as _;
 
 use crate::admin::{Client, ClientError};
 use crate::config::{self, ConfigError};
+use crate::plugin::{Compiler, compile_for_relay};
 use args::{Cli, Command, Common};
 
 /// The whole program.
@@ -98,12 +101,25 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
     match cli.command {
         Command::Run => run::run(&common),
         Command::Check(check) => wait(check::check(&common, &check, out)),
-        Command::Reload => wait(reload::reload(&common, out)),
+        Command::Reload(weaken) => wait(reload::reload(&common, weaken.allow_weaken, out)),
         Command::Status => wait(status::status(&common, out)),
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
         Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
+        Command::CompileComponent { memory } => {
+            compile_for_relay(memory, io::stdin().lock(), io::stdout().lock()).map_err(Failure::refused)
+        }
         Command::Password { name } => password::password(&name, out),
     }
+}
+
+/// This program, which compiles for the relay. Without it components are compiled by the relay itself.
+fn compiler() -> Option<Compiler> {
+    let compiler = Compiler::of_this_program();
+    if let Err(error) = &compiler {
+        // Not in the log: there may be none yet.
+        let _ = writeln!(io::stderr(), "waypost: components are compiled without limits: {error}");
+    }
+    compiler.ok()
 }
 
 /// Runs a command that asks and waits: one thread is plenty.

@@ -1,4 +1,5 @@
-//! `waypost plugin`: list those of the running relay, show what they counted and how a candidate does, look into a component.
+//! `waypost plugin`: list those of the running relay, show what they counted, look into a component, and on to what the
+//! other files do.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +9,8 @@ use serde_json::Value;
 use super::args::{Common, Plugin};
 use super::render::{Elements, clean, table};
 use super::trial::{is, left_alone, on_trial, show_trial};
-use super::{Failure, connect};
+use super::{Failure, connect, generations, signing};
+use crate::admin::PluginChange;
 use crate::plugin::{Engine, inspect};
 
 /// Shown first, where a plugin has them; everything is in the JSON.
@@ -60,6 +62,16 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
             }
             Ok(write!(out, "{}", show_one(&inspection))?)
         }
+        Plugin::Status { name } => generations::status(common, name.as_deref(), out).await,
+        Plugin::Generations => generations::generations(common, out).await,
+        Plugin::Audit { limit } => generations::audit(common, limit, out).await,
+        Plugin::Keygen { file } => signing::keygen(common, &file, out),
+        Plugin::Sign { key, component } => signing::sign(common, &key, &component, out),
+        Plugin::Verify { key, component } => signing::verify(common, &key, &component, out),
+        change => {
+            let (change, weaken) = wanted(change)?;
+            generations::change(common, change, weaken, out).await
+        }
     }
 }
 
@@ -86,10 +98,26 @@ fn counted_rows(plugins: &[Value]) -> Vec<Vec<String>> {
     rows
 }
 
+/// What the relay is asked to change.
+fn wanted(command: Plugin) -> Result<(PluginChange, bool), Failure> {
+    Ok(match command {
+        Plugin::Rollback { generation, weaken } => (PluginChange::Rollback { generation }, weaken.allow_weaken),
+        Plugin::Promote { name, weaken } => (PluginChange::Promote { plugin: name }, weaken.allow_weaken),
+        Plugin::DropCandidate { name, weaken } => (PluginChange::DropCandidate { plugin: name }, weaken.allow_weaken),
+        Plugin::Try { name, file, canary, settings, weaken, .. } => {
+            let file = generations::from_the_root(file)?;
+            (PluginChange::Try { plugin: name, file, share: canary, config: settings }, weaken.allow_weaken)
+        }
+        other => return Err(Failure::refused(format!("{other:?} changes nothing"))),
+    })
+}
+
 fn look_into(file: &Path) -> Result<Value, Failure> {
     let failed = |why: String| Failure::refused(format!("{}: {why}", file.display()));
     let component = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
     let engine = Engine::new().map_err(|error| failed(error.to_string()))?;
+    // A stranger's component may be anything: it is compiled under limits here too.
+    let engine = engine.equipped(super::compiler(), None);
     let inspection = inspect(&engine, &component).map_err(|error| failed(error.to_string()))?;
     serde_json::to_value(inspection).map_err(|error| failed(error.to_string()))
 }

@@ -15,7 +15,7 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
     let telemetry = telemetry::start(&settings.log).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("waypost").enable_all().build();
     let runtime = runtime.map_err(|error| Failure::refused(format!("waypost: no runtime: {error}")))?;
-    let ended = runtime.block_on(app::run(settings, common.config.clone(), telemetry.file()));
+    let ended = runtime.block_on(app::run(settings, common.config.clone(), telemetry.file(), super::compiler()));
     // Told twice to stop, nobody wants to wait.
     runtime.shutdown_timeout(if ended.is_ok() { LINGER } else { Duration::ZERO });
     ended.map_err(|error| Failure::refused(format!("waypost: {error:#}")))

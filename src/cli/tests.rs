@@ -36,7 +36,7 @@ fn the_command_line_is_sound() {
 
 #[test]
 fn wrong_usage_is_told_from_failure() {
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 12] = [
         &["waypost"],
         &["waypost", "dance"],
         &["waypost", "queue", "remove"],
@@ -46,6 +46,9 @@ fn wrong_usage_is_told_from_failure() {
         &["waypost", "queue", "hold", "short"],
         &["waypost", "check", "--print", "--json"],
         &["waypost", "password", "a:b"],
+        &["waypost", "plugin", "try", "p", "file"],
+        &["waypost", "plugin", "try", "p", "file", "--canary", "101"],
+        &["waypost", "plugin", "try", "p", "file", "--shadow", "--settings", "[]"],
     ];
     for args in wrong {
         assert_eq!(Cli::try_parse_from(args).map(|_| ()).map_err(|e| e.exit_code()), Err(2), "{args:?}");
@@ -184,7 +187,7 @@ impl Control for Fake {
         ready(Ok(relay_status()))
     }
 
-    fn reload(&self) -> Pending<'_, ReloadReport> {
+    fn reload(&self, _: admin::Peer, _: admin::Weakening) -> Pending<'_, ReloadReport> {
         if self.0 == 0 {
             return ready(Err(vec![
                 "waypost.toml:3: smtp.x: no such key".into(),
@@ -192,7 +195,9 @@ impl Control for Fake {
             ]));
         }
         let changes = vec!["plugin greylist: 00ff to 11ee".to_owned()];
-        ready(Ok(ReloadReport { generation: 4, changes, needs_restart: vec!["queue.path".into()] }))
+        let (needs_restart, weakenings) =
+            (vec!["queue.path".into()], vec!["plugin greylist: no longer mandatory".into()]);
+        ready(Ok(ReloadReport { generation: 4, changes, needs_restart, weakenings }))
     }
 
     fn queue_list(&self, _: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>> {
@@ -244,6 +249,40 @@ impl Control for Fake {
         let trial = json!({"plugin": "greylist", "version": "0.1.0", "generation": 3, "candidate": candidate, "waiting": 1, "hooks": hooks});
         ready(Ok((trial, differences)))
     }
+
+    fn plugin_status(&self) -> Pending<'_, (Vec<serde_json::Value>, admin::SetStatus)> {
+        let (since, reason) = ("2026-11-23T22:31:00.000Z".into(), "roll-back to 2".into());
+        let set = admin::SetStatus { generation: 4, since, reason, by: "uid 0".into(), kept: vec![4, 3, 2] };
+        let mut plugins = relay_status().plugins;
+        plugins[0]["override"] = "roll-back to 2 by uid 0, since 2026-11-23T22:31:00.000Z".into();
+        ready(Ok((plugins, set)))
+    }
+
+    fn plugin_generations(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        let generation = |number: u64, serving: bool, taken_back: Option<&str>| {
+            json!({"generation": number, "since": "2026-11-23T22:31:00.000Z", "reason": "reload", "by": "uid 0",
+                "serving": serving, "complete": true, "taken_back": taken_back, "plugins": {"greylist": "00ff"}})
+        };
+        ready(Ok(vec![
+            generation(4, true, None),
+            generation(3, false, Some("roll-back to 2")),
+            generation(2, false, None),
+        ]))
+    }
+
+    fn plugin_audit(&self, _: usize) -> Pending<'_, Vec<serde_json::Value>> {
+        ready(Ok(vec![json!({"at": "2026-11-23T22:31:00.000Z", "what": "reload", "by": "uid 0", "generation": 4,
+            "weakenings": ["plugin greylist: no longer mandatory"]})]))
+    }
+
+    fn plugin_change(
+        &self,
+        _: admin::Peer,
+        change: admin::PluginChange,
+        _: admin::Weakening,
+    ) -> Pending<'_, ReloadReport> {
+        ready(Ok(ReloadReport { generation: 5, changes: vec![format!("{change:?}")], ..ReloadReport::default() }))
+    }
 }
 
 /// Runs a command line against a relay with so many messages: what it printed, and the failure.
@@ -257,7 +296,7 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
     let mut out = Vec::new();
     let done = match cli.command {
         Command::Status => status::status(&cli.common, &mut out).await,
-        Command::Reload => reload::reload(&cli.common, &mut out).await,
+        Command::Reload(weaken) => reload::reload(&cli.common, weaken.allow_weaken, &mut out).await,
         Command::Queue(command) => queue::queue(&cli.common, command, &mut out).await,
         Command::Plugin(command) => plugin::plugin(&cli.common, command, &mut out).await,
         other => panic!("{other:?} asks no relay"),
@@ -307,6 +346,7 @@ async fn a_reload_reports_what_changed_or_every_reason_against_it() {
     insta::assert_snapshot!(run(1, &["reload"]).await.0, @"
     generation 4 serves
       plugin greylist: 00ff to 11ee
+      weaker: plugin greylist: no longer mandatory
       needs a restart: queue.path
     ");
     let failure = run(0, &["reload"]).await.1.unwrap();
@@ -343,6 +383,34 @@ async fn a_trial_is_counts_and_the_last_differences() {
     assert_eq!((&trial["waiting"], trial["differences"].as_array().unwrap().len()), (&json!(1), 2));
     let failure = run(0, &["plugin", "trial", "none"]).await.1.unwrap();
     assert_eq!((failure.code(), failure.to_string().as_str()), (1, "there is no plugin none"));
+}
+
+#[tokio::test]
+async fn what_serves_is_shown_and_changed() {
+    insta::assert_snapshot!(run(1, &["plugin", "status"]).await.0);
+    insta::assert_snapshot!(run(1, &["plugin", "generations"]).await.0, @r"
+    GENERATION  SINCE                     STATE       MADE BY           PLUGINS
+    4           2026-11-23T22:31:00.000Z  serving     reload, by uid 0  greylist
+    3           2026-11-23T22:31:00.000Z  taken back  reload, by uid 0  greylist
+    2           2026-11-23T22:31:00.000Z  kept        reload, by uid 0  greylist
+    ");
+    insta::assert_snapshot!(run(1, &["plugin", "audit"]).await.0, @r"
+    2026-11-23T22:31:00.000Z  reload by uid 0, generation 4
+      weaker: plugin greylist: no longer mandatory
+    ");
+    insta::assert_snapshot!(run(1, &["plugin", "rollback", "2"]).await.0, @r"
+    generation 5 serves
+      Rollback { generation: Some(2) }
+    ");
+    let status: serde_json::Value = serde_json::from_str(&run(1, &["plugin", "status", "--json"]).await.0).unwrap();
+    assert_eq!((status["generation"].as_u64(), status["plugins"].as_array().map(Vec::len)), (Some(4), Some(2)));
+    assert!(run(1, &["plugin", "status", "nobody"]).await.1.is_some());
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let tried = run(1, &["plugin", "try", "greylist", file, "--canary", "5", "--settings", "{\"a\":1}"]).await.0;
+    assert!(tried.contains("share: Some(5)") && tried.contains("Cargo.toml"), "{tried}");
+    let listed: Vec<serde_json::Value> =
+        serde_json::from_str(&run(1, &["plugin", "generations", "--json"]).await.0).unwrap();
+    assert_eq!(listed.len(), 3);
 }
 
 #[test]

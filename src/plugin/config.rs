@@ -75,8 +75,10 @@ impl Default for HostConfig {
     }
 }
 
-/// One plugin as the operator wants it.
+/// One plugin as the operator wants it. Kept on disk with each generation: what an older relay did not write there has its
+/// default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PluginConfig {
     /// The component.
     pub path: PathBuf,

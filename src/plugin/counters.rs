@@ -40,12 +40,12 @@ pub struct PluginInfo {
     pub name: String,
     /// From its manifest, else the start of its digest.
     pub version: String,
-    /// `serving`; `failed` if it could not be loaded, `tripped` if it is left alone for a while because it kept failing:
-    /// then its failure policy answers for it.
+    /// `serving`; `last-good` if it could not be loaded as configured and an older version serves; `failed` if there is
+    /// none, `tripped` if it is left alone for a while because it kept failing: then its failure policy answers for it.
     pub state: &'static str,
     /// What its answers count for: `serving`. Of a candidate: see there.
     pub mode: &'static str,
-    /// Why it could not be loaded.
+    /// Why it could not be loaded as configured.
     pub reason: Option<String>,
     /// Digest of the component, in hex.
     pub sha256: Option<String>,

@@ -2,7 +2,8 @@
 //!
 //! Compiled code is kept by digest for as long as a generation uses it, so that a reload compiles only what changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -10,12 +11,15 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::bindings::waypost::plugin as wit;
+use super::cache::Cache;
+use super::compiler::Compiler;
 use super::grants::Linking;
 use super::host::Denied;
 use super::load::Compiled;
 use super::state::State;
 use super::ticker::{Flight, Pace, Ticker};
 use super::wasi;
+use super::workshop::Workshop;
 
 /// Instances alive at once, of all plugins and generations. Address space is reserved for each.
 const INSTANCES: u32 = 1000;
@@ -39,7 +43,7 @@ pub enum EngineError {
 
 /// What runs plugins. Cheap to clone.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine(Arc<Inner>, Arc<Workshop>);
 
 struct Inner {
     wasmtime: wasmtime::Engine,
@@ -66,19 +70,36 @@ impl Engine {
     }
 
     fn with(strategy: InstanceAllocationStrategy) -> wasmtime::Result<wasmtime::Engine> {
-        let mut config = wasmtime::Config::new();
-        config
-            .epoch_interruption(true)
-            .allocation_strategy(strategy)
-            .native_unwind_info(false)
-            .wasm_backtrace_details(WasmBacktraceDetails::Enable);
-        wasmtime::Engine::new(&config)
+        wasmtime::Engine::new(settings().allocation_strategy(strategy))
     }
 
     fn finish(wasmtime: wasmtime::Engine, pooling: bool) -> Result<Self, EngineError> {
         let ticker = Ticker::start(wasmtime.weak())?;
         let inner = Inner { wasmtime, linkers: Mutex::default(), ticker, pooling, compiled: Mutex::default() };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(inner), Arc::default()))
+    }
+
+    /// The same engine, with a process that compiles for it, and compiled code kept below a folder. Where the folder
+    /// can't be used, every start compiles anew. Without either, components are compiled by this process itself.
+    #[must_use]
+    pub fn equipped(&self, compiler: Option<Compiler>, folder: Option<&Path>) -> Self {
+        let open = |path| match Cache::open(path, self.wasmtime()) {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                tracing::error!(target: "plugin", path = %path.display(), %error, "no compiled code can be kept");
+                None
+            }
+        };
+        Self(self.0.clone(), Arc::new(Workshop::new(compiler, folder.and_then(open))))
+    }
+
+    /// Removes kept code of all but these components. Blocking.
+    pub fn forget_all_but(&self, digests: &BTreeSet<[u8; 32]>) {
+        self.1.retain(digests);
+    }
+
+    pub(crate) fn workshop(&self) -> &Workshop {
+        &self.1
     }
 
     /// True if instances come from a pool.
@@ -125,6 +146,18 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("pooling", &self.0.pooling).finish_non_exhaustive()
     }
+}
+
+/// What decides about the code: the same for the engine that runs it and for the one that makes it.
+fn settings() -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config.epoch_interruption(true).native_unwind_info(false).wasm_backtrace_details(WasmBacktraceDetails::Enable);
+    config
+}
+
+/// For compiling only: without a pool, whose address space would count against the limits of the process.
+pub(super) fn on_demand() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&settings())
 }
 
 /// Grants are enforced here: an interface that was not granted is linked to [`Denied`], which has no way to the relay.

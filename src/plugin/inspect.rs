@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::Engine;
 use super::load::{self, CONTRACT, LoadError, SIZE_MAX};
 use super::load::{Problem, hex};
+use super::{Engine, HostConfig};
 
 /// What there is to say of a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,7 +39,8 @@ pub fn inspect(engine: &Engine, component: &[u8]) -> Result<Inspection, LoadErro
     if component.len() as u64 > SIZE_MAX {
         return Err(LoadError::file(Problem::File("the file is larger than 64 MiB".to_owned())));
     }
-    let compiled = load::compile(engine, component, load::digest_of(component)).map_err(LoadError::file)?;
+    let compiled = load::compile(engine, component, load::digest_of(component), &HostConfig::default().compile);
+    let compiled = compiled.map_err(LoadError::file)?;
     let manifest = compiled.manifest.clone().unwrap_or_default();
     let foreign = compiled.exports.iter().filter(|name| !name.starts_with("waypost:plugin/"));
     Ok(Inspection {

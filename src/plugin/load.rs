@@ -14,7 +14,7 @@ use super::bindings::exports::waypost::plugin as exports;
 use super::grants::Linking;
 use super::manifest::{self, Manifest};
 use super::state::State;
-use super::{Engine, PluginConfig, wasi};
+use super::{CompileConfig, Engine, HostConfig, PluginConfig, signature, wasi};
 use crate::hooks::Hook;
 
 /// Octets of a component: a Python interpreter is a quarter of it.
@@ -51,6 +51,9 @@ pub enum Problem {
         /// In the configuration.
         wanted: String,
     },
+    /// Its signature.
+    #[error("{0}")]
+    Signature(String),
     /// It is no component, or none that this relay can run.
     #[error("{0}")]
     Component(String),
@@ -160,8 +163,8 @@ impl Linked {
     }
 }
 
-/// Reads and compiles what a configuration names. Blocking.
-pub(crate) fn load(engine: &Engine, config: &PluginConfig) -> Result<Arc<Compiled>, Problem> {
+/// Reads, verifies and compiles what a configuration names. Blocking.
+pub(crate) fn load(engine: &Engine, config: &PluginConfig, host: &HostConfig) -> Result<Arc<Compiled>, Problem> {
     let octets = read(&config.path)?;
     let digest = digest_of(&octets);
     if let Some(wanted) = config.sha256
@@ -169,17 +172,24 @@ pub(crate) fn load(engine: &Engine, config: &PluginConfig) -> Result<Arc<Compile
     {
         return Err(Problem::Digest { found: hex(&digest), wanted: hex(&wanted) });
     }
-    compile(engine, &octets, digest)
+    signature::check(&config.path, &digest, host)?;
+    compile(engine, &octets, digest, &host.compile)
 }
 
 /// Compiles, unless the same octets are in use already. Blocking.
-pub(crate) fn compile(engine: &Engine, octets: &[u8], digest: [u8; 32]) -> Result<Arc<Compiled>, Problem> {
+pub(crate) fn compile(
+    engine: &Engine,
+    octets: &[u8],
+    digest: [u8; 32],
+    limits: &CompileConfig,
+) -> Result<Arc<Compiled>, Problem> {
     if let Some(known) = engine.known(&digest) {
         return Ok(known);
     }
     check_kind(octets)?;
     let manifest = manifest::find(octets).map_err(Problem::Component)?;
-    let component = Component::from_binary(engine.wasmtime(), octets).map_err(|e| uncompiled(&e))?;
+    let component = engine.workshop().component(engine.wasmtime(), octets, &digest, limits);
+    let component = component.map_err(|e| uncompiled(&e))?;
     let ty = component.component_type();
     let names = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>();
     let imports = names(&mut ty.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()));
@@ -198,7 +208,7 @@ pub(crate) fn compile(engine: &Engine, octets: &[u8], digest: [u8; 32]) -> Resul
     Ok(compiled)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Problem> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
     let file = |e: std::io::Error| Problem::File(format!("{} can't be read: {e}", path.display()));
     let mut octets = Vec::new();
     std::fs::File::open(path).map_err(file)?.take(SIZE_MAX + 1).read_to_end(&mut octets).map_err(file)?;
@@ -287,8 +297,8 @@ const SYNCHRONOUS: &str = "plugins are synchronous components of WASI 0.2: build
     wasm32-unknown-unknown or wasm32-wasip2; JavaScript and Python: no async functions in its world)";
 
 /// Why it can't be compiled; what is missing for async functions is said in words that lead somewhere.
-fn uncompiled(error: &wasmtime::Error) -> Problem {
-    let text = format!("{error:#}");
+fn uncompiled(error: &dyn std::fmt::Display) -> Problem {
+    let text = error.to_string();
     let help = if text.contains("async") { format!(": {SYNCHRONOUS}") } else { String::new() };
     Problem::Component(format!("the component can't be compiled: {text}{help}"))
 }

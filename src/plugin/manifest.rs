@@ -91,7 +91,7 @@ pub(crate) fn find(component: &[u8]) -> Result<Option<Manifest>, String> {
     let mut depth = 0_usize;
     let mut found = None;
     for payload in Parser::new(0).parse_all(component) {
-        match payload.map_err(|e| e.to_string())? {
+        match payload.map_err(|e| format!("the file is cut off, or damaged: {e}; copy it anew"))? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth == 0 && section.name() == SECTION => {

@@ -7,11 +7,15 @@
 //! The only rooms that name wasmtime. May import `mail`, `smtp`, `hooks`, `time`, `authres`, `store` (kv, bodies), `routing`
 //! (the resolver) and `tls` (how a server proves its name); must never let a guest's fault reach anything but its own verdict.
 
+mod archive;
 mod asks;
+mod audit;
 mod bindings;
 mod breaker;
 mod bucket;
+mod cache;
 mod calls;
+mod compiler;
 mod config;
 mod convert;
 mod counters;
@@ -19,6 +23,7 @@ mod difference;
 mod engine;
 mod entry;
 mod events;
+mod folder;
 mod granted;
 mod grants;
 mod host;
@@ -30,12 +35,14 @@ mod manifest;
 mod meter;
 mod metrics;
 mod outgoing;
+mod overrides;
 mod questions;
 mod rates;
 mod role;
 mod schema;
 mod scratch;
 mod set;
+mod signature;
 mod state;
 #[cfg(test)]
 mod testing;
@@ -44,11 +51,17 @@ mod tests;
 mod ticker;
 mod trial;
 mod verdicts;
+mod version;
 mod wasi;
+mod weaken;
+mod workshop;
 
 use std::sync::Arc;
 
+pub use archive::{Archive, Generation};
+pub use audit::{Audit, AuditEntry};
 pub use breaker::BreakerInfo;
+pub use compiler::{COMMAND as COMPILE_COMMAND, Compiler, serve as compile_for_relay};
 pub use config::{
     BreakerConfig, Budget, Candidate, CompileConfig, Config, DecisionsConfig, HostConfig, Instances, Limits,
     PluginConfig, Promotion, TrialMode,
@@ -61,8 +74,12 @@ pub use grants::{Access, DnsGrant, Grants, HttpGrant, KvQuota};
 pub use inspect::{Inspection, inspect};
 pub use load::{LoadError, Problem};
 pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
+pub use overrides::{Laid, Override, Overrides};
 pub use set::{Build, PluginSet};
+pub use signature::{keygen, sign, verify};
 pub use trial::{CandidateInfo, HookTally, TrialReport};
+pub use version::Version;
+pub use weaken::{Side, weakenings};
 
 use crate::authres::Authenticator;
 use crate::routing::Resolver;

@@ -57,6 +57,8 @@ struct Member {
     plugin: Result<Arc<Plugin>, Arc<str>>,
     warnings: Vec<String>,
     trial: Option<Tried>,
+    /// Why it is an older version that serves; none: it is the one that was asked for.
+    last_good: Option<String>,
 }
 
 /// A candidate, or why it is not loaded and the other version goes on alone.
@@ -173,7 +175,8 @@ impl PluginSet {
             // Not loaded as well: its failure policy then answers for it, and a sender comes back.
             self.authorizes |= config.grants.relay && *hook == Hook::Rcpt;
         }
-        self.members.push(Member { name: name.clone(), order: config.order, hooks, plugin, warnings, trial: None });
+        let trial = None;
+        self.members.push(Member { name: name.clone(), order: config.order, hooks, plugin, warnings, trial, last_good: None });
     }
 
     /// Puts the candidate of the plugin admitted last beside it, at the hooks that both have. What is wrong with it comes
@@ -228,6 +231,13 @@ impl PluginSet {
         }
     }
 
+    /// Says that a plugin is of the last good generation, because of what `reason` says of the newest.
+    pub fn mark_last_good(&mut self, name: &str, reason: String) {
+        if let Some(member) = self.members.iter_mut().find(|member| &*member.name == name) {
+            member.last_good = Some(reason);
+        }
+    }
+
     /// All plugins, in the order of chains.
     pub fn list(&self) -> Vec<PluginInfo> {
         self.members.iter().map(|member| self.info(member)).collect()
@@ -239,13 +249,14 @@ impl PluginSet {
         PluginInfo {
             name: member.name.to_string(),
             version: plugin.map_or("-".to_owned(), |p| p.shared.version.to_string()),
-            state: match plugin {
-                Some(plugin) if plugin.is_tripped() => "tripped",
-                Some(_) => "serving",
-                None => "failed",
+            state: match (plugin, &member.last_good) {
+                (None, _) => "failed",
+                (Some(plugin), _) if plugin.is_tripped() => "tripped",
+                (Some(_), None) => "serving",
+                (Some(_), Some(_)) => "last-good",
             },
             mode: "serving",
-            reason: member.plugin.as_ref().err().map(|reason| reason.to_string()),
+            reason: member.plugin.as_ref().err().map(|reason| reason.to_string()).or(member.last_good.clone()),
             sha256: plugin.map(|p| hex(&p.linked.compiled.digest)),
             hooks: member.hooks.iter().map(|hook| hook.interface()).collect(),
             order: member.order,
@@ -339,7 +350,7 @@ pub(super) fn prepare(
     config: &PluginConfig,
     role: Role,
 ) -> Result<Prepared, LoadError> {
-    let compiled = load::load(engine, config).map_err(|problem| LoadError::of(name, problem))?;
+    let compiled = load::load(engine, config, host).map_err(|problem| LoadError::of(name, problem))?;
     let hooks = compiled.hooks.clone();
     let ready = || {
         let config = asks::fit(name, compiled.manifest.as_ref(), config)?;

@@ -1,11 +1,14 @@
 //! Plugins that behave and plugins that do not, in real components.
 
 mod authentication;
+mod compiling;
 mod faults;
+mod generations;
 mod grants;
 mod loading;
 mod outgoing;
 mod services;
+mod signatures;
 mod trials;
 mod wasi;
 

@@ -33,6 +33,9 @@ mod plugins;
 /// New settings while mail flows, good ones and bad ones.
 mod reload;
 
+/// What serves over time: taken back, kept, refused.
+mod generations;
+
 /// The command line against a running relay.
 mod admin;
 

@@ -36,6 +36,7 @@ async fn refusals_say_what_to_do() {
             (export "waypost:plugin/on-connect@0.1.0" (instance $h)))"#,
     );
     let lying = with_section(&good, "waypost:manifest", br#"{"hooks":["on-mail"]}"#);
+    let one = with_section(&good, "waypost:manifest", b"{}");
     let table = [
         (b"hello".to_vec(), "no WebAssembly component"),
         (core, "wasm-tools component new"),
@@ -48,6 +49,12 @@ async fn refusals_say_what_to_do() {
         (hookless, "exports no hook"),
         (wrong_type.unwrap(), "not of the contract's type"),
         (lying, "manifest names the hooks on-mail"),
+        (with_section(&one, "waypost:manifest", b"{}"), "more than one `waypost:manifest` section"),
+        (with_section(&good, "waypost:manifest", b"no JSON"), "section can't be read"),
+        (good[..good.len() / 2].to_vec(), "cut off, or damaged"),
+        (good[..8].to_vec(), "exports no hook"),
+        (vec![0, b'a', b's', b'm', 9, 9, 9, 9], "of a version that the relay does not know"),
+        (vec![0; (64 << 20) + 1], "larger than 64 MiB"),
         (misbehaving("refuse-config"), "refuses its configuration: no table"),
     ];
     for (component, words) in table {
@@ -82,6 +89,20 @@ async fn manifests_and_configurations_must_fit() {
     // What is refused is known by its hooks: others go on.
     let lenient = Fixture::new().with("p", &with(table[0].0)).try_build(1, Build::Lenient).await.unwrap();
     assert!(lenient.listens(Hook::Rcpt) && !lenient.listens(Hook::Connect));
+}
+
+#[tokio::test]
+async fn a_manifest_of_a_nested_component_is_nobodys() {
+    // What is nested is a part that somebody else made: what its author says is not said of the whole.
+    let lying = with_section(&wat::parse_str("(component)").unwrap(), "waypost:manifest", br#"{"hooks":["on-mail"]}"#);
+    let size = u8::try_from(lying.len()).unwrap();
+    assert!(size < 0x80, "one octet of LEB128");
+    let mut outer = answering(Hook::Rcpt, &saying(2, 550, "nested"));
+    outer.extend([4, size]);
+    outer.extend(lying);
+    let set = Fixture::new().with("p", &outer).build().await;
+    assert_eq!(set.list()[0].hooks, ["on-rcpt"]);
+    assert_eq!(set.list()[0].version.len(), 12, "of the digest, not of a manifest");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::plugin::load::{self, Linked};
 use crate::plugin::questions;
 use crate::plugin::testing::probe::{Arg, Call, Place, Times, probe};
 use crate::plugin::testing::{ENGINE, misbehaving, with_section};
-use crate::plugin::{Access, Build, Grants, KvQuota, PluginConfig};
+use crate::plugin::{Access, Build, Grants, HostConfig, KvQuota, PluginConfig};
 
 async fn refused(set: &crate::plugin::PluginSet) -> bool {
     matches!(set.rcpt(at_rcpt()).await.1, SessionVerdict::Reject(_))
@@ -113,7 +113,7 @@ async fn counters_and_rates_go_on_over_generations() {
 /// The plugin `p` of a fixture, on trial.
 fn trial(fixture: &Fixture) -> Plugin {
     let config = &fixture.config.plugins["p"];
-    let compiled = load::load(&ENGINE, config).unwrap();
+    let compiled = load::load(&ENGINE, config, &HostConfig::default()).unwrap();
     let linking = config.grants.linking(&compiled.imports);
     let linked = Arc::new(Linked::of(&ENGINE, compiled, linking).unwrap());
     let host = &fixture.config.host;
