@@ -78,7 +78,7 @@ pub struct Identity {
 }
 
 /// One client connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionFacts {
     /// Stable for the connection; in every log line.
     pub id: Arc<str>,
@@ -111,9 +111,10 @@ pub struct SessionFacts {
 }
 
 /// One mail transaction, from MAIL on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TransactionFacts {
     /// Becomes the queue id.
+    #[serde(with = "crate::mail::queue_id_text")]
     pub id: QueueId,
     /// When MAIL came.
     pub started_at: Timestamp,
