@@ -9,7 +9,10 @@ use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::{CommandForm, Done, FilterForm, MessageView, ReloadReport, Request, Response, Status, Summary, frame};
+use super::{
+    CommandForm, Done, FilterForm, MessageView, RecordingStatus, ReloadReport, Request, Response, Status, Summary,
+    WhyForm, frame,
+};
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -139,6 +142,45 @@ impl Client {
     pub async fn plugin_metrics(&mut self, plugin: Option<String>) -> Result<Vec<serde_json::Value>, ClientError> {
         match self.ask(&Request::PluginMetrics { plugin }).await? {
             (counted, Done::PluginMetrics) => Ok(counted),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// What plugins decided, and whether there is more that fits.
+    ///
+    /// # Errors
+    /// When it can't be asked, or nothing is recorded.
+    pub async fn why(&mut self, which: WhyForm) -> Result<(Vec<serde_json::Value>, bool), ClientError> {
+        match self.ask(&Request::Why { which }).await? {
+            (decisions, Done::Decisions { more }) => Ok((decisions, more)),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has calls of a plugin written down.
+    ///
+    /// # Errors
+    /// When it is refused: no such plugin, or it is being recorded already.
+    pub async fn record(
+        &mut self,
+        plugin: String,
+        calls: u32,
+        address: Option<String>,
+    ) -> Result<RecordingStatus, ClientError> {
+        self.recording(&Request::Record { plugin, calls, address }).await
+    }
+
+    /// Ends a recording.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn stop_recording(&mut self, plugin: String) -> Result<RecordingStatus, ClientError> {
+        self.recording(&Request::StopRecording { plugin }).await
+    }
+
+    async fn recording(&mut self, request: &Request) -> Result<RecordingStatus, ClientError> {
+        match self.ask::<()>(request).await? {
+            (_, Done::Recording(recording)) => Ok(recording),
             (_, other) => Err(unexpected(&other)),
         }
     }

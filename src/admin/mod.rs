@@ -16,7 +16,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use api::{CommandForm, Done, FilterForm, ListenerStatus, ReloadReport, Request, Response, Status, StoreStatus};
+pub use api::{
+    CommandForm, DecisionsStatus, Done, FilterForm, ListenerStatus, RecordingStatus, ReloadReport, Request, Response,
+    Status, StoreStatus, WhyForm,
+};
 pub use client::{Client, ClientError, Page};
 pub use server::{BindError, bind, serve};
 pub use view::{MessageView, OutcomeView, RecipientView, Summary};
@@ -43,6 +46,12 @@ pub trait Control: Send + Sync + 'static {
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>>;
     /// What each plugin counted, or the one of this name, as the plugin host describes it.
     fn plugin_metrics(&self, plugin: Option<String>) -> Pending<'_, Vec<serde_json::Value>>;
+    /// What plugins decided, and whether there is more that fits.
+    fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)>;
+    /// Begins to write calls of a plugin down.
+    fn record(&self, plugin: String, calls: u32, address: Option<String>) -> Pending<'_, RecordingStatus>;
+    /// Ends it.
+    fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus>;
 }
 
 #[cfg(test)]

@@ -194,5 +194,13 @@ async fn perform(request: Request, control: &dyn Control) -> Result<(Vec<Respons
             let counted = control.plugin_metrics(plugin).await?;
             Ok((counted.into_iter().map(Response::Item).collect(), Done::PluginMetrics))
         }
+        Request::Why { which } => {
+            let (decisions, more) = control.why(which).await?;
+            Ok((decisions.into_iter().map(Response::Item).collect(), Done::Decisions { more }))
+        }
+        Request::Record { plugin, calls, address } => {
+            Ok((Vec::new(), Done::Recording(control.record(plugin, calls, address).await?)))
+        }
+        Request::StopRecording { plugin } => Ok((Vec::new(), Done::Recording(control.stop_recording(plugin).await?))),
     }
 }

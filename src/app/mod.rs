@@ -29,8 +29,8 @@ use crate::store::{Sled, Store};
 use crate::telemetry::LogFile;
 use crate::time::{Clock, System, Timestamp};
 
-pub use rules::check_plugins;
 use rules::{Builder, InForce};
+pub use rules::{check_plugins, replay};
 
 /// A running relay.
 pub struct App {
@@ -111,6 +111,7 @@ impl App {
             Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
         let resolver: Arc<dyn Resolver> = Arc::new(Hickory::from_system().context("setting up the resolver")?);
         let builder = Builder::new(store, queue.spool().clone(), clock.clone(), resolver.clone(), &settings)?;
+        builder.configure(&settings);
         let in_force = builder.start(&settings).await?;
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
         let names = client_names(resolver.clone());
@@ -163,6 +164,13 @@ impl App {
         if tokio::time::timeout(CLOSE_WITHIN, self.inner.queue.close()).await.is_err() {
             tracing::error!("the store does not answer: the last settlements may be repeated");
         }
+        let (decisions, recordings) = (self.inner.builder.decisions().clone(), self.inner.builder.recordings().clone());
+        // What a disk that does not answer costs here is not worth waiting for.
+        let end = move || {
+            recordings.close();
+            decisions.close();
+        };
+        let _ = tokio::time::timeout(CLOSE_WITHIN, tokio::task::spawn_blocking(end)).await;
         let inner = self.inner;
         let closed = async {
             for task in self.loops {

@@ -47,6 +47,7 @@ impl Inner {
             needs_restart: needs_restart(&self.started, &settings),
         };
         self.in_force.replace(new);
+        self.builder.configure(&settings);
         Ok(report)
     }
 

@@ -1,7 +1,7 @@
 //! From settings to what the loops use: everything new is built and checked here before anything old is replaced.
 
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::config::Settings;
 use crate::hooks::Hooks;
 use crate::listen::{Credentials, Rules};
-use crate::plugin::{self, Build, Engine, LoadError, PluginSet, Services};
+use crate::plugin::{self, Build, Decisions, Engine, LoadError, PluginSet, Recordings, Replay, Services};
 use crate::routing::{Hickory, Resolver, Table};
 use crate::store::{Sled, Spool, Store};
 use crate::time::{Clock, System};
@@ -53,6 +53,21 @@ impl Builder {
         let listeners = settings.listen.listeners.iter();
         let largest = listeners.map(|l| l.session.max_message_size).max().unwrap_or_default();
         Ok(Self { engine, services: Services::new(store, spool, clock, resolver, largest) })
+    }
+
+    /// What plugins decide is recorded as these settings say.
+    pub(crate) fn configure(&self, settings: &Settings) {
+        self.services.decisions.configure(&settings.plugins.host);
+    }
+
+    /// The record of what plugins decide.
+    pub(crate) fn decisions(&self) -> &Decisions {
+        &self.services.decisions
+    }
+
+    /// Calls of plugins that are being written down.
+    pub(crate) fn recordings(&self) -> &Recordings {
+        &self.services.recordings
     }
 
     /// The first generation. A plugin that can't be loaded answers by its failure policy; the relay starts.
@@ -140,6 +155,20 @@ pub async fn check_plugins(settings: &Settings) -> Vec<String> {
         Ok::<_, anyhow::Error>(built.err().map(|errors| lines(&errors)).unwrap_or_default())
     };
     check.await.unwrap_or_else(|error| vec![format!("{error:#}")])
+}
+
+/// Runs the calls of a recording against a component, without a relay; `settings` in place of the recorded ones.
+///
+/// # Errors
+/// When the recording or the component can't be used.
+pub async fn replay(recording: &Path, component: &Path, settings: Option<serde_json::Value>) -> anyhow::Result<Replay> {
+    let folder = Scratch::new()?;
+    let folder = &folder.0;
+    let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
+    let spool = Spool::open(folder, 0, store.clone())?;
+    let resolver = Arc::new(Hickory::from_system()?);
+    let services = Services::new(store, spool, Arc::new(System), resolver, 0);
+    Ok(plugin::replay(&Engine::new()?, &services, recording, component, settings).await?)
 }
 
 /// A folder of this user's own that vanishes with its value.

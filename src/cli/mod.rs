@@ -11,8 +11,10 @@ mod plugin;
 mod queue;
 mod reload;
 mod render;
+mod replay;
 mod run;
 mod status;
+mod why;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -49,6 +51,9 @@ enum Failure {
     /// Each on a line of its own.
     #[error("{}", render::lines(.0))]
     Refused(Vec<String>),
+    /// What was given can't be used.
+    #[error("waypost: {0}")]
+    Unusable(String),
     /// Nobody to ask.
     #[error("{0}")]
     NotReachable(String),
@@ -61,6 +66,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::Output(_) => 1,
+            Self::Unusable(_) => 2,
             Self::NotReachable(_) => 3,
         }
     }
@@ -101,6 +107,7 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Status => wait(status::status(&common, out)),
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
         Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
+        Command::Why(which) => wait(why::why(&common, which, out)),
         Command::Password { name } => password::password(&name, out),
     }
 }

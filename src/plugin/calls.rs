@@ -22,6 +22,8 @@ use super::meter::Meter;
 use super::metrics::Counted;
 use super::questions::Ask;
 use super::rates::Rates;
+use super::recording::PluginFacts;
+use super::tape::Tape;
 use super::{Access, Budget, Engine, Grants, Instances, Limits, PluginConfig, Services, manifest};
 use crate::hooks::{CallError, Called, Hook, Journal, Subject};
 
@@ -103,6 +105,8 @@ pub(crate) struct Plugin {
     pub linked: Arc<Linked>,
     pub counters: Counters,
     pub auth_secrets: bool,
+    /// For recordings.
+    pub facts: Arc<PluginFacts>,
     engine: Engine,
     instances: Instances,
     slots: Semaphore,
@@ -127,12 +131,14 @@ impl Plugin {
         granted: Granted,
     ) -> Self {
         let shared = Shared::new(name, config, &linked, services, granted);
+        let facts = Arc::new(PluginFacts::of(&shared, &linked));
         let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             shared: Arc::new(shared),
             linked,
             counters: Counters::default(),
             auth_secrets: config.grants.auth_secrets,
+            facts,
             engine: engine.clone(),
             instances: config.instances(),
             slots: Semaphore::new(concurrency),
@@ -153,7 +159,7 @@ impl Plugin {
 
     async fn try_trial(&self) -> Result<Vec<String>, Problem> {
         let start = |what: &str, why: &dyn std::fmt::Display| Problem::Start(format!("{what}: {why}"));
-        let mut live = self.start().await.map_err(|e| start("it can't be started", &e))?;
+        let mut live = self.start(None).await.map_err(|e| start("it can't be started", &e))?;
         let linked = &*self.linked;
         live.check_hooks(linked).map_err(|e| {
             Problem::Contract(format!(
@@ -181,17 +187,31 @@ impl Plugin {
         Ok(warnings)
     }
 
-    async fn start(&self) -> Result<Box<Live>, CallError> {
+    async fn start(&self, tape: Option<Tape>) -> Result<Box<Live>, CallError> {
         self.counters.instances.fetch_add(1, Ordering::Relaxed);
-        Live::start(&self.engine, &self.linked, &self.shared).await
+        Live::start(&self.engine, &self.linked, &self.shared, tape).await
     }
 
     /// One call: a verdict and what it edits, or why it failed. `end` is when the chain's patience ends.
     pub(crate) async fn call<A: Ask>(&self, ask: A, subject: Subject, end: Instant) -> Called<A::Verdict> {
+        match self.shared.services.recordings.place(&self.shared.name, &subject) {
+            None => self.measured(ask, subject, end, None).await,
+            Some(place) => Box::pin(self.recorded(place, ask, subject, end)).await,
+        }
+    }
+
+    /// The same, and what it took. With a tape it runs in an instance of its own.
+    pub(crate) async fn measured<A: Ask>(
+        &self,
+        ask: A,
+        subject: Subject,
+        end: Instant,
+        tape: Option<Tape>,
+    ) -> Called<A::Verdict> {
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
         let meter = Meter::default();
-        let outcome = meter.run(pin!(self.try_call(ask, subject, end, &meter))).await;
+        let outcome = meter.run(pin!(self.try_call(ask, subject, end, &meter, tape))).await;
         if let Err(error) = &outcome {
             self.counters.failed(error);
         }
@@ -204,16 +224,17 @@ impl Plugin {
         subject: Subject,
         end: Instant,
         meter: &Meter,
+        tape: Option<Tape>,
     ) -> Result<(A::Verdict, Journal), CallError> {
         let _slot = self.slot().await?;
         let _flight = self.engine.flight();
-        let budget = self.shared.budget(A::HOOK);
+        let (budget, is_taped) = (self.shared.budget(A::HOOK), tape.is_some());
         // Dropped when the time is up, and the instance with it. What is rare is boxed, so that the rest stays small.
         let run = async {
-            let idle = self.idle.lock().pop();
+            let idle = if is_taped { None } else { self.idle.lock().pop() };
             let mut live = match idle {
                 Some(idle) => idle.live,
-                None => Box::pin(self.start()).await?,
+                None => Box::pin(self.start(tape)).await?,
             };
             live.begin(Some(A::HOOK), subject, budget.cpu);
             let said = ask.put(&mut live, &self.linked).await;
@@ -225,7 +246,9 @@ impl Plugin {
         let (live, said, journal) = within(budget.wall, end, pin!(run)).await?;
         let said = said.map_err(|why| CallError::Guest(self.shared.plain(&why)))?;
         let verdict = ask.check(said).map_err(CallError::Invalid)?;
-        self.keep(live);
+        if !is_taped {
+            self.keep(live);
+        }
         Ok((verdict, journal))
     }
 

@@ -8,6 +8,7 @@
 //! `routing` (the resolver); must never
 //! let a guest's fault reach anything but its own verdict.
 
+mod address;
 mod asks;
 mod bindings;
 mod bucket;
@@ -15,6 +16,8 @@ mod calls;
 mod config;
 mod convert;
 mod counters;
+mod decisions;
+mod edits;
 mod engine;
 mod events;
 mod granted;
@@ -28,10 +31,12 @@ mod meter;
 mod metrics;
 mod questions;
 mod rates;
+mod recording;
 mod schema;
 mod scratch;
 mod set;
 mod state;
+mod tape;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -46,12 +51,14 @@ pub use config::{
     PluginConfig, Promotion, TrialMode,
 };
 pub use counters::PluginInfo;
+pub use decisions::{Decisions, DecisionsInfo, Found, Query};
 pub use engine::{Engine, EngineError};
 pub use events::{Event, Events};
 pub use grants::{Access, DnsGrant, Grants, HttpGrant, KvQuota};
 pub use inspect::{Inspection, inspect};
 pub use load::{LoadError, Problem};
 pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
+pub use recording::{Difference, Part, RecordingError, RecordingInfo, Recordings, Replay, ReplayError, replay};
 pub use set::{Build, PluginSet};
 
 use crate::routing::Resolver;
@@ -73,13 +80,17 @@ pub struct Services {
     pub message_max: u64,
     /// Hears when something is to be done about a generation.
     pub events: Events,
+    /// Hears what plugins decide.
+    pub decisions: Decisions,
+    /// Calls that are being written down.
+    pub recordings: Recordings,
     buckets: Arc<bucket::Buckets>,
     rates: Arc<rates::Registry>,
     metrics: Arc<metrics::Registry>,
 }
 
 impl Services {
-    /// With nothing counted yet, and nobody to hear of events.
+    /// With nothing counted yet, and nobody to hear of events or decisions.
     pub fn new(
         store: Arc<dyn Store>,
         spool: Spool,
@@ -89,7 +100,8 @@ impl Services {
     ) -> Self {
         let (events, _) = Events::channel();
         let (buckets, rates, metrics) = Default::default();
-        Self { store, spool, clock, resolver, message_max, events, buckets, rates, metrics }
+        let (decisions, recordings) = (Decisions::new(clock.clone()), Recordings::default());
+        Self { store, spool, clock, resolver, message_max, events, decisions, recordings, buckets, rates, metrics }
     }
 }
 

@@ -9,14 +9,15 @@ use tokio::time::Instant;
 
 use super::asks;
 use super::calls::Plugin;
+use super::decisions::{Known, Listener};
 use super::granted::{Granted, Keys, Role};
 use super::load::{self, Linked, hex};
 use super::questions::{self, Ask};
 use super::{Config, Engine, HostConfig, LoadError, PluginConfig, PluginInfo, PluginMetrics, Problem, Services};
 use crate::hooks::{
-    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, CallError, Called, Cost, Disposition,
-    Hook, Hooks, Link, MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict, Subject, ask,
-    ask_results, ask_routes,
+    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, CallError, Called, Cost, Decision,
+    Disposition, Hook, Hooks, Link, MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict,
+    Subject, ask, ask_results, ask_routes,
 };
 use crate::time::Timestamp;
 
@@ -38,6 +39,8 @@ pub struct PluginSet {
     listens: u16,
     chains: [Vec<Entry>; Hook::ALL.len()],
     members: Vec<Member>,
+    /// Hears what they decide.
+    listener: Listener,
 }
 
 /// A plugin's place in one chain.
@@ -58,7 +61,8 @@ struct Member {
 impl PluginSet {
     /// A set without plugins.
     pub fn empty(generation: u64) -> Self {
-        Self { generation, listens: 0, chains: Default::default(), members: Vec::new() }
+        let listener = Box::new(|_: &Decision<'_>| {});
+        Self { generation, listens: 0, chains: Default::default(), members: Vec::new(), listener }
     }
 
     /// Loads, checks and tries all plugins.
@@ -101,6 +105,7 @@ impl PluginSet {
             }
         }
         set.order();
+        set.listener = services.decisions.listener(set.known());
         if errors.is_empty() {
             return Ok(set);
         }
@@ -186,6 +191,12 @@ impl PluginSet {
         }
     }
 
+    /// Whose decisions there may be.
+    fn known(&self) -> Vec<Known> {
+        let loaded = self.members.iter().filter_map(|member| member.plugin.as_ref().ok());
+        loaded.map(|p| (p.shared.name.clone(), p.shared.version.clone(), hex(&p.linked.compiled.digest))).collect()
+    }
+
     /// True if every plugin is loaded.
     pub fn is_ready(&self) -> bool {
         self.members.iter().all(|member| member.plugin.is_ok())
@@ -217,7 +228,7 @@ impl PluginSet {
     }
 
     fn links(&self, hook: Hook) -> (Round<'_>, impl Iterator<Item = Link<'_, &Entry>> + Send, Instant) {
-        let round = Round { hook, generation: self.generation, listener: &|_| {} };
+        let round = Round { hook, generation: self.generation, listener: &*self.listener };
         let chain = self.chains.get(hook as usize).map_or(&[][..], Vec::as_slice);
         let links = chain.iter().map(|entry| Link { binding: &entry.binding, callee: entry });
         (round, links, Instant::now() + CHAIN_WALL)

@@ -10,6 +10,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::waypost::plugin::types::{ErrorCode, HostError};
 use super::calls::Shared;
+use super::tape::Tape;
 use crate::hooks::{Edit, EditError, Hook, Journal, MessageFacts, Subject};
 use crate::mail::NoteError;
 use crate::store::{Content, Draft};
@@ -141,11 +142,13 @@ pub(crate) struct State {
     pub memory: usize,
     /// The guest wanted more than it may have.
     pub refused_memory: bool,
+    /// All its calls are recorded, or replayed.
+    pub tape: Option<Tape>,
     memory_max: usize,
 }
 
 impl State {
-    pub(crate) fn new(shared: Arc<Shared>, memory_max: usize) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, memory_max: usize, tape: Option<Tape>) -> Self {
         let rows = Rows::new(shared.limits.handles);
         Self {
             shared,
@@ -160,6 +163,7 @@ impl State {
             lookups: 0,
             memory: 0,
             refused_memory: false,
+            tape,
             memory_max,
         }
     }

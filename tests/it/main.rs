@@ -46,3 +46,9 @@ mod guests;
 mod two_party;
 /// Components that mean harm, at every hook.
 mod hostile;
+
+/// What plugins decided, looked up.
+mod why;
+
+/// Calls of plugins recorded and replayed.
+mod record;

@@ -49,8 +49,23 @@ impl Budget {
     }
 }
 
+impl State {
+    fn log_line(&self, message: &str, fields: &[(String, String)]) -> String {
+        let secrets = &self.shared.secrets;
+        if secrets.is_empty() {
+            return line_of(message, fields);
+        }
+        // Before the line is cut: half a secret would pass.
+        let clean = |(key, value): &(String, String)| (secrets.redact(key).into(), secrets.redact(value).into());
+        line_of(&secrets.redact(message), &fields.iter().map(clean).collect::<Vec<_>>())
+    }
+}
+
 impl Host for State {
     fn enabled(&mut self, level: Level) -> Result<bool> {
+        if let Some(tape) = &self.tape {
+            return Ok(tape.setting.levels.get(level as usize).copied().unwrap_or(false));
+        }
         Ok(match level {
             Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
             Level::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
@@ -64,16 +79,15 @@ impl Host for State {
         if !Host::enabled(self, level)? {
             return Ok(());
         }
+        if let Some(tape) = &self.tape {
+            tape.line(self.log_line(&message, &fields));
+            if tape.is_replaying() {
+                return Ok(());
+            }
+        }
         let now = self.shared.services.clock.now();
         let Some(dropped) = self.shared.log.lock().take(now) else { return Ok(()) };
-        let secrets = &self.shared.secrets;
-        let line = if secrets.is_empty() {
-            line_of(&message, &fields)
-        } else {
-            // Before the line is cut: half a secret would pass.
-            let clean = |(key, value): &(String, String)| (secrets.redact(key).into(), secrets.redact(value).into());
-            line_of(&secrets.redact(&message), &fields.iter().map(clean).collect::<Vec<_>>())
-        };
+        let line = self.log_line(&message, &fields);
         let plugin = &*self.shared.name;
         let hook = self.hook.map_or("load", crate::hooks::Hook::interface);
         let session = self.subject.session.as_ref().map_or("-", |s| &*s.id);
@@ -89,6 +103,17 @@ impl Host for State {
         }
         Ok(())
     }
+}
+
+/// Which levels are written, the most verbose first.
+pub(crate) fn levels() -> [bool; 5] {
+    [
+        tracing::enabled!(target: "plugin", tracing::Level::TRACE),
+        tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
+        tracing::enabled!(target: "plugin", tracing::Level::INFO),
+        tracing::enabled!(target: "plugin", tracing::Level::WARN),
+        tracing::enabled!(target: "plugin", tracing::Level::ERROR),
+    ]
 }
 
 /// `message key="value" …`, control characters escaped, cut at [`LINE_MAX`].

@@ -19,7 +19,7 @@ mod system;
 mod transactions;
 
 pub(crate) use denied::Denied;
-pub(crate) use log::Budget as LogBudget;
+pub(crate) use log::{Budget as LogBudget, levels};
 
 use std::sync::Arc;
 
