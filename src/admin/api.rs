@@ -78,6 +78,27 @@ pub enum Request {
         #[serde(default)]
         allow_weaken: bool,
     },
+    /// What plugins decided.
+    Why {
+        /// Which decisions.
+        #[serde(default)]
+        which: WhyForm,
+    },
+    /// Write calls of a plugin down.
+    Record {
+        /// `[plugins.NAME]`.
+        plugin: String,
+        /// So many.
+        calls: u32,
+        /// Only those about this sender, recipient, domain or client.
+        #[serde(default)]
+        address: Option<String>,
+    },
+    /// End a recording.
+    StopRecording {
+        /// `[plugins.NAME]`.
+        plugin: String,
+    },
 }
 
 /// A change of the plugins that serve. It holds until the configuration says something else of the plugin.
@@ -128,6 +149,39 @@ impl Weakening {
     pub(super) fn of(allow_weaken: bool) -> Self {
         if allow_weaken { Self::Allowed } else { Self::Refused }
     }
+}
+
+/// Which decisions of plugins; all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WhyForm {
+    /// A queue id, or the id of a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// A sender, a recipient, a domain of one, or a client's IP address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// `[plugins.NAME]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// `on-rcpt`, or `rcpt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
+    /// In one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// Those of plugins that failed only.
+    pub failed: bool,
+    /// Not older than so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_secs: Option<u64>,
+    /// At least so many seconds old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_secs: Option<u64>,
+    /// The first ones that fit, not the last ones.
+    pub oldest: bool,
+    /// At most so many; zero stands for a hundred.
+    pub limit: usize,
 }
 
 /// Conditions; all must hold.
@@ -249,6 +303,13 @@ pub enum Done {
     PluginAudit,
     /// To `plugin-change`.
     PluginChange(ReloadReport),
+    /// To `why`, after an item for each.
+    Decisions {
+        /// There are more that fit.
+        more: bool,
+    },
+    /// To `record` and `stop-recording`.
+    Recording(RecordingStatus),
 }
 
 /// The set of plugins that serves.
@@ -264,6 +325,19 @@ pub struct SetStatus {
     pub by: String,
     /// Sets kept for a roll-back, the newest first.
     pub kept: Vec<u64>,
+}
+
+/// A recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingStatus {
+    /// Its file, on the relay's machine.
+    pub path: String,
+    /// Calls asked for.
+    pub wanted: u32,
+    /// Calls in it.
+    pub recorded: u32,
+    /// Calls left out: too large, or with a password.
+    pub skipped: u32,
 }
 
 /// How the relay stands.
@@ -285,6 +359,22 @@ pub struct Status {
     pub store: StoreStatus,
     /// As `plugins` answers.
     pub plugins: Vec<serde_json::Value>,
+    /// Of what plugins decide.
+    #[serde(default)]
+    pub decisions: DecisionsStatus,
+}
+
+/// The record of decisions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionsStatus {
+    /// They are written down.
+    pub recording: bool,
+    /// Since the start.
+    pub written: u64,
+    /// Since the start: lost, because the disk was slower than they came or did not take them.
+    pub dropped: u64,
+    /// Why they are lost for now.
+    pub trouble: Option<String>,
 }
 
 /// One listener.

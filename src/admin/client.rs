@@ -11,8 +11,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{
-    CommandForm, Done, FilterForm, MessageView, PluginChange, ReloadReport, Request, Response, SetStatus, Status,
-    Summary, frame,
+    CommandForm, Done, FilterForm, MessageView, PluginChange, RecordingStatus, ReloadReport, Request, Response, SetStatus,
+    Status, Summary, WhyForm, frame,
 };
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
@@ -158,6 +158,17 @@ impl Client {
         }
     }
 
+    /// What plugins decided, and whether there is more that fits.
+    ///
+    /// # Errors
+    /// When it can't be asked, or nothing is recorded.
+    pub async fn why(&mut self, which: WhyForm) -> Result<(Vec<serde_json::Value>, bool), ClientError> {
+        match self.ask(&Request::Why { which }).await? {
+            (decisions, Done::Decisions { more }) => Ok((decisions, more)),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
     /// Every plugin, and the set they belong to.
     ///
     /// # Errors
@@ -202,6 +213,34 @@ impl Client {
     ) -> Result<ReloadReport, ClientError> {
         match self.ask::<()>(&Request::PluginChange { change, allow_weaken }).await? {
             (_, Done::PluginChange(report)) => Ok(report),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has calls of a plugin written down.
+    ///
+    /// # Errors
+    /// When it is refused: no such plugin, or it is being recorded already.
+    pub async fn record(
+        &mut self,
+        plugin: String,
+        calls: u32,
+        address: Option<String>,
+    ) -> Result<RecordingStatus, ClientError> {
+        self.recording(&Request::Record { plugin, calls, address }).await
+    }
+
+    /// Ends a recording.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn stop_recording(&mut self, plugin: String) -> Result<RecordingStatus, ClientError> {
+        self.recording(&Request::StopRecording { plugin }).await
+    }
+
+    async fn recording(&mut self, request: &Request) -> Result<RecordingStatus, ClientError> {
+        match self.ask::<()>(request).await? {
+            (_, Done::Recording(recording)) => Ok(recording),
             (_, other) => Err(unexpected(&other)),
         }
     }

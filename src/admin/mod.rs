@@ -17,8 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use api::{
-    CommandForm, Done, FilterForm, ListenerStatus, PluginChange, ReloadReport, Request, Response, SetStatus, Status,
-    StoreStatus, Weakening,
+    CommandForm, DecisionsStatus, Done, FilterForm, ListenerStatus, PluginChange, RecordingStatus, ReloadReport, Request,
+    Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
 };
 pub use client::{Client, ClientError, Page};
 pub use server::{BindError, bind, serve};
@@ -56,6 +56,12 @@ pub trait Control: Send + Sync + 'static {
     fn plugin_audit(&self, limit: usize) -> Pending<'_, Vec<serde_json::Value>>;
     /// Changes what serves; all of it, or nothing and the reasons.
     fn plugin_change(&self, by: Peer, change: PluginChange, weakening: Weakening) -> Pending<'_, ReloadReport>;
+    /// What plugins decided, and whether there is more that fits.
+    fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)>;
+    /// Begins to write calls of a plugin down.
+    fn record(&self, plugin: String, calls: u32, address: Option<String>) -> Pending<'_, RecordingStatus>;
+    /// Ends it.
+    fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus>;
 }
 
 /// Who asks: a user of this machine.

@@ -221,5 +221,13 @@ async fn perform(request: Request, peer: Peer, control: &dyn Control) -> Result<
             let report = control.plugin_change(peer, change, Weakening::of(allow_weaken)).await?;
             Ok((Vec::new(), Done::PluginChange(report)))
         }
+        Request::Why { which } => {
+            let (decisions, more) = control.why(which).await?;
+            Ok((decisions.into_iter().map(Response::Item).collect(), Done::Decisions { more }))
+        }
+        Request::Record { plugin, calls, address } => {
+            Ok((Vec::new(), Done::Recording(control.record(plugin, calls, address).await?)))
+        }
+        Request::StopRecording { plugin } => Ok((Vec::new(), Done::Recording(control.stop_recording(plugin).await?))),
     }
 }

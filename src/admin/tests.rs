@@ -88,6 +88,18 @@ impl Control for Fake {
         let said = format!("{change:?} by {by}, weakening {weakening:?}");
         ready(Ok(ReloadReport { generation: 4, changes: vec![said], ..ReloadReport::default() }))
     }
+
+    fn record(&self, plugin: String, calls: u32, _: Option<String>) -> Pending<'_, RecordingStatus> {
+        ready(Ok(RecordingStatus { path: format!("/r/{plugin}.jsonl"), wanted: calls, ..RecordingStatus::default() }))
+    }
+
+    fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus> {
+        ready(Err(vec![format!("{plugin} is not being recorded")]))
+    }
+
+    fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
+        ready(Ok((vec![json!({"plugin": "greylist", "verdict": which.verdict})], true)))
+    }
 }
 
 fn mailbox(local: &str, domain: &str) -> Mailbox {
@@ -197,6 +209,9 @@ async fn one_connection_carries_every_request() {
     let shown = client.queue_show(QueueId::from_u64(2).to_string()).await.unwrap();
     assert_eq!((shown.size, shown.header.as_str()), (4296, "Subject: \u{fffd}\r\n\r\n"));
     assert!(matches!(client.queue_show("0000000000009".into()).await, Err(ClientError::Refused(_))));
+    let which = WhyForm { verdict: Some("reject".into()), ..WhyForm::default() };
+    let decided = client.why(which).await.unwrap();
+    assert_eq!(decided, (vec![json!({"plugin": "greylist", "verdict": "reject"})], true));
     assert!(matches!(client.queue_show("rubbish".into()).await, Err(ClientError::Refused(_))));
 }
 

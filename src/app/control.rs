@@ -1,6 +1,7 @@
 //! What the admin socket can ask of a running relay.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -8,10 +9,11 @@ use super::Inner;
 use super::change::Change;
 use super::history::Cause;
 use crate::admin::{
-    Control, ListenerStatus, Peer, Pending, PluginChange, ReloadReport, SetStatus, Status, StoreStatus, Weakening,
+    Control, DecisionsStatus, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus, ReloadReport, SetStatus,
+    Status, StoreStatus, Weakening, WhyForm,
 };
 use crate::mail::QueueId;
-use crate::plugin::{Override, TrialMode};
+use crate::plugin::{DecisionsInfo, Override, Query, RecordingInfo, TrialMode};
 use crate::queue::{Command, Filter, Record};
 
 impl Control for Inner {
@@ -31,6 +33,7 @@ impl Control for Inner {
                     refusing: self.queue.has_room().err().map(|e| e.to_string()),
                 },
                 plugins,
+                decisions: self.decisions(),
             })
         })
     }
@@ -135,6 +138,45 @@ impl Control for Inner {
             self.change_plugins(change.into(), cause, weakening, None).await
         })
     }
+
+    fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
+        let now = self.clock.now();
+        let ago = |secs: u64| now.minus(Duration::from_secs(secs));
+        let WhyForm { id, address, plugin, hook, verdict, failed, since_secs, until_secs, oldest, limit } = which;
+        let (since, until) = (since_secs.map(ago), until_secs.map(ago));
+        let query = Query { id, address, plugin, hook, verdict, failed, since, until, oldest, limit };
+        let decisions = self.builder.decisions().clone();
+        let find = move || decisions.find(&query);
+        Box::pin(async move {
+            let found = tokio::task::spawn_blocking(find).await.map_err(|e| vec![e.to_string()])?;
+            let found = found.map_err(|e| vec![format!("the record of decisions: {e}")])?;
+            Ok((found.decisions, found.more))
+        })
+    }
+
+    fn record(&self, plugin: String, calls: u32, address: Option<String>) -> Pending<'_, RecordingStatus> {
+        let refused = self.unrecordable(&plugin).or((calls == 0).then(|| "at least one call".to_owned()));
+        let (recordings, now) = (self.builder.recordings().clone(), self.clock.now());
+        let host = self.in_force.plugin_config.load().host.clone();
+        Box::pin(async move {
+            if let Some(why) = refused {
+                return Err(vec![why]);
+            }
+            tracing::info!(plugin, calls, "an operator has a plugin recorded");
+            let start = move || recordings.start(&host, &plugin, calls, address.as_deref(), now);
+            let started = tokio::task::spawn_blocking(start).await.map_err(|e| vec![e.to_string()])?;
+            started.map(recording_status).map_err(|e| vec![format!("the recording: {e}")])
+        })
+    }
+
+    fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus> {
+        let (recordings, missing) = (self.builder.recordings().clone(), format!("{plugin} is not being recorded"));
+        Box::pin(async move {
+            let stopped = tokio::task::spawn_blocking(move || recordings.stop(&plugin)).await;
+            let stopped = stopped.map_err(|e| vec![e.to_string()])?.map_err(|e| vec![format!("the recording: {e}")])?;
+            stopped.map(recording_status).ok_or_else(|| vec![missing])
+        })
+    }
 }
 
 async fn blocking<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<T, Vec<String>> {
@@ -160,7 +202,27 @@ impl From<PluginChange> for Change {
     }
 }
 
+fn recording_status(info: RecordingInfo) -> RecordingStatus {
+    let RecordingInfo { path, wanted, recorded, skipped } = info;
+    RecordingStatus { path: path.display().to_string(), wanted, recorded, skipped }
+}
+
 impl Inner {
+    /// What speaks against recording a plugin.
+    fn unrecordable(&self, plugin: &str) -> Option<String> {
+        let Some(config) = self.in_force.plugin_config.load().plugins.get(plugin).cloned() else {
+            return Some(format!("there is no plugin {plugin}"));
+        };
+        let why = "it is granted http, and what a web server answers is not recorded";
+        config.grants.http.is_some().then(|| format!("{plugin} can't be recorded: {why}"))
+    }
+
+    fn decisions(&self) -> DecisionsStatus {
+        let info = self.builder.decisions().info();
+        let DecisionsInfo { recording, written, dropped, trouble } = info;
+        DecisionsStatus { recording, written, dropped, trouble }
+    }
+
     fn listeners(&self) -> Vec<ListenerStatus> {
         let rules = self.reception.rules.load();
         let listener = |(name, address): &(Arc<str>, std::net::SocketAddr)| {

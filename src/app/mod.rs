@@ -36,8 +36,8 @@ use crate::telemetry::LogFile;
 use crate::time::{Clock, System, Timestamp};
 
 use history::History;
-pub use rules::check_plugins;
 use rules::{Builder, InForce};
+pub use rules::{check_plugins, replay};
 
 /// A running relay.
 pub struct App {
@@ -136,6 +136,7 @@ impl App {
         let builder = Builder::new(store, spool, clock.clone(), asked, &settings, equipment, events)?;
         let builder = builder.authenticating(&settings)?;
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
+        builder.configure(&settings);
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
         let names = client_names(resolver.clone());
         let reception = Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
@@ -189,6 +190,13 @@ impl App {
         if tokio::time::timeout(CLOSE_WITHIN, self.inner.queue.close()).await.is_err() {
             tracing::error!("the store does not answer: the last settlements may be repeated");
         }
+        let (decisions, recordings) = (self.inner.builder.decisions().clone(), self.inner.builder.recordings().clone());
+        // What a disk that does not answer costs here is not worth waiting for.
+        let end = move || {
+            recordings.close();
+            decisions.close();
+        };
+        let _ = tokio::time::timeout(CLOSE_WITHIN, tokio::task::spawn_blocking(end)).await;
         let inner = self.inner;
         let closed = async {
             for task in self.loops {

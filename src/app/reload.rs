@@ -65,6 +65,7 @@ impl Inner {
         report.changes.extend(ended);
         let (plugins, last_good) = (new.plugins.list(), BTreeMap::new());
         self.in_force.replace(new);
+        self.builder.configure(&settings);
         let (number, taken_back) = (generation, None);
         let file = Some(file);
         let swap = Swap { number, config, plugins, file, overrides, last_good, cause, weakenings, taken_back };

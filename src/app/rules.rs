@@ -13,7 +13,9 @@ use crate::authres::Authenticator;
 use crate::config::Settings;
 use crate::hooks::Hooks;
 use crate::listen::{Credentials, Rules};
-use crate::plugin::{self, Build, Compiler, Engine, Events, LoadError, PluginSet, Services};
+use crate::plugin::{
+    self, Build, Compiler, Decisions, Engine, Events, LoadError, PluginSet, Recordings, Replay, Services,
+};
 use crate::routing::{Hickory, Resolver, Table};
 use crate::store::{Sled, Spool, Store};
 use crate::time::{Clock, System};
@@ -69,6 +71,21 @@ impl Builder {
         let mut services = Services::new(store, spool, clock, resolver, largest);
         services.events = events;
         Ok(Self { engine, services })
+    }
+
+    /// What plugins decide is recorded as these settings say.
+    pub(crate) fn configure(&self, settings: &Settings) {
+        self.services.decisions.configure(&settings.plugins.host);
+    }
+
+    /// The record of what plugins decide.
+    pub(crate) fn decisions(&self) -> &Decisions {
+        &self.services.decisions
+    }
+
+    /// Calls of plugins that are being written down.
+    pub(crate) fn recordings(&self) -> &Recordings {
+        &self.services.recordings
     }
 
     /// Gives plugins the means to authenticate senders, as the host of these settings. Blocking: reads files.
@@ -213,6 +230,20 @@ pub async fn check_plugins(settings: &Settings, compiler: Option<Compiler>) -> V
         Ok::<_, anyhow::Error>(built.err().map(|errors| lines(&errors)).unwrap_or_default())
     };
     check.await.unwrap_or_else(|error| vec![format!("{error:#}")])
+}
+
+/// Runs the calls of a recording against a component, without a relay; `settings` in place of the recorded ones.
+///
+/// # Errors
+/// When the recording or the component can't be used.
+pub async fn replay(recording: &Path, component: &Path, settings: Option<serde_json::Value>) -> anyhow::Result<Replay> {
+    let folder = Scratch::new()?;
+    let folder = &folder.0;
+    let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
+    let spool = Spool::open(folder, 0, store.clone())?;
+    let resolver = Arc::new(Hickory::from_system()?);
+    let services = Services::new(store, spool, Arc::new(System), resolver, 0);
+    Ok(plugin::replay(&Engine::new()?, &services, recording, component, settings).await?)
 }
 
 /// A folder of this user's own that vanishes with its value.

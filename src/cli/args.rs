@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::admin::FilterForm;
+use crate::admin::{FilterForm, WhyForm};
 use crate::mail::QueueId;
 
 const AFTER: &str = "Exit status: 0 done; 1 refused or failed, with the reasons on standard error; \
@@ -63,6 +63,10 @@ pub(super) enum Command {
     /// Look at plugins, sign them, and change which of their versions serve.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Tell what plugins decided about a message, a session or an address, and why a mail went the way it did.
+    ///
+    /// Decisions are kept as `[plugin-host.decisions]` says, also those about mail that was refused.
+    Why(Why),
     /// Compile a component from standard input to standard output: the relay's own errand.
     #[command(hide = true)]
     CompileComponent {
@@ -91,6 +95,49 @@ pub(super) struct Check {
     /// Print the effective configuration, defaults included and secrets left out.
     #[arg(long, conflicts_with = "json")]
     pub(super) print: bool,
+}
+
+/// Which decisions; all that is given must hold.
+#[derive(Debug, Default, Args)]
+pub(super) struct Why {
+    /// A queue id or the id of a session, as logs and replies name them; or a sender, a recipient, a domain, or a
+    /// client's IP address.
+    #[arg(value_name = "ID|ADDRESS")]
+    pub(super) about: Option<String>,
+    /// Of this plugin.
+    #[arg(long, value_name = "NAME")]
+    pub(super) plugin: Option<String>,
+    /// At this hook: connect, helo, auth, mail, rcpt, message, route, delivery-attempt, delivery-result, bounce.
+    #[arg(long, value_name = "HOOK")]
+    pub(super) hook: Option<String>,
+    /// In one word: reject, tempfail, quarantine…
+    #[arg(long, value_name = "WORD")]
+    pub(super) verdict: Option<String>,
+    /// Where the plugin failed, and its failure policy decided.
+    #[arg(long)]
+    pub(super) failed: bool,
+    /// Not longer ago than this: 90s, 15m, 12h, 7d.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) since: Option<u64>,
+    /// Longer ago than this.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) until: Option<u64>,
+    /// The first ones that fit, instead of the last ones.
+    #[arg(long)]
+    pub(super) oldest: bool,
+    /// At most so many, up to 10,000.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) limit: usize,
+}
+
+impl From<Why> for WhyForm {
+    fn from(why: Why) -> Self {
+        let Why { about, plugin, hook, verdict, failed, since, until, oldest, limit } = why;
+        // Ids have neither; addresses, domains and IP addresses have one of them.
+        let is_address = |about: &String| about.contains(['@', '.', ':']);
+        let (address, id) = (about.clone().filter(is_address), about.filter(|about| !is_address(about)));
+        Self { id, address, plugin, hook, verdict, failed, since_secs: since, until_secs: until, oldest, limit }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,6 +237,36 @@ pub(super) enum Plugin {
         /// The plugin's name.
         name: String,
     },
+    /// Have the running relay write calls of a plugin down, to be replayed; prints where.
+    ///
+    /// Each call is written with the mail it is about, its content included, to a file in the relay's folder for plugins
+    /// that only the relay's user can read. Recorded calls run in fresh instances.
+    Record {
+        /// `[plugins.NAME]`.
+        name: String,
+        /// So many, then it ends by itself.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        calls: u32,
+        /// Only those about this sender, recipient, domain or client's IP address.
+        #[arg(long, value_name = "ADDRESS")]
+        address: Option<String>,
+        /// End the recording under way.
+        #[arg(long, conflicts_with_all = ["calls", "address"])]
+        stop: bool,
+    },
+    /// Run the calls of a recording against a component, without a relay, and show what is different.
+    ///
+    /// Exit status: 0 everything is as it was recorded; 1 something is different; 2 the recording or the component can't
+    /// be used.
+    Replay {
+        /// What `waypost plugin record` wrote.
+        recording: PathBuf,
+        /// The component, a .wasm file.
+        component: PathBuf,
+        /// Its settings, in place of the recorded ones.
+        #[arg(long, value_name = "JSON", value_parser = json)]
+        settings: Option<serde_json::Value>,
+    },
     /// Look into a component, without a relay: its hooks, what it wants, its digest.
     Inspect {
         /// The component, a .wasm file.
@@ -283,6 +360,18 @@ fn settings(text: &str) -> Result<serde_json::Value, String> {
 
 fn queue_id(text: &str) -> Result<String, String> {
     text.parse::<QueueId>().map(|id| id.to_string()).map_err(|error| error.to_string())
+}
+
+fn json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// `90s`, `15m`, `12h`, `7d`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86400)];
+    let known = units.iter().find_map(|(unit, secs)| Some((text.strip_suffix(*unit)?, secs)));
+    let number = known.and_then(|(number, secs)| number.parse::<u64>().ok()?.checked_mul(*secs));
+    number.ok_or_else(|| "a time is a number and one of s, m, h, d: 90s, 15m, 12h, 7d".to_owned())
 }
 
 fn user_name(text: &str) -> Result<String, String> {

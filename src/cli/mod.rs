@@ -12,10 +12,12 @@ mod plugin;
 mod queue;
 mod reload;
 mod render;
+mod replay;
 mod run;
 mod signing;
 mod status;
 mod trial;
+mod why;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -53,6 +55,9 @@ enum Failure {
     /// Each on a line of its own.
     #[error("{}", render::lines(.0))]
     Refused(Vec<String>),
+    /// What was given can't be used.
+    #[error("waypost: {0}")]
+    Unusable(String),
     /// Nobody to ask.
     #[error("{0}")]
     NotReachable(String),
@@ -65,6 +70,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::Output(_) => 1,
+            Self::Unusable(_) => 2,
             Self::NotReachable(_) => 3,
         }
     }
@@ -105,6 +111,7 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Status => wait(status::status(&common, out)),
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
         Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
+        Command::Why(which) => wait(why::why(&common, which, out)),
         Command::CompileComponent { memory } => {
             compile_for_relay(memory, io::stdin().lock(), io::stdout().lock()).map_err(Failure::refused)
         }

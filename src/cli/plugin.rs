@@ -7,10 +7,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::args::{Common, Plugin};
-use super::render::{Elements, clean, table};
+use super::render::{Elements, clean, count, table};
 use super::trial::{is, left_alone, on_trial, show_trial};
-use super::{Failure, connect, generations, signing};
-use crate::admin::PluginChange;
+use super::{Failure, connect, generations, replay, signing};
+use crate::admin::{PluginChange, RecordingStatus};
 use crate::plugin::{Engine, inspect};
 
 /// Shown first, where a plugin has them; everything is in the JSON.
@@ -54,6 +54,22 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
                 fields.insert("differences".to_owned(), differences.into());
             }
             Ok(writeln!(out, "{trial}")?)
+        }
+        Plugin::Record { name, calls, address, stop } => {
+            let mut client = connect(common).await?;
+            let recording = match stop {
+                true => client.stop_recording(name).await?,
+                false => client.record(name, calls, address).await?,
+            };
+            if common.json {
+                return Ok(writeln!(out, "{}", serde_json::json!(recording))?);
+            }
+            let RecordingStatus { path, wanted, recorded, skipped } = &recording;
+            let done = format!("{recorded} of {} recorded, {skipped} left out", count((*wanted).into(), "call"));
+            Ok(writeln!(out, "{}\n{done}", clean(path))?)
+        }
+        Plugin::Replay { recording, component, settings } => {
+            replay::replay(common, &recording, &component, settings, out).await
         }
         Plugin::Inspect { file } => {
             let inspection = look_into(&file)?;

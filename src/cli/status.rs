@@ -6,7 +6,7 @@ use std::io::Write;
 use super::args::Common;
 use super::render::{age, clean, count, size};
 use super::{Failure, connect, plugin};
-use crate::admin::Status;
+use crate::admin::{DecisionsStatus, Status};
 
 /// Shows how the relay stands.
 pub(super) async fn status(common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
@@ -37,6 +37,11 @@ pub(super) fn show(status: &Status) -> String {
     let _ = writeln!(text, "store: {}{free}", clean(&store.path));
     if let Some(why) = &store.refusing {
         let _ = writeln!(text, "mail is refused for now: {}", clean(why));
+    }
+    let DecisionsStatus { dropped, trouble, .. } = &status.decisions;
+    if *dropped > 0 || trouble.is_some() {
+        let why = trouble.as_ref().map(|trouble| format!("; for now they can't be written: {}", clean(trouble)));
+        let _ = writeln!(text, "record of decisions: {dropped} lost{}", why.unwrap_or_default());
     }
     if !status.plugins.is_empty() {
         text.push('\n');

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::admin::{
-    self, Control, ListenerStatus, MessageView, OutcomeView, Pending, RecipientView, ReloadReport, Status, StoreStatus,
-    Summary,
+    self, Control, DecisionsStatus, ListenerStatus, MessageView, OutcomeView, Pending, RecipientView, RecordingStatus,
+    ReloadReport, Status, StoreStatus, Summary, WhyForm,
 };
 use crate::mail::QueueId;
 use crate::queue::{Counts, Filter, Record};
@@ -159,15 +159,23 @@ fn relay_status() -> Status {
             json!({"name": "greylist", "version": "0.1.0", "state": "serving", "hooks": ["on-rcpt"], "order": 0, "calls": 12, "reason": null, "warnings": ["no such knob"]}),
             json!({"name": "header-policy", "version": "0.1.0", "state": "failed", "reason": "no such file", "hooks": [], "order": 10}),
         ],
+        decisions: DecisionsStatus { recording: true, written: 12, ..DecisionsStatus::default() },
     }
 }
 
 #[test]
 fn the_status_of_a_relay() {
     insta::assert_snapshot!(status::show(&relay_status()));
+    let decisions = DecisionsStatus { dropped: 7, trouble: Some("no space".into()), ..DecisionsStatus::default() };
     let full = StoreStatus { refusing: Some("12 MiB free, 256 MiB wanted".into()), free: None, ..relay_status().store };
     let queue = Counts { damaged: 1, ..relay_status().queue };
-    insta::assert_snapshot!(status::show(&Status { store: full, queue, plugins: Vec::new(), ..relay_status() }));
+    insta::assert_snapshot!(status::show(&Status {
+        store: full,
+        queue,
+        plugins: Vec::new(),
+        decisions,
+        ..relay_status()
+    }));
 }
 
 #[test]
@@ -283,6 +291,18 @@ impl Control for Fake {
     ) -> Pending<'_, ReloadReport> {
         ready(Ok(ReloadReport { generation: 5, changes: vec![format!("{change:?}")], ..ReloadReport::default() }))
     }
+
+    fn record(&self, plugin: String, calls: u32, _: Option<String>) -> Pending<'_, RecordingStatus> {
+        ready(Ok(RecordingStatus { path: format!("/r/{plugin}.jsonl"), wanted: calls, ..RecordingStatus::default() }))
+    }
+
+    fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus> {
+        ready(Err(vec![format!("{plugin} is not being recorded")]))
+    }
+
+    fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
+        ready(Ok((decisions(), which.limit == 1)))
+    }
 }
 
 /// Runs a command line against a relay with so many messages: what it printed, and the failure.
@@ -298,6 +318,7 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
         Command::Status => status::status(&cli.common, &mut out).await,
         Command::Reload(weaken) => reload::reload(&cli.common, weaken.allow_weaken, &mut out).await,
         Command::Queue(command) => queue::queue(&cli.common, command, &mut out).await,
+        Command::Why(which) => why::why(&cli.common, which, &mut out).await,
         Command::Plugin(command) => plugin::plugin(&cli.common, command, &mut out).await,
         other => panic!("{other:?} asks no relay"),
     };
@@ -411,6 +432,75 @@ async fn what_serves_is_shown_and_changed() {
     let listed: Vec<serde_json::Value> =
         serde_json::from_str(&run(1, &["plugin", "generations", "--json"]).await.0).unwrap();
     assert_eq!(listed.len(), 3);
+}
+
+fn decisions() -> Vec<serde_json::Value> {
+    let of = |extra: serde_json::Value| {
+        let mut decision = json!({"session": "1j0v8up7it400", "hook": "on-rcpt", "plugin": "greylist", "version": "0.1.0",
+            "generation": 3, "client": "192.0.2.1", "verdict": "proceed", "wall_us": 12, "cpu_us": 11,
+            "host_calls": 0, "time": "2026-11-23T22:31:00.123Z"});
+        decision.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        decision
+    };
+    let failure = json!({"kind": "trap", "detail": "trapped: \u{1b}[31munreachable", "policy": "tempfail"});
+    // As the relay answers: the newest first.
+    vec![
+        of(json!({"queue_id": "1j0v8up7ite00", "sender": "a@client.test", "verdict": "tempfail", "failure": failure,
+            "told": "451 4.3.0 Local error in processing, try again later", "recipients": ["c@there.test"]})),
+        of(json!({"queue_id": "1j0v8up7ite00", "sender": "a@client.test", "recipients": ["b@there.test"],
+            "host_calls": 2, "edits": [{"edit": "annotate", "key": "k", "value": "v"}], "more_edits": 4})),
+        of(json!({"hook": "on-connect", "verdict": "accept"})),
+    ]
+}
+
+#[tokio::test]
+async fn why_tells_what_was_decided_in_order_of_time() {
+    insta::assert_snapshot!(run(1, &["why"]).await.0);
+    assert!(run(1, &["why", "--limit", "1"]).await.0.contains("there are more"));
+    let (printed, _) = run(1, &["why", "b@there.test", "--json"]).await;
+    let printed: Vec<serde_json::Value> = serde_json::from_str(&printed).unwrap();
+    assert_eq!((printed.len(), &printed[0]["hook"]), (3, &json!("on-connect")));
+}
+
+#[tokio::test]
+async fn a_recording_says_where_it_is() {
+    let (printed, _) = run(1, &["plugin", "record", "greylist", "--calls", "7"]).await;
+    assert_eq!(printed, "/r/greylist.jsonl\n0 of 7 calls recorded, 0 left out\n");
+    let failure = run(1, &["plugin", "record", "greylist", "--stop"]).await.1.unwrap();
+    assert_eq!((failure.code(), failure.to_string().as_str()), (1, "greylist is not being recorded"));
+}
+
+#[test]
+fn what_a_replay_finds_is_shown() {
+    let part = |what, expected, got| crate::plugin::Part { what, expected, got };
+    let difference = crate::plugin::Difference {
+        call: 2,
+        hook: "on-rcpt",
+        parts: vec![part("verdict", json!("proceed"), json!({"reject": {"code": 550, "lines": ["no\u{1b}[2J"]}}))],
+        log: Some(part("log", json!([]), json!(["seen"]))),
+    };
+    let replay = crate::plugin::Replay { calls: 3, differences: vec![difference] };
+    insta::assert_snapshot!(replay::show(&replay));
+}
+
+#[test]
+fn what_is_asked_for_is_told_apart() {
+    let form = |words: &[&str]| {
+        let cli = Cli::try_parse_from(["waypost", "why"].iter().chain(words)).map_err(|e| e.exit_code())?;
+        let Command::Why(why) = cli.command else { panic!("why") };
+        Ok::<_, i32>(WhyForm::from(why))
+    };
+    for (about, is_address) in
+        [("1j0v8up7ite00", false), ("a@b.test", true), ("b.test", true), ("2001:db8::1", true), ("@localhost", true)]
+    {
+        let form = form(&[about]).unwrap();
+        assert_eq!((form.id.is_some(), form.address.is_some()), (!is_address, is_address), "{about}");
+    }
+    let asked = form(&["--since", "2h", "--hook", "rcpt", "--failed"]).unwrap();
+    assert_eq!((asked.since_secs, asked.hook.as_deref(), asked.failed), (Some(7200), Some("rcpt"), true));
+    for wrong in [["--since", "2"], ["--since", "h"], ["--limit", "x"]] {
+        assert_eq!(form(&wrong), Err(2), "{wrong:?}");
+    }
 }
 
 #[test]

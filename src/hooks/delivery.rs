@@ -75,9 +75,10 @@ pub struct Outcome {
 }
 
 /// The delivery a hook is about: some recipients of one message on their way to one next hop.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeliveryFacts {
     /// The message.
+    #[serde(with = "crate::mail::queue_id_text")]
     pub id: QueueId,
     /// When the relay took it.
     pub arrived: Timestamp,

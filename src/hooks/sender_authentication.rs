@@ -135,7 +135,7 @@ pub struct Signatures {
 
 /// The sender authentication of one transaction. Shared by all clones of its facts; what two find out at the same time is
 /// computed twice and kept once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SenderAuthentication {
     /// As the client gave it: SPF is about this one, whatever plugins made of it.
     reverse_path: ReversePath,

@@ -87,7 +87,7 @@ pub struct Identity {
 }
 
 /// One client connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionFacts {
     /// Stable for the connection; in every log line.
     pub id: Arc<str>,
@@ -120,15 +120,17 @@ pub struct SessionFacts {
 }
 
 /// One mail transaction, from MAIL on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TransactionFacts {
     /// Becomes the queue id.
+    #[serde(with = "crate::mail::queue_id_text")]
     pub id: QueueId,
     /// When MAIL came.
     pub started_at: Timestamp,
     /// Reverse-path.
     pub sender: ReversePath,
     /// SPF, DKIM, DMARC and ARC of what the client sent, as far as somebody asked.
+    #[serde(skip, default)]
     pub authentication: Arc<SenderAuthentication>,
     /// Parameters of MAIL.
     pub sender_params: Vec<Param>,

@@ -17,7 +17,7 @@ pub use address::{AddressError, Domain, Mailbox, ReversePath};
 pub use annotations::{Annotation, Annotations, NoteError};
 pub use envelope::{BodyKind, Param, Recipient};
 pub use header::{Field, Header, HeaderEdit, HeaderError};
-pub use queue_id::{QueueId, QueueIds};
+pub use queue_id::{QueueId, QueueIds, queue_id_text};
 pub use splitter::HeaderSplitter;
 #[doc(hidden)]
 pub use splitter::fuzz_header;

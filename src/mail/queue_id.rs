@@ -43,6 +43,30 @@ impl fmt::Debug for QueueId {
     }
 }
 
+/// An id as text, where other programs read it: not all of them have numbers that large.
+pub mod queue_id_text {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::QueueId;
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(id: &QueueId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// When the text is no queue id.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<QueueId, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// The text is no queue id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a queue id is 13 characters of 0-9 and a-v")]

@@ -1,7 +1,8 @@
 //! What `bindgen!` makes of `wit/`: the world `everything`, so every import and every hook.
 //!
 //! Accessors are plain functions; only what may wait for a disk or a name server is async. Host resources are row numbers in
-//! [`super::state::Rows`], never `ResourceTable` entries: a number is not given out twice within a store.
+//! [`super::state::Rows`], never `ResourceTable` entries: a number is not given out twice within a store. Values can be
+//! written down, for recordings.
 
 wasmtime::component::bindgen!({
     path: "wit",
@@ -23,6 +24,7 @@ wasmtime::component::bindgen!({
         default: trappable,
     },
     exports: { default: async },
+    additional_derives: [serde::Serialize, serde::Deserialize],
     with: {
         "waypost:plugin/sessions.smtp-session": crate::plugin::state::marks::Session,
         "waypost:plugin/transactions.mail-transaction": crate::plugin::state::marks::Transaction,

@@ -24,7 +24,9 @@ use super::metrics::Counted;
 use super::outgoing::Policy;
 use super::questions::Ask;
 use super::rates::Rates;
+use super::recording::PluginFacts;
 use super::role::{Place, Role};
+use super::tape::Tape;
 use super::{Access, Budget, Engine, Event, Grants, Instances, Limits, PluginConfig, Services, manifest};
 use crate::hooks::{CallError, Called, Hook, Journal, Subject};
 
@@ -119,6 +121,8 @@ pub(crate) struct Plugin {
     pub counters: Counters,
     pub auth_secrets: bool,
     breaker: Option<Breaker>,
+    /// For recordings.
+    pub facts: Arc<PluginFacts>,
     engine: Engine,
     instances: Instances,
     slots: Semaphore,
@@ -144,6 +148,7 @@ impl Plugin {
         place: Place,
     ) -> Self {
         let shared = Shared::new(name, config, &linked, services, granted, place);
+        let facts = Arc::new(PluginFacts::of(&shared, &linked));
         let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             shared: Arc::new(shared),
@@ -151,6 +156,7 @@ impl Plugin {
             counters: Counters::default(),
             auth_secrets: config.grants.auth_secrets,
             breaker: config.breaker.map(Breaker::new),
+            facts,
             engine: engine.clone(),
             instances: config.instances(),
             slots: Semaphore::new(concurrency),
@@ -171,7 +177,7 @@ impl Plugin {
 
     async fn try_trial(&self) -> Result<Vec<String>, Problem> {
         let start = |what: &str, why: &dyn std::fmt::Display| Problem::Start(format!("{what}: {why}"));
-        let mut live = self.start().await.map_err(|e| start("it can't be started", &e))?;
+        let mut live = self.start(None).await.map_err(|e| start("it can't be started", &e))?;
         let linked = &*self.linked;
         live.check_hooks(linked).map_err(|e| {
             Problem::Contract(format!(
@@ -199,9 +205,9 @@ impl Plugin {
         Ok(warnings)
     }
 
-    async fn start(&self) -> Result<Box<Live>, CallError> {
+    async fn start(&self, tape: Option<Tape>) -> Result<Box<Live>, CallError> {
         self.counters.instances.fetch_add(1, Ordering::Relaxed);
-        Live::start(&self.engine, &self.linked, &self.shared).await
+        Live::start(&self.engine, &self.linked, &self.shared, tape).await
     }
 
     /// Leave for one call, unless the plugin is left alone for now.
@@ -221,19 +227,37 @@ impl Plugin {
         subject: Subject,
         end: Instant,
     ) -> Called<A::Verdict> {
-        self.counters.calls.fetch_add(1, Ordering::Relaxed);
-        let began = Instant::now();
-        let meter = Meter::default();
-        let outcome = meter.run(pin!(self.try_call(ask, subject, end, &meter))).await;
-        let turn = match &outcome {
+        // A candidate is asked beside the version that is being recorded, or instead of it.
+        let recordings = &self.shared.services.recordings;
+        let place = if self.shared.place.candidate { None } else { recordings.place(&self.shared.name, &subject) };
+        let called = match place {
+            None => self.measured(ask, subject, end, None).await,
+            Some(place) => Box::pin(self.recorded(place, ask, subject, end)).await,
+        };
+        let turn = match &called.outcome {
             Ok(_) => pass.succeeded(),
-            Err(error) => {
-                self.counters.failed(error);
-                pass.failed(Instant::now(), fastrand::u32(0..=1000), error)
-            }
+            Err(error) => pass.failed(Instant::now(), fastrand::u32(0..=1000), error),
         };
         if let Some(turn) = turn {
             self.turned(turn);
+        }
+        called
+    }
+
+    /// The same, and what it took. With a tape it runs in an instance of its own.
+    pub(crate) async fn measured<A: Ask>(
+        &self,
+        ask: A,
+        subject: Subject,
+        end: Instant,
+        tape: Option<Tape>,
+    ) -> Called<A::Verdict> {
+        self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let began = Instant::now();
+        let meter = Meter::default();
+        let outcome = meter.run(pin!(self.try_call(ask, subject, end, &meter, tape))).await;
+        if let Err(error) = &outcome {
+            self.counters.failed(error);
         }
         Called { outcome, cost: meter.cost(began.elapsed()) }
     }
@@ -279,16 +303,17 @@ impl Plugin {
         subject: Subject,
         end: Instant,
         meter: &Meter,
+        tape: Option<Tape>,
     ) -> Result<(A::Verdict, Journal), CallError> {
         let _slot = self.slot().await?;
         let _flight = self.engine.flight();
-        let budget = self.shared.budget(A::HOOK);
+        let (budget, is_taped) = (self.shared.budget(A::HOOK), tape.is_some());
         // Dropped when the time is up, and the instance with it. What is rare is boxed, so that the rest stays small.
         let run = async {
-            let idle = self.idle.lock().pop();
+            let idle = if is_taped { None } else { self.idle.lock().pop() };
             let mut live = match idle {
                 Some(idle) => idle.live,
-                None => Box::pin(self.start()).await?,
+                None => Box::pin(self.start(tape)).await?,
             };
             live.begin(Some(A::HOOK), subject, budget.cpu);
             live.store.data_mut().patience = Some(patience(budget.wall, end));
@@ -302,7 +327,9 @@ impl Plugin {
         let said = said.map_err(|why| CallError::Guest(self.shared.plain(&why)))?;
         let verdict = ask.check(said).map_err(CallError::Invalid)?;
         journal.complete().map_err(|error| CallError::Invalid(error.to_string()))?;
-        self.keep(live);
+        if !is_taped {
+            self.keep(live);
+        }
         Ok((verdict, journal))
     }
 

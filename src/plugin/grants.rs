@@ -73,7 +73,8 @@ pub struct HttpGrant {
 }
 
 /// Which interfaces are linked to what they say, and which to a refusal. One linker for each combination.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Linking {
     /// `kv`.
     pub kv: bool,

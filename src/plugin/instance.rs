@@ -10,6 +10,7 @@ use super::bindings::exports::waypost::plugin as exports;
 use super::calls::Shared;
 use super::load::Linked;
 use super::state::State;
+use super::tape::Tape;
 use super::ticker::SLOW;
 use crate::hooks::{CallError, Hook, Subject};
 
@@ -67,8 +68,9 @@ impl Live {
         engine: &Engine,
         linked: &Linked,
         shared: &std::sync::Arc<Shared>,
+        tape: Option<Tape>,
     ) -> Result<Box<Self>, CallError> {
-        let mut store = Store::new(engine.wasmtime(), State::new(shared.clone(), shared.memory));
+        let mut store = Store::new(engine.wasmtime(), State::new(shared.clone(), shared.memory, tape));
         store.limiter(|state| state);
         store.set_hostcall_fuel(HOSTCALL_FUEL);
         store.set_max_component_handles(shared.limits.handles);

@@ -146,6 +146,7 @@ impl Compiled {
 /// A component with what its grants link it to, ready to be instantiated.
 pub(crate) struct Linked {
     pub compiled: Arc<Compiled>,
+    pub linking: Linking,
     pub indices: Indices,
     pub pre: InstancePre<State>,
 }
@@ -159,7 +160,7 @@ impl Linked {
                 "it does not fit this relay's version of the contract: {e:#}; rebuild it against the relay's wit/"
             ))
         })?;
-        Ok(Self { indices: Indices::of(&pre), pre, compiled })
+        Ok(Self { indices: Indices::of(&pre), pre, linking, compiled })
     }
 }
 

@@ -7,6 +7,7 @@
 //! The only rooms that name wasmtime. May import `mail`, `smtp`, `hooks`, `time`, `authres`, `store` (kv, bodies), `routing`
 //! (the resolver) and `tls` (how a server proves its name); must never let a guest's fault reach anything but its own verdict.
 
+mod address;
 mod archive;
 mod asks;
 mod audit;
@@ -19,7 +20,9 @@ mod compiler;
 mod config;
 mod convert;
 mod counters;
+mod decisions;
 mod difference;
+mod edits;
 mod engine;
 mod entry;
 mod events;
@@ -38,12 +41,14 @@ mod outgoing;
 mod overrides;
 mod questions;
 mod rates;
+mod recording;
 mod role;
 mod schema;
 mod scratch;
 mod set;
 mod signature;
 mod state;
+mod tape;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -67,7 +72,8 @@ pub use config::{
     PluginConfig, Promotion, TrialMode,
 };
 pub use counters::PluginInfo;
-pub use difference::Difference;
+pub use decisions::{Decisions, DecisionsInfo, Found, Query};
+pub use difference::Difference as TrialDifference;
 pub use engine::{Engine, EngineError};
 pub use events::{Event, Events};
 pub use grants::{Access, DnsGrant, Grants, HttpGrant, KvQuota};
@@ -75,6 +81,7 @@ pub use inspect::{Inspection, inspect};
 pub use load::{LoadError, Problem};
 pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
 pub use overrides::{Laid, Override, Overrides};
+pub use recording::{Difference, Part, RecordingError, RecordingInfo, Recordings, Replay, ReplayError, replay};
 pub use set::{Build, PluginSet};
 pub use signature::{keygen, sign, verify};
 pub use trial::{CandidateInfo, HookTally, TrialReport};
@@ -103,6 +110,10 @@ pub struct Services {
     pub events: Events,
     /// For `auth-results`; none where there is no mail to authenticate.
     pub authenticator: Option<Arc<Authenticator>>,
+    /// Hears what plugins decide.
+    pub decisions: Decisions,
+    /// Calls that are being written down.
+    pub recordings: Recordings,
     buckets: Arc<bucket::Buckets>,
     rates: Arc<rates::Registry>,
     metrics: Arc<metrics::Registry>,
@@ -110,7 +121,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// With nothing counted yet, and nobody to hear of events.
+    /// With nothing counted yet, and nobody to hear of events or decisions.
     pub fn new(
         store: Arc<dyn Store>,
         spool: Spool,
@@ -121,7 +132,22 @@ impl Services {
         let (events, _) = Events::channel();
         let (buckets, rates, metrics, roots) = Default::default();
         let authenticator = None;
-        Self { store, spool, clock, resolver, message_max, events, authenticator, buckets, rates, metrics, roots }
+        let (decisions, recordings) = (Decisions::new(clock.clone()), Recordings::default());
+        Self {
+            store,
+            spool,
+            clock,
+            resolver,
+            message_max,
+            events,
+            authenticator,
+            decisions,
+            recordings,
+            buckets,
+            rates,
+            metrics,
+            roots,
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
 use super::bindings::exports::waypost::plugin::on_auth;
 use super::bindings::waypost::plugin as wit;
 use super::convert;
@@ -14,8 +17,8 @@ use crate::hooks::{
     RoutingVerdict, SessionVerdict, Subject, Verdict,
 };
 
-/// One hook's question.
-pub(crate) trait Ask: Send + Sync + 'static {
+/// One hook's question, which can be written down and put again.
+pub(crate) trait Ask: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Where it is asked.
     const HOOK: Hook;
     /// The guest's answer.
@@ -34,6 +37,7 @@ pub(crate) trait Ask: Send + Sync + 'static {
     fn check(&self, said: Self::Said) -> Checked<Self::Verdict>;
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Connect;
 
 impl Ask for Connect {
@@ -51,6 +55,7 @@ impl Ask for Connect {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Helo(pub Arc<str>);
 
 impl Ask for Helo {
@@ -68,6 +73,7 @@ impl Ask for Helo {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Auth(on_auth::Attempt);
 
 impl Auth {
@@ -98,6 +104,7 @@ impl Ask for Auth {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Mail(Option<wit::types::Mailbox>);
 
 impl Mail {
@@ -121,6 +128,7 @@ impl Ask for Mail {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Rcpt(wit::transactions::Recipient);
 
 impl Rcpt {
@@ -145,6 +153,7 @@ impl Ask for Rcpt {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Message;
 
 impl Ask for Message {
@@ -162,6 +171,7 @@ impl Ask for Message {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Route {
     phase: wit::routing::RoutingPhase,
     recipients: Vec<wit::transactions::Recipient>,
@@ -197,6 +207,7 @@ impl Ask for Route {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct DeliveryAttempt;
 
 impl Ask for DeliveryAttempt {
@@ -220,6 +231,7 @@ fn outcomes(subject: &Subject, outcomes: &[Outcome]) -> Vec<wit::deliveries::Rec
     outcomes.iter().map(|outcome| convert::outcome(outcome, tls)).collect()
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct DeliveryResult(Vec<wit::deliveries::RecipientOutcome>);
 
 impl DeliveryResult {
@@ -243,6 +255,7 @@ impl Ask for DeliveryResult {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Bounce(Vec<wit::deliveries::RecipientOutcome>);
 
 impl Bounce {

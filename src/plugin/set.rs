@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::asks;
 use super::calls::Plugin;
+use super::decisions::{Known, Listener};
 use super::entry::{Callee, Entry, OnTrial};
 use super::granted::{Granted, Keys};
 use super::load::{self, Linked, hex};
@@ -20,7 +21,7 @@ use super::{
     Candidate, Config, Engine, HostConfig, LoadError, PluginConfig, PluginInfo, PluginMetrics, Problem, Services, TrialMode,
 };
 use crate::hooks::{
-    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, Disposition, Hook, Hooks, Link,
+    Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, Decision, Disposition, Hook, Hooks, Link,
     MessageVerdict, Outcome, Round, RoutingPhase, RoutingVerdict, SessionVerdict, Subject, ask, ask_results,
     ask_routes,
 };
@@ -48,6 +49,8 @@ pub struct PluginSet {
     canaries: bool,
     chains: [Vec<Entry>; Hook::ALL.len()],
     members: Vec<Member>,
+    /// Hears what they decide.
+    listener: Listener,
 }
 
 struct Member {
@@ -74,6 +77,7 @@ impl PluginSet {
             canaries: false,
             chains: Default::default(),
             members: Vec::new(),
+            listener: Box::new(|_: &Decision<'_>| {}),
         }
     }
 
@@ -123,6 +127,7 @@ impl PluginSet {
             }
         }
         set.order();
+        set.listener = services.decisions.listener(set.known());
         if build == Build::Strict {
             errors.append(&mut candidates);
             return if errors.is_empty() { Ok(set) } else { Err(errors) };
@@ -289,6 +294,14 @@ impl PluginSet {
         }
     }
 
+    /// Whose decisions there may be: of those that serve, and of those on trial.
+    fn known(&self) -> Vec<Known> {
+        let loaded = self.members.iter().filter_map(|member| member.plugin.as_ref().ok());
+        let tried = self.members.iter().filter_map(|member| member.trial.as_ref()?.as_ref().ok());
+        let known = |p: &Plugin| (p.shared.name.clone(), p.shared.version.clone(), hex(&p.linked.compiled.digest));
+        loaded.map(|plugin| known(plugin)).chain(tried.map(|trial| known(&trial.candidate))).collect()
+    }
+
     /// True if every plugin is loaded.
     pub fn is_ready(&self) -> bool {
         self.members.iter().all(|member| member.plugin.is_ok())
@@ -326,7 +339,7 @@ impl PluginSet {
         hook: Hook,
         subject: &Subject,
     ) -> (Round<'a>, impl Iterator<Item = Link<'a, Callee<'a>>> + Send + use<'a>, Instant) {
-        let round = Round { hook, generation: self.generation, listener: &|_| {} };
+        let round = Round { hook, generation: self.generation, listener: &*self.listener };
         let chain = self.chains.get(hook as usize).map_or(&[][..], Vec::as_slice);
         let lot = self.canaries.then(|| lot(subject));
         let links = chain.iter().map(move |entry| entry.link(lot));

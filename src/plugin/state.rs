@@ -12,6 +12,7 @@ use wasmtime::component::Resource;
 use super::bindings::waypost::plugin::types::{ErrorCode, HostError};
 use super::calls::Shared;
 use super::wasi::{Place, Wasi};
+use super::tape::Tape;
 use crate::hooks::{Edit, EditError, Hook, Journal, MessageFacts, Subject};
 use crate::mail::NoteError;
 use crate::store::{Content, Draft};
@@ -147,11 +148,13 @@ pub(crate) struct State {
     pub refused_memory: bool,
     /// WASI, once the guest has used any of it.
     pub wasi: Option<Box<Wasi>>,
+    /// All its calls are recorded, or replayed.
+    pub tape: Option<Tape>,
     memory_max: usize,
 }
 
 impl State {
-    pub(crate) fn new(shared: Arc<Shared>, memory_max: usize) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, memory_max: usize, tape: Option<Tape>) -> Self {
         let rows = Rows::new(shared.limits.handles);
         Self {
             shared,
@@ -168,6 +171,7 @@ impl State {
             memory: 0,
             refused_memory: false,
             wasi: None,
+            tape,
             memory_max,
         }
     }

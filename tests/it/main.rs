@@ -53,3 +53,8 @@ mod hostile;
 
 /// Breakers, scopes, relay access by plugins, and versions on trial.
 mod trials;
+/// What plugins decided, looked up.
+mod why;
+
+/// Calls of plugins recorded and replayed.
+mod record;

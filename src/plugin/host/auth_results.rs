@@ -47,27 +47,19 @@ impl State {
     }
 }
 
-impl Host for State {
-    async fn spf(&mut self) -> Result<Result<SpfOutcome, HostError>> {
-        self.charge()?;
-        let asked = match self.asked(&FROM_MAIL) {
-            Ok(asked) => asked,
-            Err(error) => return Ok(Err(error)),
-        };
+impl State {
+    async fn find_spf(&mut self) -> Result<SpfOutcome, HostError> {
+        let asked = self.asked(&FROM_MAIL)?;
         let spf = asked.authenticator.spf(&asked.case()).await;
-        Ok(Ok(SpfOutcome {
+        Ok(SpfOutcome {
             status: status(spf.status),
             domain: spf.domain.to_string(),
             explanation: spf.explanation.as_deref().map(str::to_owned),
-        }))
+        })
     }
 
-    async fn dkim(&mut self) -> Result<Result<Vec<DkimOutcome>, HostError>> {
-        self.charge()?;
-        let asked = match self.asked(&WITH_MESSAGE) {
-            Ok(asked) => asked,
-            Err(error) => return Ok(Err(error)),
-        };
+    async fn find_dkim(&mut self) -> Result<Vec<DkimOutcome>, HostError> {
+        let asked = self.asked(&WITH_MESSAGE)?;
         let dkim = asked.authenticator.dkim(&asked.case()).await;
         let outcome = |d: hooks::DkimOutcome| DkimOutcome {
             status: status(d.status),
@@ -75,15 +67,11 @@ impl Host for State {
             selector: d.selector.to_string(),
             testing: d.testing,
         };
-        Ok(dkim.map(|dkim| dkim.into_iter().map(outcome).collect()).map_err(|e| refused(&e)))
+        dkim.map(|dkim| dkim.into_iter().map(outcome).collect()).map_err(|e| refused(&e))
     }
 
-    async fn dmarc(&mut self) -> Result<Result<DmarcOutcome, HostError>> {
-        self.charge()?;
-        let asked = match self.asked(&WITH_MESSAGE) {
-            Ok(asked) => asked,
-            Err(error) => return Ok(Err(error)),
-        };
+    async fn find_dmarc(&mut self) -> Result<DmarcOutcome, HostError> {
+        let asked = self.asked(&WITH_MESSAGE)?;
         let dmarc = asked.authenticator.dmarc(&asked.case()).await;
         let outcome = |d: hooks::DmarcOutcome| DmarcOutcome {
             status: status(d.status),
@@ -96,30 +84,74 @@ impl Host for State {
             spf_aligned: d.spf_aligned,
             dkim_aligned: d.dkim_aligned,
         };
-        Ok(dmarc.map(outcome).map_err(|e| refused(&e)))
+        dmarc.map(outcome).map_err(|e| refused(&e))
     }
 
-    async fn arc(&mut self) -> Result<Result<ArcOutcome, HostError>> {
-        self.charge()?;
-        let asked = match self.asked(&WITH_MESSAGE) {
-            Ok(asked) => asked,
-            Err(error) => return Ok(Err(error)),
-        };
+    async fn find_arc(&mut self) -> Result<ArcOutcome, HostError> {
+        let asked = self.asked(&WITH_MESSAGE)?;
         let arc = asked.authenticator.arc(&asked.case()).await;
         let outcome = |a: hooks::ArcOutcome| ArcOutcome {
             status: status(a.status),
             sealer: a.sealer.as_deref().map(str::to_owned),
         };
-        Ok(arc.map(outcome).map_err(|e| refused(&e)))
+        arc.map(outcome).map_err(|e| refused(&e))
+    }
+
+    async fn find_header_value(&mut self) -> Result<String, HostError> {
+        let asked = self.asked(&FROM_MAIL)?;
+        asked.authenticator.field(&asked.case()).await.map_err(|e| refused(&e))
+    }
+}
+
+impl Host for State {
+    async fn spf(&mut self) -> Result<Result<SpfOutcome, HostError>> {
+        self.charge()?;
+        if let Some(answer) = self.played("auth-results.spf", &())? {
+            return Ok(answer);
+        }
+        let answer = self.find_spf().await;
+        self.note("auth-results.spf", &(), &answer);
+        Ok(answer)
+    }
+
+    async fn dkim(&mut self) -> Result<Result<Vec<DkimOutcome>, HostError>> {
+        self.charge()?;
+        if let Some(answer) = self.played("auth-results.dkim", &())? {
+            return Ok(answer);
+        }
+        let answer = self.find_dkim().await;
+        self.note("auth-results.dkim", &(), &answer);
+        Ok(answer)
+    }
+
+    async fn dmarc(&mut self) -> Result<Result<DmarcOutcome, HostError>> {
+        self.charge()?;
+        if let Some(answer) = self.played("auth-results.dmarc", &())? {
+            return Ok(answer);
+        }
+        let answer = self.find_dmarc().await;
+        self.note("auth-results.dmarc", &(), &answer);
+        Ok(answer)
+    }
+
+    async fn arc(&mut self) -> Result<Result<ArcOutcome, HostError>> {
+        self.charge()?;
+        if let Some(answer) = self.played("auth-results.arc", &())? {
+            return Ok(answer);
+        }
+        let answer = self.find_arc().await;
+        self.note("auth-results.arc", &(), &answer);
+        Ok(answer)
     }
 
     async fn header_value(&mut self) -> Result<Result<String, HostError>> {
         self.charge()?;
-        let asked = match self.asked(&FROM_MAIL) {
-            Ok(asked) => asked,
-            Err(error) => return Ok(Err(error)),
-        };
-        Ok(asked.authenticator.field(&asked.case()).await.map_err(|e| refused(&e)))
+        if let Some(answer) = self.played("auth-results.header-value", &())? {
+            return Ok(answer);
+        }
+        let answer = self.find_header_value().await;
+        self.note("auth-results.header-value", &(), &answer);
+        Ok(answer)
     }
 }
 

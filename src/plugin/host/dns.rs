@@ -155,12 +155,24 @@ impl State {
 impl Host for State {
     async fn lookup(&mut self, name: String, kind: RecordKind) -> Result<Result<Answer, DnsError>> {
         self.charge()?;
-        Ok(self.dns_lookup(&name, kind).await)
+        let args = (&name, kind);
+        if let Some(answer) = self.played("dns.lookup", &args)? {
+            return Ok(answer);
+        }
+        let answer = self.dns_lookup(&name, kind).await;
+        self.note("dns.lookup", &args, &answer);
+        Ok(answer)
     }
 
     async fn list_lookup(&mut self, address: String, zone: String) -> Result<Result<Vec<String>, DnsError>> {
         self.charge()?;
-        Ok(self.dns_list_lookup(&address, &zone).await)
+        let args = (&address, &zone);
+        if let Some(answer) = self.played("dns.list-lookup", &args)? {
+            return Ok(answer);
+        }
+        let answer = self.dns_list_lookup(&address, &zone).await;
+        self.note("dns.list-lookup", &args, &answer);
+        Ok(answer)
     }
 }
 

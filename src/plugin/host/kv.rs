@@ -94,7 +94,7 @@ impl Host for State {
             value: value.octets.into(),
         };
         self.charge()?;
-        Ok(self.kv_get(&bucket, &key).map(|value| value.map(entry)))
+        self.taped("kv.get", &(&bucket, &key), |state| state.kv_get(&bucket, &key).map(|value| value.map(entry)))
     }
 
     fn set(
@@ -105,7 +105,8 @@ impl Host for State {
         ttl_seconds: Option<u32>,
     ) -> Result<Result<(), HostError>> {
         self.charge()?;
-        Ok(self.kv_set(&bucket, &key, &value, ttl_seconds))
+        let args = (&bucket, &key, &value, ttl_seconds);
+        self.taped("kv.set", &args, |state| state.kv_set(&bucket, &key, &value, ttl_seconds))
     }
 
     fn get_text(&mut self, bucket: String, key: String) -> Result<Result<Option<String>, HostError>> {
@@ -114,7 +115,9 @@ impl Host for State {
                 .map_err(|_| error(ErrorCode::InvalidArgument, "the value is not UTF-8"))
         };
         self.charge()?;
-        Ok(self.kv_get(&bucket, &key).and_then(|value| value.map(text).transpose()))
+        self.taped("kv.get-text", &(&bucket, &key), |state| {
+            state.kv_get(&bucket, &key).and_then(|value| value.map(text).transpose())
+        })
     }
 
     fn set_text(
@@ -125,13 +128,16 @@ impl Host for State {
         ttl_seconds: Option<u32>,
     ) -> Result<Result<(), HostError>> {
         self.charge()?;
-        Ok(self.kv_set(&bucket, &key, value.as_bytes(), ttl_seconds))
+        let args = (&bucket, &key, &value, ttl_seconds);
+        self.taped("kv.set-text", &args, |state| state.kv_set(&bucket, &key, value.as_bytes(), ttl_seconds))
     }
 
     fn delete(&mut self, bucket: String, key: String) -> Result<Result<(), HostError>> {
         self.charge()?;
-        let bucket = self.bucket_for(&bucket, &key, Access::Write);
-        Ok(bucket.and_then(|(bucket, now)| bucket.delete(&key, now).map_err(refused)))
+        self.taped("kv.delete", &(&bucket, &key), |state| {
+            let (bucket, now) = state.bucket_for(&bucket, &key, Access::Write)?;
+            bucket.delete(&key, now).map_err(refused)
+        })
     }
 
     fn increment(
@@ -142,9 +148,10 @@ impl Host for State {
         ttl_seconds: Option<u32>,
     ) -> Result<Result<i64, HostError>> {
         self.charge()?;
-        Ok(self.bucket_for(&bucket, &key, Access::Write).and_then(|(bucket, now)| {
+        self.taped("kv.increment", &(&bucket, &key, delta, ttl_seconds), |state| {
+            let (bucket, now) = state.bucket_for(&bucket, &key, Access::Write)?;
             bucket.increment(&key, delta.into(), expiry(now, ttl_seconds)?, now).map_err(refused)
-        }))
+        })
     }
 
     fn compare_and_set(
@@ -156,12 +163,13 @@ impl Host for State {
         ttl_seconds: Option<u32>,
     ) -> Result<Result<bool, HostError>> {
         self.charge()?;
-        Ok(self.bucket_for(&bucket, &key, Access::Write).and_then(|(bucket, now)| {
+        self.taped("kv.compare-and-set", &(&bucket, &key, &expected, &value, ttl_seconds), |state| {
+            let (bucket, now) = state.bucket_for(&bucket, &key, Access::Write)?;
             check_value(&value)?;
             // What is no version is the version of no value.
-            let expected = expected.map(|text| u64::from_str_radix(&text, 16).unwrap_or(u64::MAX));
+            let expected = expected.as_deref().map(|text| u64::from_str_radix(text, 16).unwrap_or(u64::MAX));
             bucket.compare_and_set(&key, expected, &value, expiry(now, ttl_seconds)?, now).map_err(refused)
-        }))
+        })
     }
 
     fn keys(
@@ -172,11 +180,12 @@ impl Host for State {
         limit: u32,
     ) -> Result<Result<KeyPage, HostError>> {
         self.charge()?;
-        Ok(self.bucket(&bucket, Access::Read).and_then(|bucket| {
+        self.taped("kv.keys", &(&bucket, &prefix, &cursor, limit), |state| {
+            let bucket = state.bucket(&bucket, Access::Read)?;
             let limit = limit.clamp(1, PAGE_MAX) as usize;
-            let now = self.shared.services.clock.now();
+            let now = state.shared.services.clock.now();
             let (keys, cursor) = bucket.keys(&prefix, cursor.as_deref(), limit, now).map_err(refused)?;
             Ok(KeyPage { keys, cursor })
-        }))
+        })
     }
 }

@@ -52,12 +52,35 @@ impl Budget {
     }
 }
 
+/// As it may stand in a log or a recording.
+fn clean_line(shared: &Shared, message: &str, fields: &[(String, String)]) -> String {
+    let secrets = &shared.secrets;
+    if secrets.is_empty() {
+        return line_of(message, fields);
+    }
+    // Before the line is cut: half a secret would pass.
+    let clean = |(key, value): &(String, String)| (secrets.redact(key).into(), secrets.redact(value).into());
+    line_of(&secrets.redact(message), &fields.iter().map(clean).collect::<Vec<_>>())
+}
+
 impl Host for State {
     fn enabled(&mut self, level: Level) -> Result<bool> {
+        if let Some(tape) = &self.tape {
+            return Ok(tape.setting.levels.get(level as usize).copied().unwrap_or(false));
+        }
         Ok(enabled(level))
     }
 
     fn write(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
+        if self.tape.is_some() && !Host::enabled(self, level)? {
+            return Ok(());
+        }
+        if let Some(tape) = &self.tape {
+            tape.line(clean_line(&self.shared, &message, &fields));
+            if tape.is_replaying() {
+                return Ok(());
+            }
+        }
         let hook = self.hook.map_or("load", crate::hooks::Hook::interface);
         let session = self.subject.session.as_ref().map_or("-", |s| &*s.id);
         write_line(&self.shared, hook, session, level, &message, &fields);
@@ -89,14 +112,7 @@ pub(crate) fn write_line(
     }
     let now = shared.services.clock.now();
     let Some(dropped) = shared.log.lock().take(now) else { return };
-    let secrets = &shared.secrets;
-    let line = if secrets.is_empty() {
-        line_of(message, fields)
-    } else {
-        // Before the line is cut: half a secret would pass.
-        let clean = |(key, value): &(String, String)| (secrets.redact(key).into(), secrets.redact(value).into());
-        line_of(&secrets.redact(message), &fields.iter().map(clean).collect::<Vec<_>>())
-    };
+    let line = clean_line(shared, message, fields);
     let plugin = &*shared.name;
     // Told apart from the version that serves, which has the same name.
     let candidate = shared.place.candidate.then_some(true);
@@ -110,6 +126,17 @@ pub(crate) fn write_line(
         Level::Warn => tracing::warn!(target: "plugin", plugin, candidate, hook, session, "{line}"),
         Level::Error => tracing::error!(target: "plugin", plugin, candidate, hook, session, "{line}"),
     }
+}
+
+/// Which levels are written, the most verbose first.
+pub(crate) fn levels() -> [bool; 5] {
+    [
+        tracing::enabled!(target: "plugin", tracing::Level::TRACE),
+        tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
+        tracing::enabled!(target: "plugin", tracing::Level::INFO),
+        tracing::enabled!(target: "plugin", tracing::Level::WARN),
+        tracing::enabled!(target: "plugin", tracing::Level::ERROR),
+    ]
 }
 
 /// `message key="value" …`, control characters escaped, cut at [`LINE_MAX`].

@@ -28,7 +28,9 @@ impl State {
 impl Host for State {
     fn add(&mut self, counter: String, delta: u32, labels: Vec<(String, String)>) -> Result<Result<(), HostError>> {
         self.charge()?;
-        Ok(self.count(Kind::Counter, &counter, labels, |counted, series| counted.add(series, delta)))
+        self.taped("metrics.add", &(&counter, delta, &labels), |state| {
+            state.count(Kind::Counter, &counter, labels.clone(), |counted, series| counted.add(series, delta))
+        })
     }
 
     fn observe(
@@ -41,6 +43,8 @@ impl Host for State {
         if !value.is_finite() {
             return Ok(Err(error(ErrorCode::InvalidArgument, "an observation is a finite number")));
         }
-        Ok(self.count(Kind::Histogram, &histogram, labels, |counted, series| counted.observe(series, value)))
+        self.taped("metrics.observe", &(&histogram, value, &labels), |state| {
+            state.count(Kind::Histogram, &histogram, labels.clone(), |counted, series| counted.observe(series, value))
+        })
     }
 }

@@ -19,7 +19,7 @@ mod system;
 mod transactions;
 
 pub(crate) use denied::Denied;
-pub(crate) use log::{Budget as LogBudget, Level, write_line};
+pub(crate) use log::{Budget as LogBudget, Level, levels, write_line};
 
 use std::sync::Arc;
 

@@ -26,14 +26,14 @@ fn checked(key: &str, quota: &Quota, cost: u32) -> Result<rates::Quota, HostErro
 impl Host for State {
     fn take(&mut self, key: String, quota: Quota, cost: u32) -> Result<Result<Decision, HostError>> {
         self.charge()?;
-        let now = self.shared.services.clock.now();
-        Ok(checked(&key, &quota, cost).map(|quota| {
-            let decision = self.shared.rates.take(&key, quota, cost, now);
-            Decision {
+        self.taped("rate-limits.take", &(&key, &quota, cost), |state| {
+            let now = state.shared.services.clock.now();
+            let decision = state.shared.rates.take(&key, checked(&key, &quota, cost)?, cost, now);
+            Ok(Decision {
                 allowed: decision.allowed,
                 remaining: decision.remaining,
                 retry_after_millis: decision.retry_after,
-            }
-        }))
+            })
+        })
     }
 }

@@ -12,12 +12,17 @@ const RANDOM_MAX: u32 = 1024;
 
 impl Host for State {
     fn now(&mut self) -> Result<Timestamp> {
-        Ok(convert::timestamp(self.shared.services.clock.now()))
+        self.taped("system.now", &(), |state| convert::timestamp(state.shared.services.clock.now()))
     }
 
     fn random_bytes(&mut self, count: u32) -> Result<Vec<u8>> {
+        let args = (count,);
+        if let Some(octets) = self.played("system.random-bytes", &args)? {
+            return Ok(octets);
+        }
         let mut octets = vec![0; count.min(RANDOM_MAX) as usize];
         getrandom::getrandom(&mut octets).map_err(wasmtime::Error::msg)?;
+        self.note("system.random-bytes", &args, &octets);
         Ok(octets)
     }
 }
