@@ -9,8 +9,10 @@ use super::*;
 use crate::hooks::fixtures::{mailbox, subject};
 use crate::hooks::{AuthAttempt, Hooks as _, SessionVerdict};
 use crate::mail::Recipient;
-use crate::plugin::testing::{ENGINE, Fixture, answering, misbehaving, saying};
-use crate::plugin::{Grants, KvQuota, PluginConfig};
+use crate::plugin::testing::probe::{Arg, Call as Asked, Place, Times, probe};
+use crate::plugin::testing::{ENGINE, Fixture, Zone, answering, misbehaving, saying};
+use crate::plugin::{DnsGrant, Grants, KvQuota, PluginConfig};
+use crate::routing::{Answer, RecordData, RecordKind};
 
 fn at_rcpt() -> Subject {
     let to = mailbox("dave", "example.net");
@@ -163,4 +165,74 @@ async fn a_changed_recording_is_not_replayed() {
     std::fs::write(&recording, good).unwrap();
     let error = replayed(&recording, b"no component").await.unwrap_err().to_string();
     assert!(error.contains("the component: "), "{error}");
+}
+
+const fn call(interface: &'static str, function: &'static str, args: &'static [Arg], payload: u32) -> Asked {
+    Asked { interface, function, args, payload }
+}
+
+/// No value in an `option` of one core value, which follows.
+const NONE: Arg = Arg::Number(0);
+
+/// Each service that may answer otherwise the next time.
+const SERVICES: [Asked; 14] = [
+    call("kv", "set", &[Arg::Text("own"), Arg::Text("k"), Arg::Text("1"), NONE, NONE], 4),
+    call("kv", "get", &[Arg::Text("own"), Arg::Text("k")], 8),
+    call("kv", "set-text", &[Arg::Text("own"), Arg::Text("k"), Arg::Text("1"), NONE, NONE], 4),
+    call("kv", "get-text", &[Arg::Text("own"), Arg::Text("k")], 4),
+    call("kv", "increment", &[Arg::Text("own"), Arg::Text("n"), Arg::Number(1), NONE, NONE], 8),
+    call("kv", "compare-and-set", &[Arg::Text("own"), Arg::Text("c"), NONE, NONE, NONE, Arg::Text("1"), NONE, NONE], 4),
+    call("kv", "keys", &[Arg::Text("own"), Arg::Text(""), NONE, NONE, NONE, Arg::Number(9)], 4),
+    call("kv", "delete", &[Arg::Text("own"), Arg::Text("k")], 4),
+    call("config", "secret", &[Arg::Text("api-key")], 4),
+    call("dns", "lookup", &[Arg::Text("a.example.org"), Arg::Number(0)], 4),
+    call("dns", "list-lookup", &[Arg::Text("192.0.2.1"), Arg::Text("bl.example.org")], 4),
+    call("metrics", "add", &[Arg::Text("seen"), Arg::Number(1), Arg::Pairs(&[])], 4),
+    call("metrics", "observe", &[Arg::Text("score"), Arg::Float(1.5), Arg::Pairs(&[])], 4),
+    call(
+        "rate-limits",
+        "take",
+        &[Arg::Text("k"), Arg::Number(5), Arg::Number(1), Arg::Number(60_000), Arg::Number(1)],
+        4,
+    ),
+];
+
+#[tokio::test]
+async fn each_service_is_answered_from_the_tape() {
+    let component = probe(Place::Hook(Hook::Rcpt), &SERVICES, Times::Once);
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::write(secrets.path().join("key"), "hunter2hunter2\n").unwrap();
+    let grants = Grants {
+        kv: Some(KvQuota { bytes: 1000, keys: 10 }),
+        dns: Some(DnsGrant { lookups: 9, zones: Vec::new() }),
+        secrets: [("api-key".into(), secrets.path().join("key"))].into(),
+        ..Grants::default()
+    };
+    let mut fixture = Fixture::new().with_config("p", &component, PluginConfig { grants, ..PluginConfig::default() });
+    let records = vec![RecordData::Address(std::net::Ipv4Addr::LOCALHOST.into())];
+    let answer = || Some(Ok(Answer { records: records.clone(), ttl: 60, secure: false }));
+    let zone = Zone::default().with("a.example.org", RecordKind::A, answer());
+    fixture.services.resolver = Arc::new(zone.with("1.2.0.192.bl.example.org", RecordKind::A, answer()));
+    let set = fixture.build().await;
+    let recording = start(&fixture, 1, None);
+    let SessionVerdict::Reject(reply) = set.rcpt(at_rcpt()).await.1 else { panic!("a probe tells by a reply") };
+    // Metrics are not in its manifest.
+    assert_eq!(&*reply.lines[0], "...........II.");
+    assert!(!std::fs::read_to_string(&recording).unwrap().contains("hunter2"));
+    let lines = lines(&recording);
+    let tape = lines[2]["call"]["tape"].as_array().unwrap();
+    let asked: Vec<_> = tape.iter().map(|note| note["call"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(asked, SERVICES.map(|asked| format!("{}.{}", asked.interface, asked.function)));
+    assert_eq!(tape[8]["answer"], json!({"Ok": "<secret>"}));
+    // There, nothing is granted, and a resolver that is asked panics.
+    assert_eq!(replayed(&recording, &component).await.unwrap(), Replay { calls: 1, differences: Vec::new() });
+    let fewer = probe(Place::Hook(Hook::Rcpt), &SERVICES[1..], Times::Once);
+    let strayed = &replayed(&recording, &fewer).await.unwrap().differences[0].parts[0];
+    assert!(
+        strayed
+            .got
+            .as_str()
+            .unwrap()
+            .starts_with("the plugin asked kv.get [\"own\",\"k\"] where the recording has kv.set")
+    );
 }
