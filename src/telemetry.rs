@@ -79,7 +79,8 @@ const QUIET: &str = "wasmtime_wasi_http=off";
 /// # Errors
 /// When the file can't be opened, the level can't be read, or logging was set up before.
 pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
-    let filter = EnvFilter::try_new(format!("{},{QUIET}", config.level)).map_err(|error| TelemetryError::Level(error.to_string()))?;
+    let filter = EnvFilter::try_new(format!("{},{QUIET}", config.level))
+        .map_err(|error| TelemetryError::Level(error.to_string()))?;
     let writer = Writer::start(&config.output)?;
     let colours = config.output == Output::Stdout && std::io::stdout().is_terminal();
     let registry = tracing_subscriber::registry().with(filter);

@@ -11,8 +11,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{
-    CommandForm, Done, FilterForm, MessageView, PluginChange, RecordingStatus, ReloadReport, Request, Response, SetStatus,
-    Status, Summary, WhyForm, frame,
+    CommandForm, Done, FilterForm, MessageView, PluginChange, RecordingStatus, ReloadReport, Request, Response,
+    SetStatus, Status, Summary, WhyForm, frame,
 };
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.

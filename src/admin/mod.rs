@@ -17,8 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use api::{
-    CommandForm, DecisionsStatus, Done, FilterForm, ListenerStatus, PluginChange, RecordingStatus, ReloadReport, Request,
-    Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
+    CommandForm, DecisionsStatus, Done, FilterForm, ListenerStatus, PluginChange, RecordingStatus, ReloadReport,
+    Request, Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
 };
 pub use client::{Client, ClientError, Page};
 pub use server::{BindError, bind, serve};

@@ -172,11 +172,10 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
             "[plugins.x]\npath = 'x.wasm'\n[plugins.x.grants.http]\nallow = ['http://a']\n".to_owned()
         }
         "plugins.NAME.candidate.promote" => {
-            "[plugins.x]\npath = 'x.wasm'\n[plugins.x.candidate]\npath = 'x.wasm'\n[plugins.x.candidate.promote]\n".to_owned()
+            "[plugins.x]\npath = 'x.wasm'\n[plugins.x.candidate]\npath = 'x.wasm'\n[plugins.x.candidate.promote]\n"
+                .to_owned()
         }
-        "plugins.NAME.candidate" => {
-            "[plugins.x]\npath = 'x.wasm'\n[plugins.x.candidate]\npath = 'x.wasm'\n".to_owned()
-        }
+        "plugins.NAME.candidate" => "[plugins.x]\npath = 'x.wasm'\n[plugins.x.candidate]\npath = 'x.wasm'\n".to_owned(),
         section if section.starts_with("plugins.NAME.") => {
             format!("[plugins.x]\npath = 'x.wasm'\n[{}]\n", section.replace("NAME", "x"))
         }

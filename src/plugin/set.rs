@@ -18,7 +18,8 @@ use super::questions;
 use super::role::{Place, Role};
 use super::trial::{CandidateInfo, Trial, TrialReport, lot};
 use super::{
-    Candidate, Config, Engine, HostConfig, LoadError, PluginConfig, PluginInfo, PluginMetrics, Problem, Services, TrialMode,
+    Candidate, Config, Engine, HostConfig, LoadError, PluginConfig, PluginInfo, PluginMetrics, Problem, Services,
+    TrialMode,
 };
 use crate::hooks::{
     Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, Decision, Disposition, Hook, Hooks, Link,
@@ -181,7 +182,15 @@ impl PluginSet {
             self.authorizes |= config.grants.relay && *hook == Hook::Rcpt;
         }
         let trial = None;
-        self.members.push(Member { name: name.clone(), order: config.order, hooks, plugin, warnings, trial, last_good: None });
+        self.members.push(Member {
+            name: name.clone(),
+            order: config.order,
+            hooks,
+            plugin,
+            warnings,
+            trial,
+            last_good: None,
+        });
     }
 
     /// Puts the candidate of the plugin admitted last beside it, at the hooks that both have. What is wrong with it comes

@@ -11,8 +11,8 @@ use wasmtime::component::Resource;
 
 use super::bindings::waypost::plugin::types::{ErrorCode, HostError};
 use super::calls::Shared;
-use super::wasi::{Place, Wasi};
 use super::tape::Tape;
+use super::wasi::{Place, Wasi};
 use crate::hooks::{Edit, EditError, Hook, Journal, MessageFacts, Subject};
 use crate::mail::NoteError;
 use crate::store::{Content, Draft};

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::super::calls::Plugin;
 use super::super::granted::Granted;
-use super::super::role::{Place, Role};
 use super::super::load::{self, Compiled, Linked, SIZE_MAX};
 use super::super::questions::{self, Ask};
+use super::super::role::{Place, Role};
 use super::super::tape::{Replayed, Tape};
 use super::super::{Engine, Grants, HostConfig, Instances, PluginConfig, Problem, Services};
 use super::capture::{self, Call, Outcome, PluginFacts};

@@ -4,12 +4,12 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::hooks::CallError;
-use crate::plugin::calls::Plugin;
 use crate::plugin::breaker::Pass;
+use crate::plugin::calls::Plugin;
 use crate::plugin::granted::Granted;
-use crate::plugin::role::{self, Role};
 use crate::plugin::load::{self, Linked};
 use crate::plugin::questions;
+use crate::plugin::role::{self, Role};
 use crate::plugin::testing::probe::{Arg, Call, Place, Times, probe};
 use crate::plugin::testing::{ENGINE, misbehaving, with_section};
 use crate::plugin::{Access, Build, Grants, HostConfig, KvQuota, PluginConfig};
