@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::granted::Secrets;
 use super::load::hex;
 use crate::hooks::{CallError, Edit, FailurePolicy, Hook, Journal, Subject, Verdict, normal_form};
 use crate::store::Content;
@@ -104,22 +105,22 @@ impl<V: Verdict + PartialEq> Answered<V> {
         }
     }
 
-    fn said(self, hook: Hook) -> Said {
+    fn said(self, hook: Hook, secrets: &Secrets) -> Said {
         let verdict = match hook {
             // What a back end knows of somebody who logs in is not for a list of differences.
             Hook::Auth => Value::from(self.verdict.word()),
             // A verdict is texts and numbers, which JSON always has room for.
-            _ => short(serde_json::to_value(&self.verdict).unwrap_or_default()),
+            _ => short(serde_json::to_value(&self.verdict).unwrap_or_default(), secrets),
         };
-        let mut edits = Value::Array(self.edits);
-        edits = short(edits);
+        let more = self.edits.len().saturating_sub(LIST_MAX);
+        let mut edits: Vec<Value> = self.edits.into_iter().take(LIST_MAX).map(|edit| short(edit, secrets)).collect();
+        if more > 0 {
+            edits.push(Value::String(format!("… {more} more")));
+        }
         Said {
             verdict,
-            told: self.verdict.told(),
-            edits: match edits {
-                Value::Array(edits) => edits,
-                other => vec![other],
-            },
+            told: cut(&secrets.redact(&self.verdict.told())),
+            edits,
             failure: self.failure.map(|failure| failure.to_string()),
         }
     }
@@ -131,6 +132,7 @@ impl Difference {
         hook: Hook,
         kind: Kind,
         subject: &Subject,
+        secrets: &Secrets,
         (live, candidate): (Answered<V>, Answered<V>),
     ) -> Self {
         let delivery = subject.delivery.as_deref();
@@ -154,8 +156,8 @@ impl Difference {
             queue_id: subject.queue_id().map(|id| id.to_string()),
             sender: sender.map(ToString::to_string),
             recipients: recipients.iter().take(LIST_MAX).map(|r| r.mailbox.to_string()).collect(),
-            live: live.said(hook),
-            candidate: candidate.said(hook),
+            live: live.said(hook, secrets),
+            candidate: candidate.said(hook, secrets),
         }
     }
 }
@@ -186,22 +188,24 @@ async fn digest(body: &Content) -> io::Result<[u8; 32]> {
     }
 }
 
-/// The value with long texts and lists cut.
-fn short(value: Value) -> Value {
+/// The value with long texts and lists cut, and without secrets.
+fn short(value: Value, secrets: &Secrets) -> Value {
     match value {
-        Value::String(text) if text.chars().nth(TEXT_MAX).is_some() => {
-            Value::String(text.chars().take(TEXT_MAX).chain(['…']).collect())
-        }
+        Value::String(text) => Value::String(cut(&secrets.redact(&text))),
         Value::Array(elements) => {
-            let more = elements.len().saturating_sub(LIST_MAX);
-            let mut kept: Vec<Value> = elements.into_iter().take(LIST_MAX).map(short).collect();
-            if more > 0 {
-                kept.push(Value::String(format!("… {more} more")));
-            }
-            Value::Array(kept)
+            Value::Array(elements.into_iter().take(LIST_MAX).map(|element| short(element, secrets)).collect())
         }
-        Value::Object(entries) => Value::Object(entries.into_iter().map(|(key, value)| (key, short(value))).collect()),
+        Value::Object(entries) => {
+            Value::Object(entries.into_iter().map(|(key, value)| (key, short(value, secrets))).collect())
+        }
         other => other,
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((at, _)) => text.get(..at).unwrap_or_default().to_owned() + "…",
+        None => text.to_owned(),
     }
 }
 
@@ -249,16 +253,16 @@ mod tests {
         assert_eq!(skipped.differs(&proceeds), None, "nothing else was done");
         assert_eq!(refused.differs(&proceeds), Some(Kind::Verdict));
         assert_eq!(proceeds.differs(&skipped), Some(Kind::Failed));
-        assert_eq!(refused.said(Hook::Rcpt).failure.as_deref(), Some("trapped: unreachable"));
+        assert_eq!(refused.said(Hook::Rcpt, &Secrets::default()).failure.as_deref(), Some("trapped: unreachable"));
     }
 
     #[tokio::test]
     async fn what_is_kept_is_bounded_and_no_secret() {
         let long = Edit::Note { key: "k".into(), value: "é".repeat(10_000).into() };
-        let said = answered(SessionVerdict::Proceed, vec![long]).await.said(Hook::Rcpt);
+        let said = answered(SessionVerdict::Proceed, vec![long]).await.said(Hook::Rcpt, &Secrets::default());
         assert!(said.edits[0].to_string().chars().count() < 2 * TEXT_MAX, "{:?}", said.edits);
         let tags = (0..100).map(|n| Edit::Tag(format!("t{n:03}").into())).collect();
-        let said = answered(SessionVerdict::Proceed, tags).await.said(Hook::Rcpt);
+        let said = answered(SessionVerdict::Proceed, tags).await.said(Hook::Rcpt, &Secrets::default());
         assert_eq!((said.edits.len(), said.edits[LIST_MAX].as_str()), (LIST_MAX + 1, Some("… 68 more")));
         let who = Identity {
             mechanism: "PLAIN".into(),
@@ -267,7 +271,10 @@ mod tests {
             attributes: vec![("token".into(), "s3cret".into())],
         };
         let outcome = Ok((AuthVerdict::Success(who), Journal::default()));
-        let said = Answered::of(Hook::Auth, FailurePolicy::Tempfail, outcome).await.unwrap().said(Hook::Auth);
+        let said = Answered::of(Hook::Auth, FailurePolicy::Tempfail, outcome)
+            .await
+            .unwrap()
+            .said(Hook::Auth, &Secrets::default());
         assert_eq!(said.verdict, "success");
     }
 }

@@ -228,7 +228,8 @@ impl Trial {
         });
         if let Some(kind) = kind {
             let now = self.candidate.shared.services.clock.now();
-            self.keep(Difference::new(now, A::HOOK, kind, &subject, (live, candidate)));
+            let secrets = &self.candidate.shared.secrets;
+            self.keep(Difference::new(now, A::HOOK, kind, &subject, secrets, (live, candidate)));
         }
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);

@@ -8,8 +8,8 @@ use crate::mail::Header;
 use crate::plugin::testing::misbehaving;
 use crate::plugin::trial::lot;
 use crate::plugin::{
-    BreakerConfig, Build, Candidate, Event, Events, Grants, HookTally, PluginConfig, PluginSet, Promotion, TrialMode,
-    TrialReport,
+    BreakerConfig, Build, Candidate, Event, Events, Grants, HookTally, KvQuota, PluginConfig, PluginSet, Promotion,
+    TrialMode, TrialReport,
 };
 use crate::store::Content;
 
@@ -340,4 +340,24 @@ fn the_lot_is_that_of_the_session_or_of_the_message() {
     let other = Subject { candidate: None, ..requeued.clone() };
     assert_eq!(lot(&requeued), lot(&other));
     assert_eq!(lot(&at_delivery()), lot(&at_delivery()));
+}
+
+#[tokio::test]
+async fn a_shadow_keeps_its_own_count() {
+    let kv = Some(KvQuota { bytes: 1000, keys: 10 });
+    let config = PluginConfig { grants: Grants { kv, ..Grants::default() }, ..PluginConfig::default() };
+    let count = misbehaving("count");
+    let mut fixture = Fixture::new().with_config("p", &count, config);
+    let path = fixture.path("p");
+    let candidate = Candidate { path, sha256: None, mode: TrialMode::Shadow, config: None, promote: None };
+    fixture.config.plugins.get_mut("p").unwrap().candidate = Some(candidate);
+    let set = fixture.build().await;
+    let mut said = Vec::new();
+    for number in 0..3 {
+        said.push(word(&set.rcpt(recipient(number)).await.1));
+        let report = settled(&set).await;
+        // It begins with what is there, so that it counts the first recipient twice: proof that it may write.
+        assert_eq!((report.hooks[0].same, report.hooks[0].verdict), [(1, 0), (1, 1), (2, 1)][number as usize]);
+    }
+    assert_eq!(said, ["proceed", "proceed", "reject"], "the third, as if nobody else counted");
 }
