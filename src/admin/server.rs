@@ -193,6 +193,17 @@ async fn perform(request: Request, peer: Peer, control: &dyn Control) -> Result<
             let changed = control.queue_command(filter.filter().map_err(one)?, command).await?;
             Ok((Vec::new(), Done::Changed(changed)))
         }
+        about_plugins => perform_on_plugins(about_plugins, peer, control).await,
+    }
+}
+
+/// Those about plugins.
+async fn perform_on_plugins(
+    request: Request,
+    peer: Peer,
+    control: &dyn Control,
+) -> Result<(Vec<Response>, Done), Vec<String>> {
+    match request {
         Request::Plugins => {
             let plugins = control.plugins().await?;
             Ok((plugins.into_iter().map(Response::Item).collect(), Done::Plugins))
@@ -229,5 +240,6 @@ async fn perform(request: Request, peer: Peer, control: &dyn Control) -> Result<
             Ok((Vec::new(), Done::Recording(control.record(plugin, calls, address).await?)))
         }
         Request::StopRecording { plugin } => Ok((Vec::new(), Done::Recording(control.stop_recording(plugin).await?))),
+        other => Err(vec![format!("{other:?} is not about plugins")]),
     }
 }

@@ -71,15 +71,17 @@ impl Control for Inner {
 
     fn plugin_metrics(&self, plugin: Option<String>) -> Pending<'_, Vec<serde_json::Value>> {
         let set = self.in_force.plugins.load();
-        let known = |name: &String| set.list().iter().any(|info| info.name == *name);
-        let counted = match plugin.filter(|name| !known(name)) {
-            Some(name) => Err(vec![format!("no plugin {name}")]),
+        let known = |name: &str| set.list().iter().any(|info| info.name == name);
+        let counted = match plugin {
+            Some(name) if !known(&name) => Err(vec![format!("no plugin {name}")]),
+            Some(name) => Ok(set.metrics().into_iter().filter(|counted| counted.plugin == name).collect()),
             None => Ok(set.metrics()),
         };
         Box::pin(std::future::ready(counted.and_then(|counted| {
             counted.iter().map(|c| serde_json::to_value(c).map_err(|e| vec![e.to_string()])).collect()
         })))
     }
+
     fn plugin_trial(&self, name: String) -> Pending<'_, (serde_json::Value, Vec<serde_json::Value>)> {
         Box::pin(async move {
             let mut report = self.in_force.plugins.load().trial(&name).map_err(|why| vec![why])?;

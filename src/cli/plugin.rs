@@ -19,54 +19,11 @@ const COLUMNS: [&str; 6] = ["name", "version", "state", "order", "calls", "hooks
 /// One of the subcommands.
 pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write) -> Result<(), Failure> {
     match command {
-        Plugin::List => {
-            let plugins = connect(common).await?.plugins().await?;
-            if common.json {
-                let mut elements = Elements::start(out)?;
-                plugins.iter().try_for_each(|plugin| elements.add(plugin, out))?;
-                elements.end(out)?;
-            } else if plugins.is_empty() {
-                writeln!(out, "no plugins")?;
-            } else {
-                write!(out, "{}", show(&plugins))?;
-            }
-            Ok(())
-        }
-        Plugin::Metrics { name } => {
-            let counted = connect(common).await?.plugin_metrics(name).await?;
-            if common.json {
-                let mut elements = Elements::start(out)?;
-                counted.iter().try_for_each(|plugin| elements.add(plugin, out))?;
-                return Ok(elements.end(out)?);
-            }
-            let rows = counted_rows(&counted);
-            if rows.is_empty() {
-                return Ok(writeln!(out, "nothing counted")?);
-            }
-            Ok(write!(out, "{}", table(&["PLUGIN", "METRIC", "LABELS", "VALUE"], &rows))?)
-        }
-        Plugin::Trial { name } => {
-            let (mut trial, differences) = connect(common).await?.plugin_trial(name).await?;
-            if !common.json {
-                return Ok(write!(out, "{}", show_trial(&trial, &differences))?);
-            }
-            if let Some(fields) = trial.as_object_mut() {
-                fields.insert("differences".to_owned(), differences.into());
-            }
-            Ok(writeln!(out, "{trial}")?)
-        }
+        Plugin::List => list(common, out).await,
+        Plugin::Metrics { name } => metrics(common, name, out).await,
+        Plugin::Trial { name } => trial(common, name, out).await,
         Plugin::Record { name, calls, address, stop } => {
-            let mut client = connect(common).await?;
-            let recording = match stop {
-                true => client.stop_recording(name).await?,
-                false => client.record(name, calls, address).await?,
-            };
-            if common.json {
-                return Ok(writeln!(out, "{}", serde_json::json!(recording))?);
-            }
-            let RecordingStatus { path, wanted, recorded, skipped } = &recording;
-            let done = format!("{recorded} of {} recorded, {skipped} left out", count((*wanted).into(), "call"));
-            Ok(writeln!(out, "{}\n{done}", clean(path))?)
+            record(common, name, (!stop).then_some(calls), address, out).await
         }
         Plugin::Replay { recording, component, settings } => {
             replay::replay(common, &recording, &component, settings, out).await
@@ -89,6 +46,66 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
             generations::change(common, change, weaken, out).await
         }
     }
+}
+
+async fn list(common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
+    let plugins = connect(common).await?.plugins().await?;
+    if common.json {
+        let mut elements = Elements::start(out)?;
+        plugins.iter().try_for_each(|plugin| elements.add(plugin, out))?;
+        elements.end(out)?;
+    } else if plugins.is_empty() {
+        writeln!(out, "no plugins")?;
+    } else {
+        write!(out, "{}", show(&plugins))?;
+    }
+    Ok(())
+}
+
+async fn metrics(common: &Common, name: Option<String>, out: &mut dyn Write) -> Result<(), Failure> {
+    let counted = connect(common).await?.plugin_metrics(name).await?;
+    if common.json {
+        let mut elements = Elements::start(out)?;
+        counted.iter().try_for_each(|plugin| elements.add(plugin, out))?;
+        return Ok(elements.end(out)?);
+    }
+    let rows = counted_rows(&counted);
+    if rows.is_empty() {
+        return Ok(writeln!(out, "nothing counted")?);
+    }
+    Ok(write!(out, "{}", table(&["PLUGIN", "METRIC", "LABELS", "VALUE"], &rows))?)
+}
+
+async fn trial(common: &Common, name: String, out: &mut dyn Write) -> Result<(), Failure> {
+    let (mut trial, differences) = connect(common).await?.plugin_trial(name).await?;
+    if !common.json {
+        return Ok(write!(out, "{}", show_trial(&trial, &differences))?);
+    }
+    if let Some(fields) = trial.as_object_mut() {
+        fields.insert("differences".to_owned(), differences.into());
+    }
+    Ok(writeln!(out, "{trial}")?)
+}
+
+/// Begins a recording of so many calls; without a number, ends it.
+async fn record(
+    common: &Common,
+    name: String,
+    calls: Option<u32>,
+    address: Option<String>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut client = connect(common).await?;
+    let recording = match calls {
+        None => client.stop_recording(name).await?,
+        Some(calls) => client.record(name, calls, address).await?,
+    };
+    if common.json {
+        return Ok(writeln!(out, "{}", serde_json::json!(recording))?);
+    }
+    let RecordingStatus { path, wanted, recorded, skipped } = &recording;
+    let done = format!("{recorded} of {} recorded, {skipped} left out", count((*wanted).into(), "call"));
+    Ok(writeln!(out, "{}\n{done}", clean(path))?)
 }
 
 /// A row for each series: counters, then histograms by count and mean.

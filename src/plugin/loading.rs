@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+use super::asks;
 use super::calls::Plugin;
 use super::granted::Granted;
-use super::load::Linked;
+use super::load::{self, Linked};
 use super::role::{Place, Role};
-use super::set::{attempt, prepare};
 use super::{Candidate, Engine, HostConfig, LoadError, PluginConfig, Problem, Services, TrialMode};
 
 /// A plugin that only has to be tried.
@@ -64,5 +64,49 @@ impl Loading {
             Ok(Err(error)) => Err(error),
             Err(why) => Err(LoadError::of(&name, Problem::Component(format!("loading it failed: {why}")))),
         }
+    }
+}
+
+/// The blocking part of loading one plugin.
+fn prepare(
+    engine: &Engine,
+    services: &Services,
+    host: &HostConfig,
+    name: &Arc<str>,
+    config: &PluginConfig,
+    role: Role,
+) -> Result<Prepared, LoadError> {
+    let compiled = load::load(engine, config, host).map_err(|problem| LoadError::of(name, problem))?;
+    let hooks = compiled.hooks.clone();
+    let ready = || {
+        let config = asks::fit(name, compiled.manifest.as_ref(), config)?;
+        let mut linking = config.grants.linking(&compiled.imports);
+        // What others could see of it is denied to a shadow.
+        linking.http &= role == Role::Serving;
+        let linked = Arc::new(Linked::of(engine, compiled, linking)?);
+        let granted = Granted::open(services, host, name, &config.grants, role)?;
+        Ok(Prepared { linked, config, granted })
+    };
+    ready().map_err(|problem| LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) })
+}
+
+/// The rest of it: hooks against the configuration, and the trial.
+async fn attempt(
+    engine: &Engine,
+    name: &Arc<str>,
+    services: &Services,
+    place: Place,
+    Prepared { linked, config, granted }: Prepared,
+) -> Result<(Plugin, Vec<String>), LoadError> {
+    let hooks = linked.compiled.hooks.clone();
+    let missing = config.hooks.iter().flatten().find(|hook| !hooks.contains(hook));
+    if let Some(missing) = missing {
+        let problem = Problem::Contract(format!("`hooks` names {}, which it does not export", missing.interface()));
+        return Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) });
+    }
+    let plugin = Plugin::new(engine, name, &config, linked, services, granted, place);
+    match plugin.trial().await {
+        Ok(warnings) => Ok((plugin, warnings)),
+        Err(problem) => Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) }),
     }
 }

@@ -7,19 +7,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::asks;
 use super::calls::Plugin;
 use super::decisions::{Known, Listener};
 use super::entry::{Callee, Entry, OnTrial};
-use super::granted::{Granted, Keys};
-use super::load::{self, Linked, hex};
-use super::loading::{Loading, Prepared, beside, place_of};
+use super::granted::Keys;
+use super::load::hex;
+use super::loading::{Loading, beside, place_of};
 use super::questions;
 use super::role::{Place, Role};
 use super::trial::{CandidateInfo, Trial, TrialReport, lot};
 use super::{
-    Candidate, Config, Engine, HostConfig, LoadError, PluginConfig, PluginInfo, PluginMetrics, Problem, Services,
-    TrialMode,
+    Candidate, Config, Engine, LoadError, PluginConfig, PluginInfo, PluginMetrics, Problem, Services, TrialMode,
 };
 use crate::hooks::{
     Answer, AttemptVerdict, AuthAttempt, AuthVerdict, Binding, BounceVerdict, Decision, Disposition, Hook, Hooks, Link,
@@ -360,50 +358,6 @@ impl std::fmt::Debug for PluginSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.members.iter().map(|member| &member.name).collect();
         f.debug_struct("PluginSet").field("generation", &self.generation).field("members", &names).finish()
-    }
-}
-
-/// The blocking part of loading one plugin.
-pub(super) fn prepare(
-    engine: &Engine,
-    services: &Services,
-    host: &HostConfig,
-    name: &Arc<str>,
-    config: &PluginConfig,
-    role: Role,
-) -> Result<Prepared, LoadError> {
-    let compiled = load::load(engine, config, host).map_err(|problem| LoadError::of(name, problem))?;
-    let hooks = compiled.hooks.clone();
-    let ready = || {
-        let config = asks::fit(name, compiled.manifest.as_ref(), config)?;
-        let mut linking = config.grants.linking(&compiled.imports);
-        // What others could see of it is denied to a shadow.
-        linking.http &= role == Role::Serving;
-        let linked = Arc::new(Linked::of(engine, compiled, linking)?);
-        let granted = Granted::open(services, host, name, &config.grants, role)?;
-        Ok(Prepared { linked, config, granted })
-    };
-    ready().map_err(|problem| LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) })
-}
-
-/// The rest of it: hooks against the configuration, and the trial.
-pub(super) async fn attempt(
-    engine: &Engine,
-    name: &Arc<str>,
-    services: &Services,
-    place: Place,
-    Prepared { linked, config, granted }: Prepared,
-) -> Result<(Plugin, Vec<String>), LoadError> {
-    let hooks = linked.compiled.hooks.clone();
-    let missing = config.hooks.iter().flatten().find(|hook| !hooks.contains(hook));
-    if let Some(missing) = missing {
-        let problem = Problem::Contract(format!("`hooks` names {}, which it does not export", missing.interface()));
-        return Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) });
-    }
-    let plugin = Plugin::new(engine, name, &config, linked, services, granted, place);
-    match plugin.trial().await {
-        Ok(warnings) => Ok((plugin, warnings)),
-        Err(problem) => Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) }),
     }
 }
 
