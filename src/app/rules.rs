@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::hooks::Hooks;
 use crate::listen::{Credentials, Rules};
 use crate::plugin::{
-    self, Build, Compiler, Decisions, Engine, Events, LoadError, PluginSet, Recordings, Replay, Services,
+    self, Build, Compiler, Decisions, Engine, Events, LoadError, PluginSet, Problem, Recordings, Replay, Services,
 };
 use crate::routing::{Hickory, Resolver, Table};
 use crate::store::{Sled, Spool, Store};
@@ -107,7 +107,8 @@ impl Builder {
         let set = match self.plugins(&config, number, Build::Strict).await {
             Ok(set) => set,
             Err(errors) => {
-                for error in errors {
+                // Where only a candidate is bad, the version beside it serves alone.
+                for error in errors.into_iter().filter(|e| !matches!(e.problem, Problem::Candidate { .. })) {
                     let Some(name) = error.plugin.clone() else { continue };
                     let Some((generation, good)) = history.last_good(&name) else { continue };
                     tracing::error!(target: "plugin", "{error}; its version of generation {generation} serves instead");

@@ -153,6 +153,50 @@ fn a_component_that_can_not_be_loaded_at_the_start_is_served_from_the_last_good_
 }
 
 #[test]
+fn a_candidate_that_can_not_be_loaded_at_the_start_leaves_the_other_version_alone() {
+    let mut it = Stamped::start("good");
+    let candidate = it.relay.folder().join("candidate.wasm");
+    fs::copy(component("header-policy"), &candidate).unwrap();
+    it.configure("good", "candidate = { path = \"DIR/candidate.wasm\" }");
+    it.must(&["reload"]);
+    fs::write(&candidate, "no component").unwrap();
+    it.relay.stop_and_restart();
+    assert_eq!((it.status()["plugins"][0]["state"].as_str(), it.stamp().as_deref()), (Some("serving"), Some("good")));
+    assert!(it.relay.log().contains("the version that serves goes on alone"), "{}", it.relay.log());
+}
+
+#[test]
+fn a_version_that_keeps_failing_is_taken_back_without_a_hand() {
+    let sink = Sink::start();
+    let hostile = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/components/hostile.wasm");
+    let tables = |at: &str| {
+        let plugin = format!("[plugins.guard]\npath = {hostile:?}\nhooks = [\"rcpt\"]\n");
+        format!("{}{plugin}config = {{ at = \"{at}\", fault = \"trap\" }}\n", towards(&sink))
+    };
+    let relay = Relay::start(&tables("nowhere"));
+    relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
+    relay.rewrite(&tables("smtp"));
+    assert!(relay.command(&["reload"]).status.success());
+    let taken_back = |relay: &Relay| {
+        let status = relay.json(&["plugin", "status"]);
+        status["reason"].as_str().is_some_and(|reason| reason.starts_with("automatic roll-back to 1: plugin guard"))
+    };
+    wait_for("the old version is back", || {
+        let mut client = relay.smtp();
+        client.say("EHLO client.test");
+        client.say("MAIL FROM:<a@client.test>");
+        client.say("RCPT TO:<b@there.test>");
+        taken_back(&relay).then_some(())
+    });
+    relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
+    let status = relay.json(&["plugin", "status", "guard"]);
+    assert_eq!((status["by"].as_str(), status["plugins"][0]["state"].as_str()), (Some("automatic"), Some("serving")));
+    assert!(relay.command(&["reload"]).status.success());
+    assert!(!relay.json(&["plugin", "status"])["plugins"][0]["override"].is_null(), "it stays away");
+    relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
+}
+
+#[test]
 fn what_would_weaken_has_to_be_meant() {
     let it = Stamped::start("strict");
     it.configure("strict", "mandatory = true\non-failure = \"reject\"");
