@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::bindings::http;
 use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView};
 
@@ -20,6 +20,7 @@ use super::calls::Shared;
 use super::host::Level;
 use super::outgoing::{NoWay, Outgoing};
 use super::state::State;
+use super::tape::{Setting, Tape};
 use crate::time::Clock;
 
 pub(crate) use voice::{Place, Voice};
@@ -85,7 +86,7 @@ pub(crate) struct Wasi {
 }
 
 impl Wasi {
-    fn new(shared: &Arc<Shared>, place: Place) -> Self {
+    fn new(shared: &Arc<Shared>, place: Place, tape: Option<&Tape>) -> Self {
         let voice = Arc::new(Voice::new(shared.clone(), place));
         let mut context = WasiCtx::builder();
         context
@@ -97,6 +98,9 @@ impl Wasi {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .socket_addr_check(|_, _| Box::pin(async { false }));
+        if let Some(tape) = tape {
+            stand_still(&mut context, &tape.setting);
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(ROWS_MAX);
         let mut http = WasiHttpCtx::new();
@@ -125,7 +129,7 @@ impl Wasi {
 
 impl State {
     fn wasi(&mut self) -> &mut Wasi {
-        let new = || Box::new(Wasi::new(&self.shared, Place::of(self.hook, &self.subject)));
+        let new = || Box::new(Wasi::new(&self.shared, Place::of(self.hook, &self.subject), self.tape.as_ref()));
         self.wasi.get_or_insert_with(new)
     }
 
@@ -168,6 +172,46 @@ impl HostWallClock for Wall {
 
     fn now(&self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.now().micros()).unwrap_or_default())
+    }
+}
+
+/// For a recorded call and its replay: the time stands still, and what is random is the same for both.
+fn stand_still(context: &mut WasiCtxBuilder, setting: &Setting) {
+    let mut random = fastrand::Rng::with_seed(setting.seed);
+    let octets: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(SEEDED).collect();
+    let at = Still(u64::try_from(setting.at).unwrap_or_default());
+    context
+        .secure_random(Deterministic::new(octets.clone()))
+        .insecure_random(Deterministic::new(octets))
+        .insecure_random_seed(u128::from(setting.seed))
+        .wall_clock(at)
+        .monotonic_clock(at);
+}
+
+/// Octets after which the numbers of a recorded call come again.
+const SEEDED: usize = 64 << 10;
+
+/// A clock that stands still, at so many microseconds.
+#[derive(Clone, Copy)]
+struct Still(u64);
+
+impl HostWallClock for Still {
+    fn resolution(&self) -> Duration {
+        Duration::from_micros(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_micros(self.0)
+    }
+}
+
+impl HostMonotonicClock for Still {
+    fn resolution(&self) -> u64 {
+        1000
+    }
+
+    fn now(&self) -> u64 {
+        self.0.saturating_mul(1000)
     }
 }
 

@@ -10,9 +10,10 @@ use crate::hooks::fixtures::{mailbox, subject};
 use crate::hooks::{AuthAttempt, Hooks as _, SessionVerdict};
 use crate::mail::Recipient;
 use crate::plugin::testing::probe::{Arg, Call as Asked, Place, Times, probe};
-use crate::plugin::testing::{ENGINE, Fixture, Zone, answering, misbehaving, saying};
+use crate::plugin::testing::{ENGINE, Fixture, Zone, answering, guest, misbehaving, saying};
 use crate::plugin::{DnsGrant, Grants, KvQuota, PluginConfig};
 use crate::routing::{Answer, RecordData, RecordKind};
+use crate::time::Manual;
 
 fn at_rcpt() -> Subject {
     let to = mailbox("dave", "example.net");
@@ -235,4 +236,19 @@ async fn each_service_is_answered_from_the_tape() {
             .unwrap()
             .starts_with("the plugin asked kv.get [\"own\",\"k\"] where the recording has kv.set")
     );
+}
+
+#[tokio::test]
+async fn the_clocks_of_wasi_show_the_time_of_the_recording() {
+    let mut fixture = Fixture::new().with("p", &guest("fetcher"));
+    fixture.services.clock = Arc::new(Manual::new(Timestamp::from_secs(1_900_000_000)));
+    let set = fixture.build().await;
+    let recording = start(&fixture, 1, None);
+    let mut subject = at_rcpt();
+    subject.candidate.as_mut().unwrap().mailbox = mailbox("survey", "example.net");
+    let SessionVerdict::Reject(reply) = set.rcpt(subject).await.1 else { panic!("the guest tells by a reply") };
+    assert!(reply.to_string().contains("time 1900000000"), "{reply}");
+    // The relay's clock shows another time there.
+    let replay = replayed(&recording, &guest("fetcher")).await.unwrap();
+    assert_eq!(replay, Replay { calls: 1, differences: Vec::new() });
 }
