@@ -31,6 +31,8 @@ pub struct Binding {
     pub plugin: Arc<str>,
     /// From its manifest or file.
     pub version: Arc<str>,
+    /// Of its component, in hex; empty where it is not loaded.
+    pub digest: Arc<str>,
     /// What a failure becomes.
     pub on_failure: FailurePolicy,
     /// Asked even after another plugin said `accept`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::calls::Plugin;
-use super::decisions::{Known, Listener};
+use super::decisions::Listener;
 use super::entry::{Callee, Entry, OnTrial};
 use super::granted::Keys;
 use super::load::hex;
@@ -126,7 +126,7 @@ impl PluginSet {
             }
         }
         set.order();
-        set.listener = services.decisions.listener(set.known());
+        set.listener = services.decisions.listener();
         if build == Build::Strict {
             errors.append(&mut candidates);
             return if errors.is_empty() { Ok(set) } else { Err(errors) };
@@ -162,11 +162,13 @@ impl PluginSet {
             Ok(plugin) => plugin.shared.version.clone(),
             Err(_) => "-".into(),
         };
+        let digest: Arc<str> = plugin.as_ref().map_or("".into(), |p| hex(&p.linked.compiled.digest).into());
         for hook in &hooks {
             let on_failure = config.on_failure_at.get(hook).copied().unwrap_or(config.on_failure);
             let binding = Binding {
                 plugin: name.clone(),
                 version: version.clone(),
+                digest: digest.clone(),
                 on_failure,
                 mandatory: config.mandatory,
                 scope: config.scope.clone(),
@@ -208,6 +210,7 @@ impl PluginSet {
             }
         };
         let hooks = candidate.linked.compiled.hooks.clone();
+        let digest: Arc<str> = hex(&candidate.linked.compiled.digest).into();
         let only = |here: &[Hook], there: &[Hook], whose: &str| {
             let hooks = here.iter().filter(|hook| !there.contains(hook)).map(|hook| hook.interface());
             let hooks: Vec<_> = hooks.collect();
@@ -225,7 +228,8 @@ impl PluginSet {
             let entry = chain.and_then(|chain| chain.last_mut()).filter(|entry| entry.binding.plugin == member.name);
             // Beside one that is not loaded there is nothing to be compared with.
             if let Some(entry) = entry.filter(|entry| entry.plugin.is_ok()) {
-                let binding = Binding { version: trial.candidate.shared.version.clone(), ..entry.binding.clone() };
+                let (version, digest) = (trial.candidate.shared.version.clone(), digest.clone());
+                let binding = Binding { version, digest, ..entry.binding.clone() };
                 entry.trial = Some(OnTrial { binding, trial: trial.clone() });
                 self.canaries |= matches!(config.mode, TrialMode::Canary { .. });
             }
@@ -299,14 +303,6 @@ impl PluginSet {
             (Err(reason), Some(Ok(_))) => Err(format!("plugin {name} is not loaded itself: {reason}")),
             (_, None) => Err(format!("plugin {name} has no candidate: configure one in [plugins.{name}.candidate]")),
         }
-    }
-
-    /// Whose decisions there may be: of those that serve, and of those on trial.
-    fn known(&self) -> Vec<Known> {
-        let loaded = self.members.iter().filter_map(|member| member.plugin.as_ref().ok());
-        let tried = self.members.iter().filter_map(|member| member.trial.as_ref()?.as_ref().ok());
-        let known = |p: &Plugin| (p.shared.name.clone(), p.shared.version.clone(), hex(&p.linked.compiled.digest));
-        loaded.map(|plugin| known(plugin)).chain(tried.map(|trial| known(&trial.candidate))).collect()
     }
 
     /// True if every plugin is loaded.

@@ -51,7 +51,7 @@ async fn a_shipped_plugin_names_the_grant_that_it_lacks() {
 
 /// What the manifests ask for; those without asks take what they get.
 fn grants(name: &str) -> Grants {
-    let asks_for_nothing = matches!(name, "domain-routes" | "header-policy");
+    let asks_for_nothing = matches!(name, "domain-routes" | "header-policy" | "fetcher");
     let kv = (!asks_for_nothing).then_some(KvQuota { bytes: 1 << 20, keys: 1000 });
     Grants { kv, ..Grants::default() }
 }

@@ -71,7 +71,7 @@ fn a_version_that_fails_one_call_in_three_is_left_alone_until_it_is_well() {
     let listed = first(&relay);
     assert_eq!((&listed["state"], &listed["calls"]), (&json!("tripped"), &json!(6)), "{listed}");
     assert_eq!(listed["breaker"]["trips"], 1);
-    assert!(relay.log().contains("its breaker opened"));
+    wait_for("the log says so", || relay.log().contains("its breaker opened").then_some(()));
     let shown = String::from_utf8(relay.command(&["plugin", "list"]).stdout).unwrap();
     assert!(shown.contains("third: left alone since"), "{shown}");
     wait_for("it is asked again", || rcpt(&mut client, "b@there.test").starts_with("250").then_some(()));

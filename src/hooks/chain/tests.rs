@@ -8,7 +8,15 @@ use crate::hooks::{Cost, Edit, Hook, MessageVerdict, NextHop, Route, SessionVerd
 use crate::smtp::{Reply, Status};
 
 fn binding(plugin: &str, on_failure: FailurePolicy, mandatory: bool) -> Binding {
-    Binding { plugin: plugin.into(), version: "1".into(), on_failure, mandatory, scope: Scope::default(), relay: false }
+    Binding {
+        plugin: plugin.into(),
+        version: "1".into(),
+        digest: "".into(),
+        on_failure,
+        mandatory,
+        scope: Scope::default(),
+        relay: false,
+    }
 }
 
 fn reject() -> SessionVerdict {

@@ -27,9 +27,6 @@ use writer::Shared;
 /// Hears the decisions of a set.
 pub(crate) type Listener = Box<dyn Fn(&Decision<'_>) + Send + Sync>;
 
-/// Whose decisions: plugin, version, digest of the component in hex.
-pub(crate) type Known = (Arc<str>, Arc<str>, String);
-
 /// The record. Cheap to clone.
 #[derive(Clone)]
 pub struct Decisions(Arc<Inner>);
@@ -99,20 +96,17 @@ impl Decisions {
     }
 
     /// What a set of plugins tells its decisions to.
-    pub(crate) fn listener(&self, known: Vec<Known>) -> Listener {
+    pub(crate) fn listener(&self) -> Listener {
         let decisions = self.clone();
         Box::new(move |decision| {
             if decisions.0.on.load(Ordering::Relaxed) {
-                decisions.hear(decision, &known);
+                decisions.hear(decision);
             }
         })
     }
 
-    fn hear(&self, decision: &Decision<'_>, known: &[Known]) {
-        let binding = decision.binding;
-        let of = known.iter().find(|(plugin, version, _)| *plugin == binding.plugin && *version == binding.version);
-        let digest = of.map_or("", |(_, _, digest)| digest);
-        self.0.shared.append(&record::line(decision, digest, self.0.clock.now()));
+    fn hear(&self, decision: &Decision<'_>) {
+        self.0.shared.append(&record::line(decision, self.0.clock.now()));
     }
 
     /// Looks decisions up, what is still on its way to the disk included. Blocking.

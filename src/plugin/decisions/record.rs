@@ -72,7 +72,7 @@ struct Failure<'a> {
 }
 
 /// The line, with its end.
-pub(super) fn line(decision: &Decision<'_>, digest: &str, now: Timestamp) -> Vec<u8> {
+pub(super) fn line(decision: &Decision<'_>, now: Timestamp) -> Vec<u8> {
     let Decision { hook, subject, binding, word, edits, cost, .. } = *decision;
     let session = subject.session.as_deref();
     let recipients = Recipients::of(subject);
@@ -86,7 +86,7 @@ pub(super) fn line(decision: &Decision<'_>, digest: &str, now: Timestamp) -> Vec
         plugin: &binding.plugin,
         version: &binding.version,
         generation: decision.generation,
-        digest,
+        digest: &decision.binding.digest,
         client: session.map(|s| &*s.client.address),
         sender: sender(subject).map(Sender),
         more_recipients: recipients.all().saturating_sub(RECIPIENTS_MAX),

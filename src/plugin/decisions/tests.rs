@@ -28,6 +28,7 @@ fn binding(plugin: &str) -> Binding {
     Binding {
         plugin: plugin.into(),
         version: "1.0".into(),
+        digest: if plugin == "greylist" { "00ff".into() } else { "".into() },
         on_failure: FailurePolicy::Tempfail,
         mandatory: false,
         scope: Scope::default(),
@@ -74,7 +75,7 @@ impl Said<'_> {
     }
 
     fn line(&self) -> String {
-        String::from_utf8(self.with(|decision| record::line(decision, "00ff", NOW))).unwrap()
+        String::from_utf8(self.with(|decision| record::line(decision, NOW))).unwrap()
     }
 }
 
@@ -83,7 +84,7 @@ fn recorded(folder: &Path, all: &[Said<'_>]) -> Decisions {
     let clock = Arc::new(Manual::new(NOW));
     let decisions = Decisions::new(clock.clone());
     decisions.configure(&host(folder));
-    let listener = decisions.listener(vec![("greylist".into(), "1.0".into(), "00ff".to_owned())]);
+    let listener = decisions.listener();
     for said in all {
         said.with(|decision| listener(decision));
         clock.advance(Duration::from_secs(1));
@@ -116,7 +117,7 @@ fn what_is_no_opinion_costs_one_short_line() {
     assert!(line.len() < 400 && !line.contains("nothing") && !line.contains("whole"), "{line}");
     let began = std::time::Instant::now();
     let said = said("greylist", "proceed", "nothing", about("dave"));
-    let octets: usize = (0..10_000).map(|_| said.with(|decision| record::line(decision, "00ff", NOW).len())).sum();
+    let octets: usize = (0..10_000).map(|_| said.with(|decision| record::line(decision, NOW).len())).sum();
     println!("{} ns for a line of {} octets", began.elapsed().as_nanos() / 10_000, octets / 10_000);
 }
 
@@ -241,7 +242,7 @@ fn nothing_is_written_where_nothing_is_to_be_recorded() {
     let decisions = Decisions::new(Arc::new(Manual::new(NOW)));
     assert!(decisions.find(&Query::default()).is_err(), "there is no record at all");
     decisions.configure(&off);
-    let listener = decisions.listener(Vec::new());
+    let listener = decisions.listener();
     let heard = said("p", "proceed", "-", about("dave"));
     heard.with(|decision| listener(decision));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -309,7 +310,7 @@ fn trouble_with_the_disk_drops_and_passes() {
     let info = decisions.info();
     assert!(info.dropped == 2 && info.written == 0 && info.trouble.is_some(), "{info:?}");
     std::fs::remove_file(&blocked).unwrap();
-    said("p", "proceed", "-", about("c")).with(|decision| decisions.listener(Vec::new())(decision));
+    said("p", "proceed", "-", about("c")).with(|decision| decisions.listener()(decision));
     assert_eq!(decisions.find(&Query::default()).unwrap().decisions.len(), 1);
     let info = decisions.info();
     assert!(info.dropped == 2 && info.written == 1 && info.trouble.is_none(), "{info:?}");
