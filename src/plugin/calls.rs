@@ -27,6 +27,7 @@ use super::rates::Rates;
 use super::recording::PluginFacts;
 use super::role::{Place, Role};
 use super::tape::Tape;
+use super::turns::Turns;
 use super::{Access, Budget, Engine, Event, Grants, Instances, Limits, PluginConfig, Services, manifest};
 use crate::hooks::{CallError, Called, Hook, Journal, Subject};
 
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     /// What it may ask of servers over HTTP.
     pub http: Option<Arc<Policy>>,
     pub log: Mutex<LogBudget>,
+    /// Whose turn it is, of calls that compute for long.
+    pub turns: Arc<Turns>,
     pub message_max: u64,
     /// Octets of linear memory of one instance.
     pub memory: usize,
@@ -97,6 +100,7 @@ impl Shared {
             limits: config.limits,
             budgets: Hook::ALL.map(|hook| config.budgets.get(&hook).copied().unwrap_or(Budget::of(hook))),
             log: Mutex::new(LogBudget::new(services.clock.now())),
+            turns: Turns::new(),
             message_max: services.message_max.min(i32::MAX as u64),
             memory: config.memory.unwrap_or(PluginConfig::MEMORY).min(MEMORY_MAX),
             services: services.clone(),

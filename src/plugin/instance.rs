@@ -81,7 +81,7 @@ impl Live {
             if state.spent > state.budget {
                 return Ok(UpdateDeadline::Interrupt);
             }
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+            Ok(UpdateDeadline::YieldCustom(1, state.turn()))
         });
         begin(&mut store, None, Subject::default(), LOAD_CPU);
         let made = linked.pre.instantiate_async(&mut store).await;

@@ -55,6 +55,7 @@ mod testing;
 mod tests;
 mod ticker;
 mod trial;
+mod turns;
 mod verdicts;
 mod version;
 mod wasi;

@@ -3,6 +3,8 @@
 //! One plugin per store and one call at a time. Nothing of a call survives it: [`State::end`] forgets its facts, its
 //! journal and its rows.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -12,6 +14,7 @@ use wasmtime::component::Resource;
 use super::bindings::waypost::plugin::types::{ErrorCode, HostError};
 use super::calls::Shared;
 use super::tape::Tape;
+use super::turns::Long;
 use super::wasi::{Place, Wasi};
 use crate::hooks::{Edit, EditError, Hook, Journal, MessageFacts, Subject};
 use crate::mail::NoteError;
@@ -134,6 +137,8 @@ pub(crate) struct State {
     pub rows: Rows,
     /// Milliseconds that the clock found the guest computing in this call.
     pub spent: u32,
+    /// It ran past a tick.
+    long: Option<Long>,
     /// How many it may have.
     pub budget: u32,
     /// When this call has no use any more for what it waits for; none outside a hook.
@@ -164,6 +169,7 @@ impl State {
             journal: Journal::default(),
             rows,
             spent: 0,
+            long: None,
             budget: 0,
             patience: None,
             host_calls: 0,
@@ -181,6 +187,7 @@ impl State {
         self.hook = hook;
         self.subject = subject;
         self.spent = 0;
+        self.long = None;
         self.patience = None;
         self.host_calls = 0;
         self.lookups = 0;
@@ -188,6 +195,12 @@ impl State {
         if let Some(wasi) = &mut self.wasi {
             wasi.begin(Place::of(self.hook, &self.subject));
         }
+    }
+
+    /// A tick found the call computing: done when it may go on.
+    pub(crate) fn turn(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let turns = &self.shared.turns;
+        self.long.get_or_insert_with(|| turns.long()).turn()
     }
 
     /// Counts a call of one of the relay's services. Past the limit it is a trap: who calls on and on does not look at
@@ -206,6 +219,7 @@ impl State {
     /// Ends it: what is left is the journal.
     pub(crate) fn end(&mut self) -> Journal {
         self.hook = None;
+        self.long = None;
         self.entered = None;
         self.rows.sweep();
         if let Some(wasi) = &mut self.wasi {
