@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use waypost::plugin::{Compiler, Engine, inspect};
 
 use crate::harness::{Relay, Sink, component, towards, wait_for};
+use crate::hostile::encode;
 
 const CONTENT: &str = "Subject: a test\r\n\r\nbody\r\n";
 
@@ -173,14 +174,17 @@ fn a_candidate_that_can_not_be_loaded_at_the_start_leaves_the_other_version_alon
 #[test]
 fn a_version_that_keeps_failing_is_taken_back_without_a_hand() {
     let sink = Sink::start();
-    let hostile = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/components/hostile.wasm");
-    let tables = |at: &str| {
-        let plugin = format!("[plugins.guard]\npath = {hostile:?}\nhooks = [\"rcpt\"]\n");
-        format!("{}{plugin}config = {{ at = \"{at}\", fault = \"trap\" }}\n", towards(&sink))
-    };
-    let relay = Relay::start(&tables("nowhere"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |component: &str| folder.path().join(format!("{component}.wasm"));
+    let tables = |component: &str| format!("{}[plugins.guard]\npath = {:?}\n", towards(&sink), file(component));
+    // It proceeds, but the new version traps at every third call.
+    let third = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/components/third.wat")).unwrap();
+    let never = third.replace("(i32.const 3)", "(i32.const 1000000)");
+    fs::write(file("third"), encode(&third)).unwrap();
+    fs::write(file("never"), encode(&never)).unwrap();
+    let relay = Relay::start(&tables("never"));
     relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
-    relay.rewrite(&tables("smtp"));
+    relay.rewrite(&tables("third"));
     assert!(relay.command(&["reload"]).status.success());
     let taken_back = |relay: &Relay| {
         let status = relay.json(&["plugin", "status"]);
