@@ -152,7 +152,7 @@ fn a_component_that_can_not_be_loaded_at_the_start_is_served_from_the_last_good_
     assert_eq!(it.status()["plugins"][0]["state"], "serving");
 
     // With nothing to fall back on the failure policy answers, and the relay starts all the same.
-    fs::remove_dir_all(it.relay.folder().join("waypost-data/plugins")).unwrap();
+    fs::remove_dir_all(it.relay.folder().join("plugins")).unwrap();
     fs::write(it.path(), "no component").unwrap();
     it.relay.stop_and_restart();
     assert_eq!(it.status()["plugins"][0]["state"], "failed");
@@ -270,7 +270,7 @@ fn a_candidate_is_put_on_trial_dropped_and_promoted() {
 #[test]
 fn a_damaged_cache_is_compiled_anew() {
     let mut it = Stamped::start("kept");
-    let cache = it.relay.folder().join("waypost-data/plugins/cache");
+    let cache = it.relay.folder().join("plugins/cache");
     let files = || -> Vec<PathBuf> { fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect() };
     let path = files().remove(0);
     let mut octets = fs::read(&path).unwrap();

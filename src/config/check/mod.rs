@@ -91,7 +91,7 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let listen = listen::config(root, &shown, &base);
     let queue = queue::config(&root.table("queue"), &base);
     let (delivery, routing) = delivery::config(root, &shown, &base);
-    let plugins = plugins::config(root, &base);
+    let plugins = plugins::config(root, &base, &queue.path);
     let admin = admin(root, &base);
     let log = log(&root.table("log"), &base);
     root.finish();

@@ -1,5 +1,6 @@
 //! `[plugin-host]`: what is not about a single plugin.
 
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,8 +10,8 @@ use super::{Base, grants};
 use crate::config::raw::{Table, Value};
 use crate::plugin::{CompileConfig, DecisionsConfig, HostConfig};
 
-/// Reads the section.
-pub(super) fn config(table: &Table<'_>, base: &Base) -> HostConfig {
+/// Reads the section. The host's own folder is beside the queue's, where the relay may write, unless said otherwise.
+pub(super) fn config(table: &Table<'_>, base: &Base, queue: &Path) -> HostConfig {
     const SECOND: Duration = Duration::from_secs(1);
     const DAY: Duration = Duration::from_secs(86400);
     let usual = HostConfig::default();
@@ -23,7 +24,10 @@ pub(super) fn config(table: &Table<'_>, base: &Base) -> HostConfig {
     let decisions = table.table("decisions");
     let compile = table.table("compile");
     let config = HostConfig {
-        path: base.resolve(table.text("path").unwrap_or("waypost-data/plugins")),
+        path: match table.text("path") {
+            Some(path) => base.resolve(path),
+            None => queue.parent().unwrap_or(Path::new(".")).join("plugins"),
+        },
         require_signature,
         signers,
         generations: table.count("generations", usual.generations, 1..=100),

@@ -1,6 +1,7 @@
 //! `[plugins.NAME]`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +30,11 @@ const HOOKS: [(&str, Hook); 10] = [
 ];
 
 /// Reads the sections.
-pub(super) fn config(root: &Table<'_>, base: &Base) -> Config {
+pub(super) fn config(root: &Table<'_>, base: &Base, queue: &Path) -> Config {
     let read = |(name, value): (Arc<str>, Value<'_>)| Some((name, plugin(&value.table()?, base)?));
     Config {
         plugins: root.named("plugins").into_iter().filter_map(read).collect(),
-        host: plugin_host::config(&root.table("plugin-host"), base),
+        host: plugin_host::config(&root.table("plugin-host"), base, queue),
     }
 }
 
