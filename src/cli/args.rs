@@ -272,6 +272,24 @@ pub(super) enum Plugin {
         /// The component, a .wasm file.
         file: PathBuf,
     },
+    /// Run a plugin's scenarios, without a mail server: dialogues and events against what is expected.
+    ///
+    /// Each case runs in the relay's own code with fresh instances, with warm ones, and shuffled. Exit status: 0 all passed;
+    /// 1 some did not; 2 they can't be run.
+    Test {
+        /// The plugin's folder, or its component; its scenarios are all files of `scenarios`.
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// This file instead; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        scenario: Vec<PathBuf>,
+        /// Only cases whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// The order of the shuffled pass, as an earlier run printed it.
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+    },
     /// Show what serves: state, version, generation, and what is in force in place of the configuration.
     Status {
         /// This plugin only, in full.

@@ -16,6 +16,7 @@ mod replay;
 mod run;
 mod signing;
 mod status;
+mod test;
 mod trial;
 mod why;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::{Common, Plugin};
 use super::render::{Elements, clean, count, table};
 use super::trial::{is, left_alone, on_trial, show_trial};
-use super::{Failure, connect, generations, replay, signing};
+use super::{Failure, connect, generations, replay, signing, test};
 use crate::admin::{PluginChange, RecordingStatus};
 use crate::plugin::{Engine, inspect};
 
@@ -25,6 +25,7 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
         Plugin::Record { name, calls, address, stop } => {
             record(common, name, (!stop).then_some(calls), address, out).await
         }
+        Plugin::Test { plugin, scenario, only, seed } => test::test(common, &plugin, scenario, only, seed, out).await,
         Plugin::Replay { recording, component, settings } => {
             replay::replay(common, &recording, &component, settings, out).await
         }

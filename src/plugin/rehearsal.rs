@@ -210,7 +210,9 @@ impl PluginSet {
 fn not_granted(bucket: &str) -> String {
     match bucket {
         "own" => "the plugin has no bucket of its own: write `grants.kv = {}` under [plugin]".to_owned(),
-        name => format!("the plugin was not granted the bucket: write `grants.kv-shared.{name} = \"write\"` under [plugin]"),
+        name => {
+            format!("the plugin was not granted the bucket: write `grants.kv-shared.{name} = \"write\"` under [plugin]")
+        }
     }
 }
 
