@@ -290,6 +290,50 @@ pub(super) enum Plugin {
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
     },
+    /// Measure a plugin by its scenarios: time by hook, warm and fresh, instructions, memory.
+    ///
+    /// Exit status: 0 measured; 1 dearer than the baseline; 2 it can't be measured.
+    Bench {
+        /// The plugin's folder, or its component.
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// This file instead of the folder's; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        scenario: Vec<PathBuf>,
+        /// Only cases whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// How often each case is repeated.
+        #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        rounds: u32,
+        /// What an earlier run printed with --json, to be compared with: instructions and memory, which are the same on
+        /// every machine.
+        #[arg(long, value_name = "FILE")]
+        baseline: Option<PathBuf>,
+        /// So many of a hundred may be more than the baseline.
+        #[arg(long, value_name = "PERCENT", default_value_t = 10)]
+        tolerance: u64,
+    },
+    /// Hold a session with a plugin on the terminal: type SMTP, see what it decides.
+    ///
+    /// The relay around it delivers nothing, asks no network, and takes this client for one that may send to anybody.
+    Run {
+        /// The plugin's folder, or its component.
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// Settings, grants and fakes of this scenario file; else of the folder's first.
+        #[arg(long, value_name = "FILE")]
+        scenario: Option<PathBuf>,
+        /// The client's IP address.
+        #[arg(long, value_name = "IP")]
+        client: Option<String>,
+        /// The client's confirmed name.
+        #[arg(long, value_name = "NAME")]
+        client_name: Option<String>,
+        /// The client is authenticated as this.
+        #[arg(long, value_name = "NAME")]
+        identity: Option<String>,
+    },
     /// Show what serves: state, version, generation, and what is in force in place of the configuration.
     Status {
         /// This plugin only, in full.

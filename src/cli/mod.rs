@@ -5,6 +5,7 @@
 //! `plugin` (a look into a component). Must never touch the queue's files: the running relay owns them.
 
 mod args;
+mod bench;
 mod check;
 mod generations;
 mod password;
@@ -16,6 +17,7 @@ mod replay;
 mod run;
 mod signing;
 mod status;
+mod talk;
 mod test;
 mod trial;
 mod why;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::{Common, Plugin};
 use super::render::{Elements, clean, count, table};
 use super::trial::{is, left_alone, on_trial, show_trial};
-use super::{Failure, connect, generations, replay, signing, test};
+use super::{Failure, bench, connect, generations, replay, signing, talk, test};
 use crate::admin::{PluginChange, RecordingStatus};
 use crate::plugin::{Engine, inspect};
 
@@ -26,6 +26,13 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
             record(common, name, (!stop).then_some(calls), address, out).await
         }
         Plugin::Test { plugin, scenario, only, seed } => test::test(common, &plugin, scenario, only, seed, out).await,
+        Plugin::Bench { plugin, scenario, only, rounds, baseline, tolerance } => {
+            let baseline = baseline.map(|path| (path, tolerance));
+            bench::bench(common, &plugin, scenario, only, rounds, baseline, out).await
+        }
+        Plugin::Run { plugin, scenario, client, client_name, identity } => {
+            talk::talk(&plugin, scenario, client, client_name, identity).await
+        }
         Plugin::Replay { recording, component, settings } => {
             replay::replay(common, &recording, &component, settings, out).await
         }

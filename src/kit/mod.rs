@@ -6,6 +6,7 @@
 //! (`dialogue`) or a hook asked directly (`event`), and what came of it is held against what was expected (`expect`).
 //! Must never deliver, listen to others than itself, or read the machine's own resolver.
 
+mod bench;
 mod dialogue;
 mod event;
 mod expect;
@@ -15,14 +16,17 @@ mod run;
 mod said;
 mod scenario;
 mod taken;
+mod terminal;
 mod web;
 mod world;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use bench::{Bench, BenchOptions, HookCost, bench};
 pub use project::Project;
 pub use run::{Pass, Report, Verdict, run};
+pub use terminal::{Shown, Talk, talk};
 
 /// What is to be run.
 #[derive(Clone, Debug)]

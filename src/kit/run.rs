@@ -112,7 +112,7 @@ pub(super) struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    async fn of(&mut self, file: &File, case: &Case, instances: Instances) -> Result<Arc<Stage>, String> {
+    pub(super) async fn of(&mut self, file: &File, case: &Case, instances: Instances) -> Result<Arc<Stage>, String> {
         let mut setup = Setup::of(file, &case.plugin, &case.fakes);
         let listener = |case: &Case| case.client.listener.clone().unwrap_or_else(|| "smtp".to_owned());
         setup.listeners = file.cases.iter().map(listener).collect();
@@ -144,7 +144,7 @@ impl Stages<'_> {
         let several = steps.len() > 1;
         let (mut wrong, mut story) = (Vec::new(), Vec::new());
         for (number, step) in (1..).zip(&steps) {
-            let (is_wrong, told) = play.step(step).await;
+            let (is_wrong, told, _) = play.step(step).await;
             let at = |text: String| if several { format!("step {number}: {text}") } else { text };
             wrong.extend(is_wrong.into_iter().map(at));
             story.extend(told);
@@ -186,8 +186,8 @@ impl<'a> Play<'a> {
         Ok(Self { world, stage, case, fakes, number: 0 })
     }
 
-    /// What was wrong, and what the plugin did.
-    pub(super) async fn step(&mut self, step: &Step) -> (Vec<String>, Vec<String>) {
+    /// What was wrong, what the plugin did in words, and its answers.
+    pub(super) async fn step(&mut self, step: &Step) -> (Vec<String>, Vec<String>, Vec<Decided>) {
         self.number += 1;
         let nothing = Expect::default();
         let expect = step.expect.as_ref().unwrap_or(&nothing);
@@ -211,7 +211,7 @@ impl<'a> Play<'a> {
         };
         wrong.extend(expect::differences(expect, &happened, step.smtp.is_some()));
         wrong.extend(kv);
-        (wrong, story(&happened))
+        (wrong, story(&happened), happened.decisions)
     }
 
     fn change(&mut self, step: &Step) -> Result<(), String> {
