@@ -333,6 +333,25 @@ pub(super) enum Plugin {
         /// The client is authenticated as this.
         #[arg(long, value_name = "NAME")]
         identity: Option<String>,
+        /// The client may send to anybody.
+        #[arg(long)]
+        relay: bool,
+        /// Mail for this domain is taken from anybody, as that for example.com, .example and .test is.
+        #[arg(long, value_name = "DOMAIN")]
+        domain: Vec<String>,
+    },
+    /// Compare two versions of a plugin: what the newer one asks for, and what it decides otherwise about the same
+    /// scenarios.
+    ///
+    /// Exit status: 0 nothing is different; 1 something is; 2 they can't be compared.
+    Diff {
+        /// The component that is known, or its folder.
+        old: PathBuf,
+        /// The other one.
+        new: PathBuf,
+        /// This scenario file instead of those of the new one; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        scenario: Vec<PathBuf>,
     },
     /// Show what serves: state, version, generation, and what is in force in place of the configuration.
     Status {

@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod check;
+mod diff;
 mod generations;
 mod password;
 mod plugin;

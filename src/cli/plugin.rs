@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::{Common, Plugin};
 use super::render::{Elements, clean, count, table};
 use super::trial::{is, left_alone, on_trial, show_trial};
-use super::{Failure, bench, connect, generations, replay, signing, talk, test};
+use super::{Failure, bench, connect, diff, generations, replay, signing, talk, test};
 use crate::admin::{PluginChange, RecordingStatus};
 use crate::plugin::{Engine, inspect};
 
@@ -30,9 +30,8 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
             let baseline = baseline.map(|path| (path, tolerance));
             bench::bench(common, &plugin, scenario, only, rounds, baseline, out).await
         }
-        Plugin::Run { plugin, scenario, client, client_name, identity } => {
-            talk::talk(&plugin, scenario, client, client_name, identity).await
-        }
+        run @ Plugin::Run { .. } => talk::talk(run).await,
+        Plugin::Diff { old, new, scenario } => diff::diff(common, &old, &new, scenario, out).await,
         Plugin::Replay { recording, component, settings } => {
             replay::replay(common, &recording, &component, settings, out).await
         }

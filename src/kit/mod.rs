@@ -8,6 +8,7 @@
 
 mod bench;
 mod dialogue;
+mod diff;
 mod event;
 mod expect;
 mod names;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use bench::{Bench, BenchOptions, HookCost, bench};
+pub use diff::{Change, Decision, Diff, DiffOptions, diff};
 pub use project::Project;
 pub use run::{Pass, Report, Verdict, run};
 pub use terminal::{Shown, Talk, talk};

@@ -214,6 +214,14 @@ impl<'a> Play<'a> {
         (wrong, story(&happened), happened.decisions)
     }
 
+    /// What comes of a step, whatever is expected of it.
+    pub(super) async fn outcome(&mut self, step: &Step) -> Vec<String> {
+        let free = Step { expect: None, ..step.clone() };
+        let (wrong, mut story, _) = self.step(&free).await;
+        story.extend(wrong.into_iter().map(|wrong| format!("so      {wrong}")));
+        story
+    }
+
     fn change(&mut self, step: &Step) -> Result<(), String> {
         if let Some(text) = &step.advance {
             let by = event::duration(text)
@@ -296,7 +304,8 @@ pub(super) async fn connection() -> std::io::Result<(TcpStream, TcpStream)> {
 
 fn story(happened: &Happened) -> Vec<String> {
     let decided = happened.decisions.iter().map(|decided| format!("decided  {}", decided.line()));
+    let taken = happened.taken.iter().map(|taken| format!("taken    {}", taken.line()));
     let wrote = happened.lines.iter().map(|line| format!("wrote    {} {}: {}", line.hook, line.level, line.text));
     let asked = happened.asked.iter().map(|asked| format!("asked    {asked}"));
-    wrote.chain(asked).chain(decided).collect()
+    wrote.chain(asked).chain(decided).chain(taken).collect()
 }

@@ -33,6 +33,22 @@ pub(crate) struct Taken {
     pub route: Vec<String>,
 }
 
+impl Taken {
+    /// In one line, without its content.
+    pub(crate) fn line(&self) -> String {
+        let mut text = format!("from <{}> to {}", self.sender, self.recipients.join(", "));
+        if let Some(reason) = &self.held {
+            text.push_str(&format!(", held: {reason}"));
+        }
+        if !self.route.is_empty() {
+            text.push_str(&format!(", by {}", self.route.join(", ")));
+        }
+        let field = |line: &&String| !line.starts_with("Received:");
+        self.headers.iter().filter(field).for_each(|line| text.push_str(&format!("; {line}")));
+        text
+    }
+}
+
 /// All of them, oldest first; then the queue is empty.
 pub(crate) async fn take_all(queue: &Queue, plugin: &str) -> Result<Vec<Taken>, String> {
     let filter = Filter::default();

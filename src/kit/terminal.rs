@@ -15,6 +15,9 @@ use super::{Scratch, read, taken};
 use crate::plugin::{Compiler, Instances};
 use crate::time::{Clock as _, System};
 
+/// Names that mean nobody (RFC 2606, RFC 6761).
+const STAND_INS: [&str; 5] = ["example.com", "example.net", "example.org", ".example", ".test"];
+
 /// How to talk.
 #[derive(Clone, Debug)]
 pub struct Talk {
@@ -30,6 +33,10 @@ pub struct Talk {
     pub identity: Option<String>,
     /// Its confirmed name.
     pub client_name: Option<String>,
+    /// It may send to anybody.
+    pub relay: bool,
+    /// Mail for these is taken from anybody, besides that for names that stand for others (RFC 2606).
+    pub domains: Vec<String>,
 }
 
 /// What is shown.
@@ -60,6 +67,7 @@ pub async fn talk(
     let file = of.scenario.as_deref().map_or_else(|| Ok(File::default()), |path: &Path| read(path))?;
     let mut setup = Setup::of(&file, &toml::Table::new(), &Default::default());
     setup.listeners = vec!["smtp".to_owned()];
+    setup.domains = STAND_INS.iter().map(|domain| (*domain).to_owned()).chain(of.domains.clone()).collect();
     let stage = world.stage(&of.name, &of.component, &setup, Instances::Warm).await?;
     let now = System.now();
     world.clock.set(now);
@@ -67,12 +75,11 @@ pub async fn talk(
     stage.set.reset(&of.name, own, now)?;
     world.names.set(&file.fakes.dns)?;
     world.servers.set(&file.fakes.http)?;
-    // A stranger might send only to our domains, of which there are none: this client may send to anybody.
     let client = Client {
         address: of.client.clone(),
         name: of.client_name.clone(),
         identity: of.identity.clone(),
-        relay: true,
+        relay: of.relay,
         ..Client::default()
     };
     let facts = event::session(&client, Setting { plugin: &of.name, now, number: 1 })?;
@@ -145,21 +152,8 @@ impl Wire {
         let open = !reply.is_empty() && !reply.iter().any(|line| line.starts_with("221") || line.starts_with("421"));
         reply.into_iter().for_each(|line| show(Shown::Reply(line)));
         for taken in taken::take_all(&world.queue, plugin).await.map_err(std::io::Error::other)? {
-            show(Shown::Taken(described(&taken)));
+            show(Shown::Taken(taken.line()));
         }
         Ok(open)
     }
-}
-
-fn described(taken: &taken::Taken) -> String {
-    let mut text = format!("from <{}> to {}", taken.sender, taken.recipients.join(", "));
-    if let Some(reason) = &taken.held {
-        text.push_str(&format!(", held: {reason}"));
-    }
-    if !taken.route.is_empty() {
-        text.push_str(&format!(", by {}", taken.route.join(", ")));
-    }
-    let added = taken.headers.iter().filter(|line| !line.starts_with("Received:"));
-    added.for_each(|line| text.push_str(&format!("\n{line}")));
-    text
 }
