@@ -39,7 +39,8 @@ pub(super) async fn diff(
 pub(super) fn show(found: &Diff) -> String {
     let mut text = String::new();
     for change in &found.component {
-        let signed = |sign: &str, words: &[String]| words.iter().map(|word| format!("{sign}{word}")).collect::<Vec<_>>();
+        let signed =
+            |sign: &str, words: &[String]| words.iter().map(|word| format!("{sign}{word}")).collect::<Vec<_>>();
         let all = [signed("-", &change.without), signed("+", &change.with)].concat().join("  ");
         // Infallible for a String, here and below.
         let _ = writeln!(text, "{}: {}", clean(&change.what.replace('_', " ")), clean(&all));

@@ -142,7 +142,11 @@ fn words(value: Option<&Value>) -> Vec<String> {
         Some(Value::Object(entries)) => {
             let entry = |(key, value): (&String, &Value)| {
                 let values = words(Some(value));
-                if values.is_empty() { vec![key.clone()] } else { values.iter().map(|v| format!("{key} {v}")).collect() }
+                if values.is_empty() {
+                    vec![key.clone()]
+                } else {
+                    values.iter().map(|v| format!("{key} {v}")).collect()
+                }
             };
             entries.iter().flat_map(entry).collect()
         }

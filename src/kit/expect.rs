@@ -71,10 +71,15 @@ fn answer(expect: &Expect, happened: &Happened, wrong: &mut Vec<String>) {
             return wrong.push(format!("failure: expected {wanted:?}, it {}", failure.text));
         }
         (Some(wanted), None) => return wrong.push(format!("failure: expected {wanted:?}, and it did not fail")),
-        (None, Some(failure)) if expect.verdict.is_some() || expect.answer.is_some() || expect.edits.is_some() => {
-            return wrong.push(format!("the plugin failed: it {}", failure.text));
+        (None, Some(failure)) => {
+            return wrong.push(format!(
+                "the plugin failed: it {}{}; if that is what it should do, write expect.failure = \"{}\"",
+                failure.text,
+                if failure.kind == "trap" { ", which is how a panic or an abort ends: see what it wrote" } else { "" },
+                failure.short()
+            ));
         }
-        (None, _) => {}
+        (None, None) => {}
     }
     let word = last.map_or("nothing: it was not asked", |decided| &*decided.word);
     if let Some(wanted) = expect.verdict.as_deref().filter(|wanted| *wanted != word) {

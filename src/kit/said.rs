@@ -32,14 +32,18 @@ impl Failure {
         Self { kind: error.kind(), text: error.to_string() }
     }
 
-    /// Kind or part of the text; the short names of the test kit are understood too.
-    pub(crate) fn is(&self, wanted: &str) -> bool {
-        let kind = match self.kind {
+    /// In one word, as scenarios have it.
+    pub(crate) fn short(&self) -> &'static str {
+        match self.kind {
             "cpu" | "wall" => "timeout",
             "guest" => "error",
             other => other,
-        };
-        wanted == kind || wanted == self.kind || self.text.contains(wanted)
+        }
+    }
+
+    /// Kind or part of the text.
+    pub(crate) fn is(&self, wanted: &str) -> bool {
+        wanted == self.short() || wanted == self.kind || self.text.contains(wanted)
     }
 }
 
