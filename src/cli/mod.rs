@@ -18,6 +18,7 @@ mod signing;
 mod status;
 mod trial;
 mod why;
+mod workbench;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::{Common, Plugin};
 use super::render::{Elements, clean, count, table};
 use super::trial::{is, left_alone, on_trial, show_trial};
-use super::{Failure, connect, generations, replay, signing};
+use super::{Failure, connect, generations, replay, signing, workbench};
 use crate::admin::{PluginChange, RecordingStatus};
 use crate::plugin::{Engine, inspect};
 
@@ -35,6 +35,9 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
             }
             Ok(write!(out, "{}", show_one(&inspection))?)
         }
+        Plugin::New(order) => workbench::new(common, order, out),
+        Plugin::Build { project } => workbench::build(common, &project, out),
+        Plugin::Check { target } => workbench::check(common, &target, out).await,
         Plugin::Status { name } => generations::status(common, name.as_deref(), out).await,
         Plugin::Generations => generations::generations(common, out).await,
         Plugin::Audit { limit } => generations::audit(common, limit, out).await,
