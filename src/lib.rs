@@ -24,4 +24,6 @@ pub mod admin;
 pub mod cli;
 pub mod tls;
 pub mod telemetry;
+mod suggest;
+pub mod workbench;
 pub mod app;

@@ -248,15 +248,23 @@ pub async fn replay(recording: &Path, component: &Path, settings: Option<serde_j
 }
 
 /// A folder of this user's own that vanishes with its value.
-struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// Made anew: what lies there under that name already was put there by somebody else.
-    fn new() -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub fn new() -> std::io::Result<Self> {
         let name = format!("waypost-check-{}-{:016x}", std::process::id(), fastrand::u64(..));
         let folder = std::env::temp_dir().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self(folder))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

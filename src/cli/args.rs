@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::admin::{FilterForm, WhyForm};
 use crate::mail::QueueId;
+use crate::workbench::Language;
+
+/// Where the configuration is unless somebody says otherwise.
+pub(super) const CONFIGURATION: &str = "/etc/waypost/waypost.toml";
 
 const AFTER: &str = "Exit status: 0 done; 1 refused or failed, with the reasons on standard error; \
                      2 wrong usage; 3 no relay answers.";
@@ -30,7 +34,7 @@ pub(super) struct Common {
         global = true,
         display_order = 100,
         value_name = "FILE",
-        default_value = "/etc/waypost/waypost.toml"
+        default_value = CONFIGURATION
     )]
     pub(super) config: PathBuf,
     /// The running relay's admin socket, instead of the one in the configuration.
@@ -267,6 +271,29 @@ pub(super) enum Plugin {
         #[arg(long, value_name = "JSON", value_parser = json)]
         settings: Option<serde_json::Value>,
     },
+    /// Begin a plugin: a project that builds and passes its own test, in a folder named after it.
+    New(New),
+    /// Build a plugin project: its compiler, then the manifest into the component, which goes to dist/NAME.wasm.
+    ///
+    /// Compilers write to standard error. What is missing on this machine is told with the command that installs it.
+    ///
+    /// Exit status: 0 built; 1 the build failed; 2 wrong usage.
+    Build {
+        /// The project's folder.
+        #[arg(value_name = "DIR", default_value = ".")]
+        project: PathBuf,
+    },
+    /// Check a built plugin as a relay would: its manifest, its hooks, what it is granted, its settings.
+    ///
+    /// Settings and grants are those of the project's first scenario; with --config FILE, those of [plugins.NAME] in that
+    /// relay's configuration.
+    ///
+    /// Exit status: 0 a relay would take it; 1 it would not.
+    Check {
+        /// The project's folder, or a component.
+        #[arg(value_name = "DIR|FILE", default_value = ".")]
+        target: PathBuf,
+    },
     /// Look into a component, without a relay: its hooks, what it wants, its digest.
     Inspect {
         /// The component, a .wasm file.
@@ -429,6 +456,24 @@ pub(super) enum Plugin {
         /// The component.
         component: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// The plugin's name: a-z, 0-9 and hyphens.
+    pub(super) name: String,
+    /// What it is written in.
+    #[arg(long, value_name = "LANGUAGE", default_value = "rust",
+        value_parser = clap::builder::PossibleValuesParser::new(Language::ALL.map(Language::word)))]
+    pub(super) language: String,
+    /// A hook that it answers; may be given several times [default: rcpt]
+    ///
+    /// connect, helo, auth, mail, rcpt, message, route, delivery-attempt, delivery-result, bounce
+    #[arg(long = "hook", value_name = "HOOK")]
+    pub(super) hooks: Vec<String>,
+    /// Make the project's folder in this one.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) into: PathBuf,
 }
 
 fn settings(text: &str) -> Result<serde_json::Value, String> {

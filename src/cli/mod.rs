@@ -22,6 +22,7 @@ mod talk;
 mod test;
 mod trial;
 mod why;
+mod workbench;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::{Common, Plugin};
 use super::render::{Elements, clean, count, table};
 use super::trial::{is, left_alone, on_trial, show_trial};
-use super::{Failure, bench, connect, diff, generations, replay, signing, talk, test};
+use super::{Failure, bench, connect, diff, generations, replay, signing, talk, test, workbench};
 use crate::admin::{PluginChange, RecordingStatus};
 use crate::plugin::{Engine, inspect};
 
@@ -42,6 +42,9 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
             }
             Ok(write!(out, "{}", show_one(&inspection))?)
         }
+        Plugin::New(order) => workbench::new(common, order, out),
+        Plugin::Build { project } => workbench::build(common, &project, out),
+        Plugin::Check { target } => workbench::check(common, &target, out).await,
         Plugin::Status { name } => generations::status(common, name.as_deref(), out).await,
         Plugin::Generations => generations::generations(common, out).await,
         Plugin::Audit { limit } => generations::audit(common, limit, out).await,

@@ -6,7 +6,6 @@
 mod check;
 mod error;
 mod raw;
-mod suggest;
 mod units;
 
 use std::path::{Path, PathBuf};

@@ -117,18 +117,27 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// What to add to `[plugins.NAME.grants]`.
+/// What to add to `[plugins.NAME.grants]`, in words.
 fn lines(asks: &[Ask<'_>]) -> String {
+    table(asks).iter().map(|line| format!("`{line}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Lines of `[plugins.NAME.grants]` that grant these asks of a manifest; what nobody knows is left out.
+pub fn grant_lines(asks: &[String]) -> Vec<String> {
+    table(&asks.iter().filter_map(|word| Ask::parse(word)).collect::<Vec<_>>())
+}
+
+fn table(asks: &[Ask<'_>]) -> Vec<String> {
     let mut by_key: BTreeMap<&str, (Shape, Vec<String>)> = BTreeMap::new();
     for (key, shape, value) in asks.iter().map(|ask| ask.line()) {
         by_key.entry(key).or_insert((shape, Vec::new())).1.push(value);
     }
     let line = |(key, (shape, values)): (&str, (Shape, Vec<String>))| match shape {
-        Shape::Single => format!("`{key} = {}`", values.concat()),
-        Shape::Table => format!("`{key} = {{ {} }}`", values.join(", ")),
-        Shape::List => format!("`{key} = [{}]`", values.join(", ")),
+        Shape::Single => format!("{key} = {}", values.concat()),
+        Shape::Table => format!("{key} = {{ {} }}", values.join(", ")),
+        Shape::List => format!("{key} = [{}]", values.join(", ")),
     };
-    by_key.into_iter().map(line).collect::<Vec<_>>().join(", ")
+    by_key.into_iter().map(line).collect()
 }
 
 fn words(asks: &[Ask<'_>]) -> String {

@@ -220,7 +220,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
 }
 
 /// Tells what the octets are, where they are no component.
-fn check_kind(octets: &[u8]) -> Result<(), Problem> {
+pub(crate) fn check_kind(octets: &[u8]) -> Result<(), Problem> {
     let why = match octets {
         _ if wasmtime::Engine::detect_precompiled(octets).is_some() => {
             "this is precompiled code, which the relay does not run: give it the component it was made from"

@@ -66,6 +66,7 @@ mod workshop;
 use std::sync::Arc;
 
 pub use archive::{Archive, Generation};
+pub use asks::grant_lines;
 pub use audit::{Audit, AuditEntry};
 pub use breaker::BreakerInfo;
 pub use compiler::{COMMAND as COMPILE_COMMAND, Compiler, serve as compile_for_relay};
@@ -79,7 +80,7 @@ pub use difference::Difference as TrialDifference;
 pub use engine::{Engine, EngineError};
 pub use events::{Event, Events};
 pub use grants::{Access, DnsGrant, Grants, HttpGrant, KvQuota};
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, Outline, inspect, outline};
 pub use load::{LoadError, Problem};
 pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
 pub use overrides::{Laid, Override, Overrides};

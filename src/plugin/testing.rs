@@ -142,7 +142,7 @@ pub(crate) fn component(wat: &str) -> Vec<u8> {
     let package = resolve.push_str("plugin.wit", &world).unwrap();
     let world = resolve.select_world(&[package], Some("plugin")).unwrap();
     let utf8 = wit_component::StringEncoding::UTF8;
-    wit_component::embed_component_metadata(&mut module, &resolve, world, utf8).unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, utf8, false).unwrap();
     wit_component::ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
 }
 

@@ -311,6 +311,6 @@ pub(crate) fn encode(text: &str) -> Vec<u8> {
     let world = resolve.select_world(&[package], Some("plugin")).unwrap();
     let mut module = wat::parse_str(text).unwrap();
     let utf8 = wit_component::StringEncoding::UTF8;
-    wit_component::embed_component_metadata(&mut module, &resolve, world, utf8).unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, utf8, false).unwrap();
     wit_component::ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
 }

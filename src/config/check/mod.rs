@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use super::Settings;
 use super::raw::{Table, Value};
-use super::suggest::nearest;
 use crate::mail::Domain;
+use crate::suggest::nearest;
 use crate::telemetry;
 
 /// No time limit or schedule of a relay is longer than this.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::{Place, Source, Value};
-use crate::config::suggest::nearest;
+use crate::suggest::nearest;
 
 /// A table, or the place where one is missing.
 pub(in crate::config) struct Table<'a> {

@@ -7,8 +7,8 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::{Place, Source, Table};
-use crate::config::suggest::nearest;
 use crate::config::units;
+use crate::suggest::nearest;
 
 /// A value and where it stands.
 pub(in crate::config) struct Value<'a> {
