@@ -113,8 +113,8 @@ fn described(
     if let Some(id) = &settings.settings_id {
         request = request.header("Settings-ID", id);
     }
-    if let Some(name) = &settings.password_secret {
-        request = request.header("Password", &config::secret(name)?);
+    if settings.send_password {
+        request = request.header("Password", &config::secret("password")?);
     }
     Ok(request)
 }

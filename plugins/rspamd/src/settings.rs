@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) skip_authenticated: bool,
     pub(crate) skip_relay_clients: bool,
     pub(crate) skip_networks: Vec<Network>,
-    pub(crate) password_secret: Option<String>,
+    pub(crate) send_password: bool,
     pub(crate) settings_id: Option<String>,
 }
 
@@ -100,7 +100,7 @@ struct Table {
     skip_authenticated: bool,
     skip_relay_clients: bool,
     skip_networks: Vec<String>,
-    password_secret: Option<String>,
+    send_password: bool,
     settings_id: Option<String>,
 }
 
@@ -130,7 +130,7 @@ impl Default for Table {
             skip_authenticated: false,
             skip_relay_clients: false,
             skip_networks: Vec::new(),
-            password_secret: None,
+            send_password: false,
             settings_id: None,
         }
     }
@@ -187,14 +187,14 @@ fn check(table: Table, errors: &mut Vec<String>, warnings: &mut Vec<String>) -> 
         skip_authenticated: table.skip_authenticated,
         skip_relay_clients: table.skip_relay_clients,
         skip_networks,
-        password_secret: table.password_secret,
+        send_password: table.send_password,
         settings_id: table.settings_id,
     }
 }
 
 fn check_server(table: &Table, errors: &mut Vec<String>, warnings: &mut Vec<String>) {
     match table.url.parse::<Url>() {
-        Ok(url) if table.password_secret.is_some() && !url.is_secure() && !url.is_local() => {
+        Ok(url) if table.send_password && !url.is_secure() && !url.is_local() => {
             warnings.push(format!("url: the password goes to {} without TLS", url.origin()));
         }
         Ok(_) => {}
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn odd_settings_are_warned_of() {
         let checked = Settings::read(
-            r#"{"url": "http://scanner.example:11334/checkv2", "password-secret": "p", "timeout-millis": 9000,
+            r#"{"url": "http://scanner.example:11334/checkv2", "send-password": true, "timeout-millis": 9000,
                 "max-size": 2000000, "on-reject": "discard"}"#,
         )
         .unwrap();
