@@ -100,6 +100,10 @@ impl Answer {
     /// # Errors
     /// It is no JSON, has no action, or one that nobody knows. Without a word of its content.
     pub(crate) fn read(body: &[u8]) -> Result<Self, String> {
+        // serde would take a list for the fields in their order.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err("the answer is no answer to /checkv2, but a list".to_owned());
+        }
         let raw: Raw = serde_json::from_slice(body).map_err(|error| {
             let what = if error.is_data() { "no answer to /checkv2" } else { "no JSON" };
             format!("the answer is {what}, at line {} column {}", error.line(), error.column())
@@ -257,7 +261,7 @@ mod tests {
             (r#"{"error": "no such worker"}"#, "no answer to /checkv2"),
             (r#"{"action": 1}"#, "no answer"),
             (r#"{"action": "explode"}"#, "not known"),
-            ("[]", "no answer"),
+            ("[\"reject\"]", "no answer"),
         ] {
             let error = Answer::read(body.as_bytes()).unwrap_err();
             assert!(error.contains(words), "{body}: {error}");
