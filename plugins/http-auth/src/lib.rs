@@ -19,7 +19,7 @@ use waypost_plugin::{
 
 use cache::Entry;
 use policy::{Judgement, Known, Question};
-use settings::{ActsAs, Form, OnUnavailable, Settings};
+use settings::{ActsAs, OnUnavailable, Settings, Shape};
 
 /// The plugin.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ fn asked(settings: &Settings, attempt: &Attempt, secret: &str, session: &SmtpSes
 fn request(settings: &Settings, attempt: &Attempt, secret: &str, session: &SmtpSession) -> Result<Request, String> {
     let acts_as = attempt.acts_as.as_deref();
     let request = match settings.request {
-        Form::Json => {
+        Shape::Json => {
             let question = Question {
                 proof: BTreeMap::from([
                     (settings.name_field.as_str(), attempt.name.as_str()),
@@ -150,14 +150,14 @@ fn request(settings: &Settings, attempt: &Attempt, secret: &str, session: &SmtpS
             };
             Request::post_json(&settings.url, &question)?
         }
-        Form::Form => {
+        Shape::Form => {
             let mut pairs =
                 vec![(settings.name_field.as_str(), attempt.name.as_str()), (settings.secret_field.as_str(), secret)];
             pairs.extend(acts_as.map(|name| ("acts-as", name)));
             Request::post(&settings.url, policy::form(&pairs).into_bytes())
                 .header("Content-Type", "application/x-www-form-urlencoded")
         }
-        Form::Basic => {
+        Shape::Basic => {
             if attempt.name.contains(':') {
                 // RFC 7617 section 2: the first colon ends the name.
                 return Err("a name with a colon can't be sent with request = \"basic\"".to_owned());

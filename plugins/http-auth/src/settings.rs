@@ -9,7 +9,7 @@ use waypost_plugin::{Checked, DomainTable, Reply, split_address};
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) url: String,
-    pub(crate) request: Form,
+    pub(crate) request: Shape,
     pub(crate) name_field: String,
     pub(crate) secret_field: String,
     pub(crate) timeout_millis: u32,
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
 /// How name and password are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Form {
+pub(crate) enum Shape {
     Json,
     Form,
     Basic,
@@ -59,7 +59,7 @@ pub(crate) enum OnUnavailable {
 struct Table {
     url: String,
     insecure: bool,
-    request: Form,
+    request: Shape,
     name_field: String,
     secret_field: String,
     timeout_millis: u32,
@@ -81,7 +81,7 @@ impl Default for Table {
         Self {
             url: String::new(),
             insecure: false,
-            request: Form::Json,
+            request: Shape::Json,
             name_field: "username".to_owned(),
             secret_field: "password".to_owned(),
             timeout_millis: 3000,
@@ -117,10 +117,10 @@ fn check(table: Table, errors: &mut Vec<String>, warnings: &mut Vec<String>) -> 
     if table.name_field == table.secret_field {
         errors.push("secret-field: it is the same as name-field".to_owned());
     }
-    if table.request == Form::Basic && table.send_token {
+    if table.request == Shape::Basic && table.send_token {
         errors.push("send-token: with request = \"basic\" the password is where the token would be".to_owned());
     }
-    if table.request == Form::Basic && table.acts_as == ActsAs::Ask {
+    if table.request == Shape::Basic && table.acts_as == ActsAs::Ask {
         errors.push("acts-as: with request = \"basic\" there is no place for a second name".to_owned());
     }
     if table.cache_seconds > 3600 {

@@ -13,11 +13,11 @@ pub(crate) struct Template(Vec<Part>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Name(Name),
+    Name(Fact),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
+enum Fact {
     Listener,
     Client,
     ReverseName,
@@ -29,16 +29,16 @@ enum Name {
     RecipientDomain,
 }
 
-const NAMES: [(&str, Name); 9] = [
-    ("listener", Name::Listener),
-    ("client", Name::Client),
-    ("client-name", Name::ReverseName),
-    ("helo", Name::Helo),
-    ("identity", Name::Identity),
-    ("sender", Name::Sender),
-    ("sender-domain", Name::SenderDomain),
-    ("recipient", Name::Recipient),
-    ("recipient-domain", Name::RecipientDomain),
+const NAMES: [(&str, Fact); 9] = [
+    ("listener", Fact::Listener),
+    ("client", Fact::Client),
+    ("client-name", Fact::ReverseName),
+    ("helo", Fact::Helo),
+    ("identity", Fact::Identity),
+    ("sender", Fact::Sender),
+    ("sender-domain", Fact::SenderDomain),
+    ("recipient", Fact::Recipient),
+    ("recipient-domain", Fact::RecipientDomain),
 ];
 
 impl Template {
@@ -86,20 +86,20 @@ impl Template {
     }
 }
 
-fn value(name: Name, question: &Question) -> String {
+fn value(name: Fact, question: &Question) -> String {
     let session = question.session.as_ref();
     let sender = || question.transaction.as_ref().map(|t| t.sender.clone()).unwrap_or_default();
     let recipient = || question.recipient.as_ref().map(|r| r.address.clone()).unwrap_or_default();
     let text = match name {
-        Name::Listener => session.map(|s| s.listener.clone()),
-        Name::Client => session.map(|s| s.client.address.clone()),
-        Name::ReverseName => session.and_then(|s| s.client.name.clone()),
-        Name::Helo => question.helo.clone().or_else(|| session.and_then(|s| s.helo.clone())),
-        Name::Identity => session.and_then(|s| s.identity.as_ref().map(|i| i.name.clone())),
-        Name::Sender => Some(sender()),
-        Name::SenderDomain => Some(domain(&sender())),
-        Name::Recipient => Some(recipient()),
-        Name::RecipientDomain => Some(domain(&recipient())),
+        Fact::Listener => session.map(|s| s.listener.clone()),
+        Fact::Client => session.map(|s| s.client.address.clone()),
+        Fact::ReverseName => session.and_then(|s| s.client.name.clone()),
+        Fact::Helo => question.helo.clone().or_else(|| session.and_then(|s| s.helo.clone())),
+        Fact::Identity => session.and_then(|s| s.identity.as_ref().map(|i| i.name.clone())),
+        Fact::Sender => Some(sender()),
+        Fact::SenderDomain => Some(domain(&sender())),
+        Fact::Recipient => Some(recipient()),
+        Fact::RecipientDomain => Some(domain(&recipient())),
     };
     text.unwrap_or_default()
 }
