@@ -30,6 +30,7 @@ pub mod bindings;
 mod export;
 mod hooks;
 mod kv;
+pub mod lists;
 pub mod reply;
 mod settings;
 mod time;
