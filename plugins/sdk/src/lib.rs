@@ -31,6 +31,7 @@ mod export;
 mod hooks;
 pub mod http;
 mod kv;
+pub mod lists;
 pub mod reply;
 mod settings;
 mod time;
