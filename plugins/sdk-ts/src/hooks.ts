@@ -2,20 +2,24 @@
 
 import type { HostError } from 'waypost:plugin/types@0.1.0';
 
-function isHostError(thrown: unknown): thrown is HostError {
-  return typeof thrown === 'object' && thrown !== null && 'code' in thrown && 'detail' in thrown;
+/** The relay's refusal in what was thrown: QuickJS wraps it in an Error, as its payload. */
+function hostError(thrown: unknown): HostError | undefined {
+  const payload: unknown = thrown instanceof Error && 'payload' in thrown ? thrown.payload : thrown;
+  const fits = typeof payload === 'object' && payload !== null && 'code' in payload && 'detail' in payload;
+  return fits ? (payload as HostError) : undefined;
 }
 
 /** In words, whatever was thrown. */
 export function words(thrown: unknown): string {
   if (typeof thrown === 'string') return thrown;
-  if (isHostError(thrown)) return thrown.detail === '' ? thrown.code : `${thrown.code}: ${thrown.detail}`;
+  const refused = hostError(thrown);
+  if (refused !== undefined) return refused.detail === '' ? refused.code : `${refused.code}: ${refused.detail}`;
   return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
 }
 
 /** The code of a refusal; undefined for anything else that was thrown. */
 export function refusal(thrown: unknown): HostError['code'] | undefined {
-  return isHostError(thrown) ? thrown.code : undefined;
+  return hostError(thrown)?.code;
 }
 
 /** A hook whose `err` is a text, as the contract wants it. */
