@@ -29,6 +29,7 @@ mod address;
 pub mod bindings;
 mod export;
 mod hooks;
+pub mod http;
 mod kv;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
