@@ -151,8 +151,17 @@ fn show(name: &str, component: &Path, size: usize, said: &Outline) -> String {
         "size": format!("{size} octets"),
         "hooks": hooks(&said.exports),
         "asks": asks,
-        "imports": said.imports,
+        "imports": imports(&said.imports),
     }))
+}
+
+/// WASI's are counted: which ones a compiler brings along tells an author nothing.
+fn imports(names: &[String]) -> Vec<String> {
+    let (wasi, mut own): (Vec<_>, Vec<_>) = names.iter().cloned().partition(|name| name.starts_with("wasi:"));
+    if !wasi.is_empty() {
+        own.push(format!("{} of WASI", wasi.len()));
+    }
+    own
 }
 
 /// `waypost:plugin/on-rcpt@0.1.0` and `on-rcpt` both are `on-rcpt`; what is no hook is left out.
