@@ -18,6 +18,7 @@ pub mod time;
 pub mod store;
 pub mod authres;
 pub mod plugin;
+pub mod kit;
 pub mod config;
 pub mod admin;
 pub mod cli;

@@ -61,6 +61,11 @@ impl Timestamp {
         self.zoned().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     }
 
+    /// Reads RFC 3339: `2026-11-23T22:31:00Z`. None: it is something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_microsecond()))
+    }
+
     fn zoned(self) -> jiff::Zoned {
         jiff::Timestamp::from_microsecond(self.0).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC)
     }
@@ -92,6 +97,11 @@ impl Manual {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
         Self(now.0.into())
+    }
+
+    /// Sets the hand.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.0, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// Moves the hand forward.

@@ -299,6 +299,87 @@ pub(super) enum Plugin {
         /// The component, a .wasm file.
         file: PathBuf,
     },
+    /// Run a plugin's scenarios, without a mail server: dialogues and events against what is expected.
+    ///
+    /// Each case runs in the relay's own code with fresh instances, with warm ones, and shuffled. Exit status: 0 all passed;
+    /// 1 some did not; 2 they can't be run.
+    Test {
+        /// The plugin's folder, or its component; its scenarios are all files of `scenarios`.
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// This file instead; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        scenario: Vec<PathBuf>,
+        /// Only cases whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// The order of the shuffled pass, as an earlier run printed it.
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+    },
+    /// Measure a plugin by its scenarios: time by hook, warm and fresh, instructions, memory.
+    ///
+    /// Exit status: 0 measured; 1 dearer than the baseline; 2 it can't be measured.
+    Bench {
+        /// The plugin's folder, or its component.
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// This file instead of the folder's; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        scenario: Vec<PathBuf>,
+        /// Only cases whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// How often each case is repeated.
+        #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        rounds: u32,
+        /// What an earlier run printed with --json, to be compared with: instructions and memory, which are the same on
+        /// every machine.
+        #[arg(long, value_name = "FILE")]
+        baseline: Option<PathBuf>,
+        /// So many of a hundred may be more than the baseline.
+        #[arg(long, value_name = "PERCENT", default_value_t = 10)]
+        tolerance: u64,
+    },
+    /// Hold a session with a plugin on the terminal: type SMTP, see what it decides.
+    ///
+    /// The relay around it delivers nothing, asks no network, and takes this client for one that may send to anybody.
+    Run {
+        /// The plugin's folder, or its component.
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// Settings, grants and fakes of this scenario file; else of the folder's first.
+        #[arg(long, value_name = "FILE")]
+        scenario: Option<PathBuf>,
+        /// The client's IP address.
+        #[arg(long, value_name = "IP")]
+        client: Option<String>,
+        /// The client's confirmed name.
+        #[arg(long, value_name = "NAME")]
+        client_name: Option<String>,
+        /// The client is authenticated as this.
+        #[arg(long, value_name = "NAME")]
+        identity: Option<String>,
+        /// The client may send to anybody.
+        #[arg(long)]
+        relay: bool,
+        /// Mail for this domain is taken from anybody, as that for example.com, .example and .test is.
+        #[arg(long, value_name = "DOMAIN")]
+        domain: Vec<String>,
+    },
+    /// Compare two versions of a plugin: what the newer one asks for, and what it decides otherwise about the same
+    /// scenarios.
+    ///
+    /// Exit status: 0 nothing is different; 1 something is; 2 they can't be compared.
+    Diff {
+        /// The component that is known, or its folder.
+        old: PathBuf,
+        /// The other one.
+        new: PathBuf,
+        /// This scenario file instead of those of the new one; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        scenario: Vec<PathBuf>,
+    },
     /// Show what serves: state, version, generation, and what is in force in place of the configuration.
     Status {
         /// This plugin only, in full.

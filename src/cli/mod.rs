@@ -5,7 +5,9 @@
 //! `plugin` (a look into a component). Must never touch the queue's files: the running relay owns them.
 
 mod args;
+mod bench;
 mod check;
+mod diff;
 mod generations;
 mod password;
 mod plugin;
@@ -16,6 +18,8 @@ mod replay;
 mod run;
 mod signing;
 mod status;
+mod talk;
+mod test;
 mod trial;
 mod why;
 mod workbench;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::{Common, Plugin};
 use super::render::{Elements, clean, count, table};
 use super::trial::{is, left_alone, on_trial, show_trial};
-use super::{Failure, connect, generations, replay, signing, workbench};
+use super::{Failure, bench, connect, diff, generations, replay, signing, talk, test, workbench};
 use crate::admin::{PluginChange, RecordingStatus};
 use crate::plugin::{Engine, inspect};
 
@@ -25,6 +25,13 @@ pub(super) async fn plugin(common: &Common, command: Plugin, out: &mut dyn Write
         Plugin::Record { name, calls, address, stop } => {
             record(common, name, (!stop).then_some(calls), address, out).await
         }
+        Plugin::Test { plugin, scenario, only, seed } => test::test(common, &plugin, scenario, only, seed, out).await,
+        Plugin::Bench { plugin, scenario, only, rounds, baseline, tolerance } => {
+            let baseline = baseline.map(|path| (path, tolerance));
+            bench::bench(common, &plugin, scenario, only, rounds, baseline, out).await
+        }
+        run @ Plugin::Run { .. } => talk::talk(run).await,
+        Plugin::Diff { old, new, scenario } => diff::diff(common, &old, &new, scenario, out).await,
         Plugin::Replay { recording, component, settings } => {
             replay::replay(common, &recording, &component, settings, out).await
         }

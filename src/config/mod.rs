@@ -1,6 +1,6 @@
 //! Configuration: TOML as written (`raw`), checked into each module's own settings (`check`), all errors at once.
 //!
-//! May import the modules' `Config` types; imported only by `app` and `cli`. Never starts anything, and reads no file
+//! May import the modules' `Config` types; imported only by `app`, `cli` and `kit`. Never starts anything, and reads no file
 //! but the configuration itself and the secrets it names. `docs/config.md` lists every key; a test holds it to that.
 
 mod check;

@@ -18,6 +18,10 @@ pub struct Cost {
     pub cpu: Duration,
     /// Services of the relay it called.
     pub host_calls: u32,
+    /// Octets of linear memory that its instance has by now.
+    pub memory: u64,
+    /// Instructions, as far as they are counted: zero in a relay.
+    pub fuel: u64,
 }
 
 /// One asking of one hook.

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 pub use config::{Certificate, Config, Limits, Listener, TlsMode};
 pub use credentials::{CredentialError, Credentials};
 
-use crate::hooks::Hooks;
+use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
 use crate::queue::Queue;
 use crate::time::Clock;
@@ -170,6 +170,14 @@ impl Reception {
     pub async fn drained(&self) {
         self.sessions.close();
         self.sessions.wait().await;
+    }
+
+    /// Serves one connection as that of a client of whom these facts are known, whoever is at the other end: for rehearsals.
+    /// Completes with the connection; at once where there is no such listener.
+    pub async fn rehearse(&self, stream: TcpStream, listener: &str, facts: SessionFacts) {
+        let rules = self.rules.load_full();
+        let Some(listener) = rules.listener(listener).cloned() else { return };
+        serve::serve_as(self.clone(), rules, listener, stream, facts).await;
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, listener: &Arc<str>) {

@@ -57,27 +57,43 @@ pub(crate) async fn serve(
             Ok(ready) => ready,
             Err(error) => return tracing::info!(%error, "connection ended before the greeting"),
         };
-        tracing::debug!("connected");
-        let hooks = rules.hooks.clone();
-        let config = listener.session.clone();
-        let session = Session::new(config.clone(), facts);
-        let mut serve = Serve {
-            reception,
-            rules,
-            session,
-            config,
-            hooks,
-            draft: None,
-            wire,
-            patience,
-            out: Vec::with_capacity(512),
-        };
-        match serve.run().await {
-            Ok(()) => tracing::debug!("disconnected"),
-            Err(error) => tracing::info!(%error, "connection lost"),
-        }
+        converse(reception, rules, &listener, wire, patience, facts).await;
     };
     run.instrument(span).await;
+}
+
+/// Serves a connection of which everything is known, to its end, whoever is at the other end of the stream.
+pub(crate) async fn serve_as(
+    reception: Reception,
+    rules: Arc<Rules>,
+    listener: Listener,
+    stream: TcpStream,
+    facts: SessionFacts,
+) {
+    let limits = rules.config.limits;
+    let draining = reception.draining.child_token().cancelled_owned();
+    let patience = Patience::new(limits.command_timeout, limits.session_timeout, draining);
+    converse(reception, rules, &listener, Wire::Plain(stream), patience, facts).await;
+}
+
+async fn converse(
+    reception: Reception,
+    rules: Arc<Rules>,
+    listener: &Listener,
+    wire: Wire,
+    patience: Patience,
+    facts: SessionFacts,
+) {
+    tracing::debug!("connected");
+    let hooks = rules.hooks.clone();
+    let config = listener.session.clone();
+    let session = Session::new(config.clone(), facts);
+    let out = Vec::with_capacity(512);
+    let mut serve = Serve { reception, rules, session, config, hooks, draft: None, wire, patience, out };
+    match serve.run().await {
+        Ok(()) => tracing::debug!("disconnected"),
+        Err(error) => tracing::info!(%error, "connection lost"),
+    }
 }
 
 /// The facts of a connection that has said nothing yet, and its wire: already under TLS where TLS is implicit.

@@ -323,6 +323,7 @@ impl Plugin {
             live.store.data_mut().patience = Some(patience(budget.wall, end));
             let said = ask.put(&mut live, &self.linked).await;
             meter.host_calls(live.store.data().host_calls());
+            meter.instance(live.store.data().memory, live.fuel());
             said.map(|said| (said, live.store.data_mut().end()))
                 .map_err(|e| failure(&e, live.store.data(), budget.cpu))
                 .map(|(said, journal)| (live, said, journal))

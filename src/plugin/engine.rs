@@ -50,6 +50,7 @@ struct Inner {
     linkers: Mutex<HashMap<Linking, Arc<Linker<State>>>>,
     ticker: Ticker,
     pooling: bool,
+    counting: bool,
     compiled: Mutex<HashMap<[u8; 32], Weak<Compiled>>>,
 }
 
@@ -69,13 +70,27 @@ impl Engine {
         }
     }
 
+    /// One that counts instructions, for measurements: its code is slower, and is its own.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn counting() -> Result<Self, EngineError> {
+        let engine = wasmtime::Engine::new(settings().consume_fuel(true)).map_err(config_error)?;
+        Self::assemble(engine, false, true)
+    }
+
     fn with(strategy: InstanceAllocationStrategy) -> wasmtime::Result<wasmtime::Engine> {
         wasmtime::Engine::new(settings().allocation_strategy(strategy))
     }
 
     fn finish(wasmtime: wasmtime::Engine, pooling: bool) -> Result<Self, EngineError> {
+        Self::assemble(wasmtime, pooling, false)
+    }
+
+    fn assemble(wasmtime: wasmtime::Engine, pooling: bool, counting: bool) -> Result<Self, EngineError> {
         let ticker = Ticker::start(wasmtime.weak())?;
-        let inner = Inner { wasmtime, linkers: Mutex::default(), ticker, pooling, compiled: Mutex::default() };
+        let (linkers, compiled) = Default::default();
+        let inner = Inner { wasmtime, linkers, ticker, pooling, counting, compiled };
         Ok(Self(Arc::new(inner), Arc::default()))
     }
 
@@ -105,6 +120,11 @@ impl Engine {
     /// True if instances come from a pool.
     pub fn is_pooling(&self) -> bool {
         self.0.pooling
+    }
+
+    /// True if instructions are counted.
+    pub(crate) fn counts(&self) -> bool {
+        self.0.counting
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {

@@ -43,6 +43,8 @@ pub(crate) struct Live {
     pub guests: Guests,
     /// Hook calls so far.
     pub calls: u32,
+    /// Its engine counts instructions.
+    counts: bool,
 }
 
 /// The guest's hook of one name: from the instance, else looked up and type-checked now.
@@ -84,9 +86,13 @@ impl Live {
             Ok(UpdateDeadline::YieldCustom(1, state.turn()))
         });
         begin(&mut store, None, Subject::default(), LOAD_CPU);
+        let counts = engine.counts();
+        if counts {
+            let _ = store.set_fuel(u64::MAX);
+        }
         let made = linked.pre.instantiate_async(&mut store).await;
         let instance = made.map_err(|e| failure(&e, store.data(), LOAD_CPU))?;
-        let mut live = Box::new(Self { store, instance, guests: Guests::default(), calls: 0 });
+        let mut live = Box::new(Self { store, instance, guests: Guests::default(), calls: 0, counts });
         live.init(linked).await?;
         Ok(live)
     }
@@ -109,6 +115,18 @@ impl Live {
     /// Gets ready for one hook call.
     pub(crate) fn begin(&mut self, hook: Option<Hook>, subject: Subject, cpu: Duration) {
         begin(&mut self.store, hook, subject, cpu);
+        if self.counts {
+            // Refused only where they are not counted.
+            let _ = self.store.set_fuel(u64::MAX);
+        }
+    }
+
+    /// Instructions since [`Self::begin`]; zero where the engine does not count them.
+    pub(crate) fn fuel(&self) -> u64 {
+        if !self.counts {
+            return 0;
+        }
+        self.store.get_fuel().map_or(0, |left| u64::MAX - left)
     }
 
     /// Looks up every hook the component has: a wrong type shows here, not at the first mail.

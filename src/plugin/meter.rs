@@ -14,6 +14,8 @@ use crate::hooks::Cost;
 pub(crate) struct Meter {
     cpu_nanos: AtomicU64,
     host_calls: AtomicU32,
+    memory: AtomicU64,
+    fuel: AtomicU64,
 }
 
 impl Meter {
@@ -34,11 +36,19 @@ impl Meter {
         self.host_calls.store(count, Ordering::Relaxed);
     }
 
+    /// What its instance has, and the instructions that the call took.
+    pub(crate) fn instance(&self, memory: usize, fuel: u64) {
+        self.memory.store(memory as u64, Ordering::Relaxed);
+        self.fuel.store(fuel, Ordering::Relaxed);
+    }
+
     pub(crate) fn cost(&self, wall: Duration) -> Cost {
         Cost {
             wall,
             cpu: Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed)),
             host_calls: self.host_calls.load(Ordering::Relaxed),
+            memory: self.memory.load(Ordering::Relaxed),
+            fuel: self.fuel.load(Ordering::Relaxed),
         }
     }
 }

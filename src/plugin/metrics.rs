@@ -153,6 +153,11 @@ impl Observed {
 pub(crate) struct Counted(Mutex<BTreeMap<Series, Sum>>);
 
 impl Counted {
+    /// As if nothing had been counted.
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
     /// Adds to a counter.
     pub(crate) fn add(&self, series: Series, delta: u32) -> Result<(), Refusal> {
         self.with(series, |sum| {

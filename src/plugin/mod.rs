@@ -42,6 +42,7 @@ mod overrides;
 mod questions;
 mod rates;
 mod recording;
+mod rehearsal;
 mod role;
 mod schema;
 mod scratch;
@@ -84,6 +85,7 @@ pub use load::{LoadError, Problem};
 pub use metrics::{Bucket, Counter, Histogram, PluginMetrics};
 pub use overrides::{Laid, Override, Overrides};
 pub use recording::{Difference, Part, RecordingError, RecordingInfo, Recordings, Replay, ReplayError, replay};
+pub use rehearsal::{Line, Lines, Question, Rehearsed, Said, Web, WebAnswer, WebFault};
 pub use set::{Build, PluginSet};
 pub use signature::{keygen, sign, verify};
 pub use trial::{CandidateInfo, HookTally, TrialReport};
@@ -116,6 +118,10 @@ pub struct Services {
     pub decisions: Decisions,
     /// Calls that are being written down.
     pub recordings: Recordings,
+    /// Servers that are made up, in place of the network.
+    web: Option<Arc<dyn Web>>,
+    /// Hears what plugins write.
+    lines: Option<Lines>,
     buckets: Arc<bucket::Buckets>,
     rates: Arc<rates::Registry>,
     metrics: Arc<metrics::Registry>,
@@ -133,7 +139,7 @@ impl Services {
     ) -> Self {
         let (events, _) = Events::channel();
         let (buckets, rates, metrics, roots) = Default::default();
-        let authenticator = None;
+        let (authenticator, web, lines) = (None, None, None);
         let (decisions, recordings) = (Decisions::new(clock.clone()), Recordings::default());
         Self {
             store,
@@ -145,6 +151,8 @@ impl Services {
             authenticator,
             decisions,
             recordings,
+            web,
+            lines,
             buckets,
             rates,
             metrics,

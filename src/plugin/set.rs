@@ -337,6 +337,14 @@ impl PluginSet {
         counted.map(|(name, counted)| counted.snapshot(name)).collect()
     }
 
+    pub(super) fn loaded(&self, name: &str) -> Option<&Arc<Plugin>> {
+        self.members.iter().find(|member| &*member.name == name)?.plugin.as_ref().ok()
+    }
+
+    pub(super) fn set_listener(&mut self, listener: Listener) {
+        self.listener = listener;
+    }
+
     fn links<'a>(
         &'a self,
         hook: Hook,

@@ -9,7 +9,7 @@ use super::backlog::Place;
 use super::refill::after;
 use super::{Filter, Queue, QueueError, Record, Shared, keys, stored};
 use crate::mail::{Mailbox, QueueId};
-use crate::store::{Pair, StoreError};
+use crate::store::{Content, Pair, StoreError};
 
 /// Records read at a time.
 const PAGE: usize = 128;
@@ -44,6 +44,27 @@ impl Queue {
             }
             moved += 1;
         }
+    }
+}
+
+impl Queue {
+    /// One message with all of its content, of which no reading is under way: for rehearsals and tools.
+    ///
+    /// # Errors
+    /// As [`Self::show`].
+    pub async fn whole(&self, id: QueueId) -> Result<Option<(Arc<Record>, Bytes, Content)>, QueueError> {
+        self.shared.barrier().await?;
+        let shared = Arc::clone(&self.shared);
+        let read = move || {
+            let Some((record, place)) = shared.find(id)? else { return Ok(None) };
+            let hot = shared.backlog.lock().get(id).and_then(|active| active.hot.clone());
+            let (head, body) = match hot {
+                Some(hot) => (hot.head, hot.body),
+                None => shared.read_content(&record, place)?,
+            };
+            Ok(Some((record, head, body)))
+        };
+        tokio::task::spawn_blocking(read).await.unwrap_or(Err(StoreError::Closed.into()))
     }
 }
 

@@ -58,3 +58,6 @@ mod why;
 
 /// Calls of plugins recorded and replayed.
 mod record;
+
+/// The test kit: scenarios, measurements, sessions on the terminal.
+mod kit;

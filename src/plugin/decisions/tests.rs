@@ -70,7 +70,12 @@ impl Said<'_> {
             verdict: &|| serde_json::json!({ (self.word): self.told }),
             edits: self.edits,
             failure: self.failure.as_ref(),
-            cost: Cost { wall: Duration::from_micros(12), cpu: Duration::from_micros(11), host_calls: 2 },
+            cost: Cost {
+                wall: Duration::from_micros(12),
+                cpu: Duration::from_micros(11),
+                host_calls: 2,
+                ..Cost::default()
+            },
         })
     }
 

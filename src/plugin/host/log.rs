@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use wasmtime::Result;
 
+use super::super::Line;
 use super::super::calls::Shared;
 use super::super::state::State;
 use super::wit::log::Host;
@@ -68,7 +69,7 @@ impl Host for State {
         if let Some(tape) = &self.tape {
             return Ok(tape.setting.levels.get(level as usize).copied().unwrap_or(false));
         }
-        Ok(enabled(level))
+        Ok(enabled(level) || self.shared.services.lines.is_some())
     }
 
     fn write(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
@@ -107,6 +108,9 @@ pub(crate) fn write_line(
     message: &str,
     fields: &[(String, String)],
 ) {
+    if let Some(lines) = &shared.services.lines {
+        lines(Line { level: word(level), hook: hook.to_owned(), text: clean_line(shared, message, fields) });
+    }
     if !enabled(level) {
         return;
     }
@@ -125,6 +129,16 @@ pub(crate) fn write_line(
         Level::Info => tracing::info!(target: "plugin", plugin, candidate, hook, session, "{line}"),
         Level::Warn => tracing::warn!(target: "plugin", plugin, candidate, hook, session, "{line}"),
         Level::Error => tracing::error!(target: "plugin", plugin, candidate, hook, session, "{line}"),
+    }
+}
+
+const fn word(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 

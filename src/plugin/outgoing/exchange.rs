@@ -19,12 +19,13 @@ use wasmtime_wasi::runtime::spawn;
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
+use super::super::Web;
 use super::super::host::Level;
 use super::super::wasi::Voice;
 use super::address::is_public;
 use super::body::{Bounded, Until};
 use super::origin::{Host, Origin, Scheme};
-use super::{Answered, Driver, Policy, Roots};
+use super::{Answered, Driver, Policy, Roots, made_up};
 use crate::hooks::TlsPolicy;
 use crate::routing::{ResolveError, Resolver};
 use crate::tls::TlsClients;
@@ -45,6 +46,8 @@ pub(super) struct Exchange {
     pub until: Until,
     pub resolver: Arc<dyn Resolver>,
     pub roots: Arc<Roots>,
+    /// Answers in place of the network.
+    pub web: Option<Arc<dyn Web>>,
     pub voice: Arc<Voice>,
 }
 
@@ -60,6 +63,9 @@ impl Exchange {
 
     async fn make(&self, request: Request<WasiBody>, options: RequestOptions) -> Answered {
         let request = self.checked(request)?;
+        if let Some(web) = &self.web {
+            return made_up::ask(&**web, self, request, options).await;
+        }
         let addresses = timeout_at(self.until.end, self.addresses()).await.map_err(|_| Error::DnsTimeout)??;
         let connected = self.within(options.connect_timeout);
         let stream = self.connect(&addresses, connected).await?;
@@ -74,7 +80,7 @@ impl Exchange {
     }
 
     /// The earlier of the exchange's end and what the guest set.
-    fn within(&self, own: Option<Duration>) -> Instant {
+    pub(super) fn within(&self, own: Option<Duration>) -> Instant {
         let own = own.and_then(|own| Instant::now().checked_add(own));
         own.map_or(self.until.end, |own| own.min(self.until.end))
     }

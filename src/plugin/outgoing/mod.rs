@@ -7,6 +7,7 @@
 mod address;
 mod body;
 mod exchange;
+mod made_up;
 mod origin;
 
 use std::sync::Arc;
@@ -106,8 +107,8 @@ impl Outgoing {
         }
         let until = Until { end: Instant::now() + policy.timeout, call: self.call.clone() };
         let services = &self.shared.services;
-        let (resolver, roots) = (services.resolver.clone(), services.roots.clone());
-        Ok(Exchange { policy, origin, until, resolver, roots, voice: self.voice.clone() })
+        let (resolver, roots, web) = (services.resolver.clone(), services.roots.clone(), services.web.clone());
+        Ok(Exchange { policy, origin, until, resolver, roots, web, voice: self.voice.clone() })
     }
 }
 
