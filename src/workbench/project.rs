@@ -123,7 +123,10 @@ pub fn component_of(target: &Path) -> Result<(PathBuf, Option<Project>), Workben
         return Ok((found.clone(), project.filter(|project| project.component() == found)));
     }
     let project = Project::open(target)?;
-    let component = project.component();
+    let built = project.component();
+    // The shipped policies are built into a folder that they share.
+    let shared = project.folder.join("../components").join(format!("{}.wasm", project.name));
+    let component = if built.is_file() || !shared.is_file() { built } else { shared };
     if !component.is_file() {
         let why =
             format!("{} is not there yet: `waypost plugin build {}` makes it", component.display(), target.display());
