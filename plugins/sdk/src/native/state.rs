@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::http::{Asked, Server};
 use super::mail::Mail;
 use crate::raw_kv::Entry;
 use crate::{
@@ -153,6 +154,8 @@ pub(crate) struct Services {
     pub(crate) auth: AuthResults,
     /// Octets of a message at most.
     pub(crate) message_max: usize,
+    /// Who answers requests over HTTP.
+    pub(crate) servers: Vec<Server>,
 }
 
 impl Default for Services {
@@ -169,6 +172,7 @@ impl Default for Services {
             rates: BTreeMap::new(),
             auth: AuthResults::default(),
             message_max: 32 << 20,
+            servers: Vec::new(),
         }
     }
 }
@@ -212,6 +216,7 @@ pub(crate) struct Call {
     pub(crate) log: Vec<String>,
     pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) observed: BTreeMap<String, Vec<f64>>,
+    pub(crate) requests: Vec<Asked>,
 }
 
 /// An edit of the header section, made when the hook returns ok.

@@ -354,6 +354,34 @@ fn names_and_lists_are_looked_up() {
 }
 
 #[test]
+fn servers_are_made_up() {
+    use crate::http::{Error, Request};
+    with(|| assert!(matches!(Request::get("http://api.example/x").send(), Err(Error::Denied(_)))));
+    World::new().connect::<Probe>().answer();
+    with(|| {
+        let request = Request::post("https://api.example/check?id=1", b"hello".to_vec()).header("X-A", "b");
+        let answer = request.send().unwrap();
+        assert_eq!((answer.status, answer.header("Content-Type")), (200, Some("text/plain")));
+        assert_eq!(answer.text(), "fine");
+        assert!(matches!(Request::get("http://dead.example/").send(), Err(Error::Refused(_))));
+        let small = Request::post("https://api.example/check", Vec::new()).answer_max(3).send();
+        assert!(matches!(small, Err(Error::AnswerTooLarge)));
+        let body = |at: u64| Ok(if at == 0 { b"abc".to_vec() } else { Vec::new() });
+        assert!(matches!(Request::new("put", "http://dead.example/").send_from(9, body), Err(Error::Body(_))));
+        assert!(matches!(Request::get("dead.example").send(), Err(Error::Invalid(_))));
+    });
+    let mut world = World::new()
+        .http_with("POST https://api.example/check", 200, &[("Content-Type", "text/plain")], "fine")
+        .http_fault("GET http://dead.example/", Fault::Refused);
+    let run = world.connect::<Probe>();
+    run.answer();
+    let asked: Vec<&str> = run.requests.iter().map(|asked| asked.request.as_str()).collect();
+    assert_eq!(asked[..2], ["POST https://api.example/check?id=1", "GET http://dead.example/"]);
+    assert_eq!(run.requests[0].body, "hello");
+    assert_eq!(run.requests[0].headers, [("X-A".to_owned(), "b".to_owned())]);
+}
+
+#[test]
 fn time_passes_only_when_told_and_buckets_refill() {
     const QUOTA: Quota = Quota { burst: 2, refill: 1, period_millis: 60_000 };
     let take = || rate_limits::take("k", QUOTA, 1).unwrap();
