@@ -154,6 +154,8 @@ pub(crate) struct Services {
     pub(crate) auth: AuthResults,
     /// Octets of a message at most.
     pub(crate) message_max: usize,
+    /// Label keys by metric, as the manifest has them; empty: whatever is counted is declared.
+    pub(crate) declared: BTreeMap<String, Vec<String>>,
     /// Who answers requests over HTTP.
     pub(crate) servers: Vec<Server>,
 }
@@ -172,6 +174,7 @@ impl Default for Services {
             rates: BTreeMap::new(),
             auth: AuthResults::default(),
             message_max: 32 << 20,
+            declared: BTreeMap::new(),
             servers: Vec::new(),
         }
     }

@@ -269,6 +269,13 @@ impl World {
         self
     }
 
+    /// A metric of the manifest, with its label keys. Once one is declared, nothing else can be counted.
+    pub fn declares(mut self, metric: &str, labels: &[&str]) -> Self {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.state.services.declared.insert(metric.to_owned(), labels);
+        self
+    }
+
     /// Grants a server, with its answer to a request such as `POST https://example.com/path`; the query is compared only if
     /// it is written here. The first one that fits answers; a request that none fits panics. Without any, all are denied.
     pub fn http(self, request: &str, status: u16, body: &str) -> Self {
