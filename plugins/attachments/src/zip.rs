@@ -200,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn no_octet_breaks_the_list() {
+        let archive = zip(&[("a.txt", 0, b"hello"), ("b.zip", 1, b"hello")], true);
+        for at in 0..archive.len() {
+            for octet in 0..=255 {
+                let mut bad = archive.clone();
+                bad[at] = octet;
+                for entry in entries(&bad, 10).into_iter().flatten() {
+                    unpacked(&bad, &entry);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn bombs_are_left_alone() {
         let archive = zip(&[("a.zip", 0, &vec![0; INNER_MAX + 1])], true);
         let listed = entries(&archive, 10).unwrap();

@@ -110,3 +110,18 @@ fn places_are_those_of_the_parts() {
     let (from, to) = walked.places[2].unwrap();
     assert_eq!(&raw[from..to], b"Content-Type: x/y; name=setup.exe\r\n\r\noctets");
 }
+
+#[test]
+fn no_octet_breaks_the_way() {
+    let archive = base64(&zip(&[("run.js", 0, b"x"), ("a.zip", 0, &zip(&[("b", 0, b"c")], false))], true));
+    let raw = with("Content-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: base64", &archive);
+    let settings = settings("{}");
+    for at in 0..raw.len() {
+        for octet in [0, b'\n', b'-', b'=', b'z', 0xff] {
+            let mut bad = raw.clone();
+            bad[at] = octet;
+            walk(&bad, &settings);
+        }
+        walk(&raw[..at], &settings);
+    }
+}
