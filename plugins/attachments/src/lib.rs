@@ -161,3 +161,6 @@ fn whole(message: &Message, settings: &Settings) -> Result<(), String> {
 }
 
 waypost_plugin::export!(Attachments: lifecycle, on_message);
+
+#[cfg(test)]
+mod tests;

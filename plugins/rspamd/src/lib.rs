@@ -182,3 +182,6 @@ fn count(counter: &str, (key, value): (&str, &str)) {
 }
 
 waypost_plugin::export!(Rspamd: lifecycle, on_message);
+
+#[cfg(test)]
+mod tests;

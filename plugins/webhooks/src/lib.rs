@@ -235,3 +235,6 @@ fn count(result: &str, events: usize) {
 }
 
 waypost_plugin::export!(Webhooks: lifecycle, on_message, on_delivery_result, on_bounce);
+
+#[cfg(test)]
+mod tests;
