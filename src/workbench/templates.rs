@@ -73,7 +73,7 @@ mod tests {
         let sdk = sdk();
         let text = |path: &str| &sdk.iter().find(|(name, _)| name == path).unwrap().1;
         let manifest = text("Cargo.toml");
-        assert!(!manifest.contains("workspace"), "{manifest}");
+        assert!(!manifest.contains(".workspace"), "{manifest}");
         assert!(
             manifest.contains("\nedition = \"2024\"\n") && manifest.contains("\nversion = \"0.1.0\"\n"),
             "{manifest}"
