@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export WAYPOST_BIN ?= $(or $(CARGO_TARGET_DIR),target)/release/waypost
 
-.PHONY: help build lint deny test plugins check-plugins fuzz-smoke docs-check system ci
+.PHONY: help build lint deny test plugins typescript check-plugins fuzz-smoke docs-check system ci
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,10 @@ test: ## all tests
 
 plugins: ## rebuild the shipped plugins' components (needs the wasm32-unknown-unknown target)
 	scripts/build-plugins
+
+typescript: ## types and rules of the plugins in TypeScript (needs Node)
+	scripts/typescript check
+	scripts/typescript test
 
 check-plugins: ## every shipped component was made from the sources beside it
 	scripts/check-plugins

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::Failure;
 use super::args::Common;
 use super::render::{clean, count, table};
-use crate::kit::{Bench, BenchOptions, Options, Project, bench as measure};
+use super::workbench::workpiece;
+use crate::kit::{Bench, BenchOptions, Options, bench as measure};
 
 /// Measures, and compares with a baseline: its file, and how much more may be.
 pub(super) async fn bench(
@@ -21,13 +22,13 @@ pub(super) async fn bench(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let before = baseline.map(|(path, percent)| read(&path).map(|bench| (bench, percent))).transpose()?;
-    let project = Project::find(plugin).map_err(Failure::Unusable)?;
+    let project = workpiece(plugin)?;
     let scenarios = if scenarios.is_empty() { project.scenarios } else { scenarios };
     if scenarios.is_empty() {
         let why = format!("{}: nothing says what is to be measured: write scenarios/NAME.toml", plugin.display());
         return Err(Failure::Unusable(why));
     }
-    let options = Options { name: project.name, component: project.component, scenarios, only, seed: 0 };
+    let options = Options { name: project.name.into(), component: project.component, scenarios, only, seed: 0 };
     let measured = measure(&BenchOptions { options, rounds }, super::compiler()).await;
     let measured = measured.map_err(|why| Failure::Unusable(clean(&why)))?;
     let text = if common.json { format!("{}\n", json!(measured)) } else { show(&measured) };

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::Failure;
 use super::args::Common;
 use super::render::{clean, count};
-use crate::kit::{Diff, DiffOptions, Project, diff as compare};
+use super::workbench::workpiece;
+use crate::kit::{Diff, DiffOptions, diff as compare};
 
 /// Compares, and shows what is different.
 pub(super) async fn diff(
@@ -19,13 +20,13 @@ pub(super) async fn diff(
     scenarios: Vec<PathBuf>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let (old, new) = (Project::find(old).map_err(Failure::Unusable)?, Project::find(new).map_err(Failure::Unusable)?);
+    let (old, new) = (workpiece(old)?, workpiece(new)?);
     let scenarios = match (scenarios.is_empty(), new.scenarios.is_empty()) {
         (false, _) => scenarios,
         (true, false) => new.scenarios,
         (true, true) => old.scenarios,
     };
-    let options = DiffOptions { name: new.name, old: old.component, new: new.component, scenarios };
+    let options = DiffOptions { name: new.name.into(), old: old.component, new: new.component, scenarios };
     let found = compare(&options, super::compiler()).await.map_err(|why| Failure::Unusable(clean(&why)))?;
     let text = if common.json { format!("{}\n", json!(found)) } else { show(&found) };
     out.write_all(text.as_bytes())?;

@@ -5,21 +5,22 @@ use std::io::{IsTerminal as _, Write as _};
 use super::Failure;
 use super::args::Plugin;
 use super::render::clean;
-use crate::kit::{Project, Shown, Talk, talk as hold};
+use super::workbench::workpiece;
+use crate::kit::{Shown, Talk, talk as hold};
 
 /// Holds it: standard input against the relay's session.
 pub(super) async fn talk(command: Plugin) -> Result<(), Failure> {
     let Plugin::Run { plugin, scenario, client, client_name, identity, relay, domain } = command else {
         return Err(Failure::refused("waypost: no session is held by that"));
     };
-    let project = Project::find(&plugin).map_err(Failure::Unusable)?;
+    let project = workpiece(&plugin)?;
     let scenario = scenario.or_else(|| project.scenarios.first().cloned());
     let (is_terminal, colours) = (std::io::stdin().is_terminal(), std::io::stdout().is_terminal());
     if is_terminal {
         let from = scenario.as_ref().map_or_else(|| "no settings, no grants".to_owned(), |p| p.display().to_string());
         eprintln!("{} with {from}; type SMTP, QUIT ends it", clean(&project.name));
     }
-    let (name, component) = (project.name, project.component);
+    let (name, component) = (project.name.into(), project.component);
     let talk = Talk { name, component, scenario, client, client_name, identity, relay, domains: domain };
     let input = tokio::io::BufReader::new(tokio::io::stdin());
     let held = hold(&talk, super::compiler(), input, |shown| {

@@ -10,7 +10,8 @@ use serde_json::json;
 use super::Failure;
 use super::args::Common;
 use super::render::{clean, count};
-use crate::kit::{Options, Project, Report, Verdict, run};
+use super::workbench::workpiece;
+use crate::kit::{Options, Report, Verdict, run};
 
 /// Runs them, and shows what is wrong.
 pub(super) async fn test(
@@ -21,7 +22,7 @@ pub(super) async fn test(
     seed: Option<u64>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let project = Project::find(plugin).map_err(Failure::Unusable)?;
+    let project = workpiece(plugin)?;
     let scenarios = if scenarios.is_empty() { project.scenarios } else { scenarios };
     if scenarios.is_empty() {
         return Err(Failure::Unusable(format!(
@@ -29,7 +30,7 @@ pub(super) async fn test(
             plugin.display()
         )));
     }
-    let (name, component) = (project.name, project.component);
+    let (name, component) = (project.name.into(), project.component);
     let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     let options = Options { name, component, scenarios, only, seed };
     let mut progress = Progress::new(common.json);

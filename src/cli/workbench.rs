@@ -11,7 +11,7 @@ use super::render::{clean, count};
 use super::{Failure, compiler};
 use crate::config::{ConfigError, Settings};
 use crate::plugin::{Outline, grant_lines, outline};
-use crate::workbench::{self, Language, Order, Proposal, Toolbox, WorkbenchError};
+use crate::workbench::{self, Language, Order, Proposal, Toolbox, WorkbenchError, Workpiece};
 use crate::{app, config};
 
 impl From<WorkbenchError> for Failure {
@@ -21,6 +21,11 @@ impl From<WorkbenchError> for Failure {
             other => Self::Refused(format!("waypost: {other}").lines().map(str::to_owned).collect()),
         }
     }
+}
+
+/// What a tool is to work on; without it, nothing can be run.
+pub(super) fn workpiece(target: &Path) -> Result<Workpiece, Failure> {
+    workbench::workpiece(target).map_err(|error| Failure::Unusable(error.to_string()))
 }
 
 /// Writes a project.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::run::{Play, Stages, files};
 use super::world::World;
 use super::{Options, Scratch};
-use crate::plugin::{Compiler, Engine, Instances, inspect};
+use crate::plugin::{Compiler, Instances, outline};
 
 /// What is to be compared.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ pub struct Decision {
 /// # Errors
 /// What keeps one of them from being loaded or asked.
 pub async fn diff(of: &DiffOptions, compiler: Option<Compiler>) -> Result<Diff, String> {
-    let (old, new) = (look(&of.old, compiler.clone()).await?, look(&of.new, compiler.clone()).await?);
+    let (old, new) = (look(&of.old)?, look(&of.new)?);
     let mut diff = Diff { component: changes(&old, &new), ..Diff::default() };
     let folder = Scratch::new().map_err(|error| format!("no folder for the comparison: {error}"))?;
     let world = World::open(folder.path(), compiler).await.map_err(|error| format!("{error:#}"))?;
@@ -105,22 +105,15 @@ pub async fn diff(of: &DiffOptions, compiler: Option<Compiler>) -> Result<Diff, 
     Ok(diff)
 }
 
-/// All there is to say of a component, as JSON.
-async fn look(path: &Path, compiler: Option<Compiler>) -> Result<Value, String> {
-    let path = path.to_owned();
-    let looking = move || {
-        let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let component = std::fs::read(&path).map_err(|error| said(&error))?;
-        let engine = Engine::new().map_err(|error| said(&error))?.equipped(compiler, None);
-        let inspection = inspect(&engine, &component).map_err(|error| said(&error))?;
-        serde_json::to_value(inspection).map_err(|error| said(&error))
-    };
-    tokio::task::spawn_blocking(looking).await.map_err(|error| error.to_string())?
+/// What a component says of itself, as JSON.
+fn look(path: &Path) -> Result<Value, String> {
+    let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let component = std::fs::read(path).map_err(|error| said(&error))?;
+    serde_json::to_value(outline(&component).map_err(|error| said(&error))?).map_err(|error| said(&error))
 }
 
-/// Key by key; what changes with every build is left out.
+/// Key by key.
 fn changes(old: &Value, new: &Value) -> Vec<Change> {
-    const EACH_BUILD: [&str; 3] = ["sha256", "sources", "size"];
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return Vec::new() };
     let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
     keys.sort();
@@ -131,7 +124,7 @@ fn changes(old: &Value, new: &Value) -> Vec<Change> {
         let with: Vec<String> = is.iter().filter(|word| !was.contains(word)).cloned().collect();
         (!without.is_empty() || !with.is_empty()).then(|| Change { what: key.clone(), without, with })
     };
-    keys.into_iter().filter(|key| !EACH_BUILD.contains(&key.as_str())).filter_map(change).collect()
+    keys.into_iter().filter_map(change).collect()
 }
 
 fn words(value: Option<&Value>) -> Vec<String> {
@@ -162,10 +155,10 @@ mod tests {
 
     #[test]
     fn what_a_component_gains_and_loses_is_named() {
-        let old = json!({"sha256": "a", "hooks": ["on-rcpt"], "asks": {"required": ["kv"], "optional": []}});
-        let new = json!({"sha256": "b", "hooks": ["on-rcpt", "on-message"], "asks": {"required": ["kv", "http"], "optional": []}});
+        let old = json!({"exports": ["on-rcpt"], "required": ["kv"], "optional": []});
+        let new = json!({"exports": ["on-rcpt", "on-message"], "required": ["kv", "http"], "optional": []});
         let changes = changes(&old, &new);
         let shown: Vec<_> = changes.iter().map(|change| (&*change.what, change.with.join(","))).collect();
-        assert_eq!(shown, [("asks", "required http".to_owned()), ("hooks", "on-message".to_owned())]);
+        assert_eq!(shown, [("exports", "on-message".to_owned()), ("required", "http".to_owned())]);
     }
 }

@@ -12,7 +12,6 @@ mod diff;
 mod event;
 mod expect;
 mod names;
-mod project;
 mod run;
 mod said;
 mod scenario;
@@ -26,7 +25,6 @@ use std::sync::Arc;
 
 pub use bench::{Bench, BenchOptions, HookCost, bench};
 pub use diff::{Change, Decision, Diff, DiffOptions, diff};
-pub use project::Project;
 pub use run::{Pass, Report, Verdict, run};
 pub use terminal::{Shown, Talk, talk};
 

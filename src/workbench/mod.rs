@@ -21,6 +21,6 @@ pub use build::{Built, build};
 pub use error::WorkbenchError;
 pub use language::Language;
 pub use new::{Created, Order, create};
-pub use project::{Project, component_of};
+pub use project::{Project, Workpiece, component_of, workpiece};
 pub use proposal::{Proposal, propose};
 pub use tools::Toolbox;

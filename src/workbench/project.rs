@@ -67,6 +67,27 @@ impl Project {
         self.folder.join("dist").join(format!("{}.wasm", self.name))
     }
 
+    /// The scenario files, by name.
+    ///
+    /// # Errors
+    /// Their folder can't be read; that there is none is no error.
+    pub fn scenarios(&self) -> Result<Vec<PathBuf>, WorkbenchError> {
+        let folder = self.folder.join("scenarios");
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let failed = |error: std::io::Error| WorkbenchError::file(&folder, &error);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                found.push(path);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// The manifest as it goes into a component that exports these interfaces.
     ///
     /// # Errors
@@ -123,13 +144,39 @@ pub fn component_of(target: &Path) -> Result<(PathBuf, Option<Project>), Workben
         return Ok((found.clone(), project.filter(|project| project.component() == found)));
     }
     let project = Project::open(target)?;
-    let component = project.component();
+    let built = project.component();
+    // The shipped policies are built into a folder that they share.
+    let shared = project.folder.join("../components").join(format!("{}.wasm", project.name));
+    let component = if built.is_file() || !shared.is_file() { built } else { shared };
     if !component.is_file() {
         let why =
             format!("{} is not there yet: `waypost plugin build {}` makes it", component.display(), target.display());
         return Err(WorkbenchError::Failed(why));
     }
     Ok((component, Some(project)))
+}
+
+/// What a plugin's tools work on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workpiece {
+    /// As in `[plugins.NAME]`.
+    pub name: String,
+    /// Its component.
+    pub component: PathBuf,
+    /// Its scenario files.
+    pub scenarios: Vec<PathBuf>,
+}
+
+/// What a folder or a component stands for.
+///
+/// # Errors
+/// As [`component_of`].
+pub fn workpiece(target: &Path) -> Result<Workpiece, WorkbenchError> {
+    let (component, project) = component_of(target)?;
+    let stem = || component.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = project.as_ref().map_or_else(stem, |project| project.name.clone());
+    let scenarios = project.as_ref().map_or_else(|| Ok(Vec::new()), Project::scenarios)?;
+    Ok(Workpiece { name, component, scenarios })
 }
 
 #[cfg(test)]
@@ -178,6 +225,13 @@ mod tests {
             component_of(dir.path()).is_ok_and(|(path, project)| path.ends_with("dist/a.wasm") && project.is_some())
         );
         assert!(component_of(&dir.path().join("dist/a.wasm")).unwrap().1.is_some());
+        std::fs::create_dir(dir.path().join("scenarios")).unwrap();
+        for name in ["b.toml", "a.toml", "notes.md"] {
+            std::fs::write(dir.path().join("scenarios").join(name), "").unwrap();
+        }
+        let piece = workpiece(dir.path()).unwrap();
+        assert_eq!((&*piece.name, piece.scenarios.len()), ("a", 2));
+        assert_eq!(workpiece(&dir.path().join("dist/a.wasm")).unwrap(), piece);
         std::fs::remove_file(dir.path().join("dist/a.wasm")).unwrap();
         assert!(component_of(dir.path()).unwrap_err().to_string().contains("waypost plugin build"));
     }

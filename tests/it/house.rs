@@ -145,8 +145,9 @@ fn each_hook_has_its_page() {
 fn each_plugin_has_the_same_name_everywhere() {
     let mut wrong = Vec::new();
     for name in plugin_names() {
+        let rust = root().join(format!("plugins/{name}/Cargo.toml")).exists();
         for path in [
-            format!("plugins/{name}/src/lib.rs"),
+            format!("plugins/{name}/{}", if rust { "src/lib.rs" } else { "src/plugin.ts" }),
             format!("plugins/components/{name}.wasm"),
             format!("docs/plugins/{name}.md"),
         ] {
@@ -296,10 +297,11 @@ fn names_crate(code: &str, vendor: &str) -> bool {
     })
 }
 
+/// The policies: what lies beside them, such as what they share, has no manifest.
 fn plugin_names() -> Vec<String> {
     let Ok(entries) = fs::read_dir(root().join("plugins")) else { return Vec::new() };
-    let names = entries.map(Result::unwrap).filter(|e| e.path().join("Cargo.toml").exists());
-    names.map(|e| e.file_name().into_string().unwrap()).filter(|name| name != "sdk").collect()
+    let policies = entries.map(Result::unwrap).filter(|e| e.path().join("waypost-plugin.toml").exists());
+    policies.map(|e| e.file_name().into_string().unwrap()).collect()
 }
 
 fn pages() -> Vec<PathBuf> {
@@ -313,7 +315,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return found };
     for path in entries.map(|e| e.unwrap().path()) {
-        if path.is_dir() && !path.ends_with("target") {
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
             found.extend(files(&path, extension));
         } else if path.extension().is_some_and(|e| e == extension) {
             found.push(path);

@@ -273,7 +273,9 @@ fn versions_are_compared_by_what_comes_out() {
     assert_eq!(same.status.code(), Some(0), "{}", text(&same.stderr));
     let other = compare(HOSTILE, FETCHER);
     let shown = text(&other.stdout);
-    for part in ["hooks: -on-connect", "a, step 1", "- decided", "1 case: 0 decided the same, 1 otherwise"] {
+    for part in
+        ["exports: -waypost:plugin/on-auth@0.1.0", "a, step 1", "- decided", "1 case: 0 decided the same, 1 otherwise"]
+    {
         assert!(shown.contains(part), "{part:?} in {shown}");
     }
     assert_eq!(other.status.code(), Some(1));

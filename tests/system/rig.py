@@ -278,6 +278,10 @@ class Sink:
             await server.serve_forever()
         asyncio.run(serve())
 
+    def answer(self, recipient):
+        """The refusal of a recipient, or None."""
+        return self.refuse
+
     def take(self, recipients, content):
         with self.lock:
             self.messages += 1
@@ -347,9 +351,11 @@ class SinkSession(asyncio.Protocol):
         if verb == b"EHLO":
             return self.EHLO
         if verb == b"RCPT":
-            if self.sink.refuse:
-                return self.sink.refuse
-            self.recipients.append(line[line.index(b"<") + 1:line.index(b">")].decode("utf-8", "replace"))
+            recipient = line[line.index(b"<") + 1:line.index(b">")].decode("utf-8", "replace")
+            refusal = self.sink.answer(recipient)
+            if refusal:
+                return refusal
+            self.recipients.append(recipient)
             return b"250 2.1.5 ok\r\n"
         if verb == b"DATA":
             if not self.recipients:

@@ -67,3 +67,61 @@ fn client_of(session: &SmtpSession) -> Client {
 }
 
 waypost_plugin::export!(Greylist: lifecycle, on_rcpt);
+
+#[cfg(test)]
+mod tests {
+    use waypost_plugin::testing::World;
+
+    use super::*;
+
+    fn world() -> World {
+        World::new().client("192.0.2.1").sender("ann@example.org").grant_kv().config(r#"{"delay-seconds": 60}"#)
+    }
+
+    #[test]
+    fn a_stranger_waits_once() {
+        let mut world = world();
+        let first = world.rcpt::<Greylist>("bob@example.com");
+        assert_eq!(first.refusal(), "451 4.7.1 greylisted, please try again in 60 seconds");
+        world.advance(20);
+        let hasty = world.rcpt::<Greylist>("bob@example.com");
+        assert_eq!(hasty.refusal(), "451 4.7.1 greylisted, please try again in 40 seconds");
+        world.advance(40);
+        let passed = world.rcpt::<Greylist>("Bob@example.com");
+        assert_eq!(passed.verdict, Ok(SessionVerdict::Proceed));
+        assert_eq!(passed.edits, ["annotate greylist=passed after 60 s"]);
+        let known = world.rcpt::<Greylist>("bob@example.com");
+        assert_eq!((known.verdict, known.edits), (Ok(SessionVerdict::Proceed), Vec::new()));
+        assert_eq!(world.kv_keys("own").len(), 1);
+    }
+
+    #[test]
+    fn whoever_did_not_come_back_is_a_stranger_again() {
+        let mut world = world().config(r#"{"delay-seconds": 60, "expiry-seconds": 90}"#);
+        world.rcpt::<Greylist>("bob@example.com").refusal();
+        world.advance(90);
+        let late = world.rcpt::<Greylist>("bob@example.com");
+        assert_eq!(late.refusal(), "451 4.7.1 greylisted, please try again in 60 seconds");
+    }
+
+    #[test]
+    fn some_are_never_asked_to_wait() {
+        let exempt = |world: World| {
+            let mut world = world;
+            let run = world.rcpt::<Greylist>("bob@example.com");
+            assert_eq!(run.verdict, Ok(SessionVerdict::Proceed));
+            assert!(world.kv_keys("own").is_empty(), "nothing is remembered of them");
+        };
+        exempt(world().identity("ann"));
+        exempt(world().relay_client());
+        exempt(world().config(r#"{"exempt-networks": ["192.0.2.0/24"]}"#));
+        exempt(world().config(r#"{"exempt-domains": ["example.com"]}"#));
+    }
+
+    #[test]
+    fn without_kv_the_plugin_fails() {
+        let mut world = World::new().sender("ann@example.org");
+        let run = world.rcpt::<Greylist>("bob@example.com");
+        assert!(run.verdict.unwrap_err().starts_with("denied"));
+    }
+}

@@ -11,6 +11,8 @@ pub mod imports {
         world: "waypost:plugin/imports",
         generate_all,
         pub_export_macro: true,
+        // So that tests can compare what a hook answered.
+        additional_derives: [PartialEq, Eq],
     });
 }
 
@@ -26,6 +28,7 @@ macro_rules! hook {
                 pub_export_macro: true,
                 export_macro_name: $export,
                 generate_all,
+                additional_derives: [PartialEq, Eq],
                 with: { $($shared: $path),* },
             });
         }

@@ -19,8 +19,8 @@
 //! waypost_plugin::export!(NoReply: on_rcpt);
 //! ```
 //!
-//! Build it for `wasm32-unknown-unknown` as a `cdylib`. For any other target the exports are left out, so that a
-//! plugin's own rules can be unit-tested natively; a host function called there panics.
+//! Build it for `wasm32-unknown-unknown` as a `cdylib`. For any other target the exports are left out and the relay's
+//! functions have twins, so that a plugin's hooks run whole in `cargo test`: see [`testing`].
 //!
 //! Globals may vanish between any two calls, and may outlive a session: keep nothing in them but caches.
 //! This crate holds bindings and helpers; it must never hold policy.
@@ -29,12 +29,22 @@ mod address;
 pub mod bindings;
 mod export;
 mod hooks;
+pub mod http;
 mod kv;
+pub mod lists;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
 pub mod reply;
 mod settings;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 mod time;
 
 use bindings::imports::waypost::plugin as wit;
+#[cfg(target_arch = "wasm32")]
+use bindings::imports::waypost::plugin as host;
+#[cfg(not(target_arch = "wasm32"))]
+use native as host;
 
 pub use address::{DomainTable, Network, split_address};
 pub use bindings::auth::exports::waypost::plugin::on_auth::{Attempt, AuthVerdict};
@@ -42,26 +52,29 @@ pub use hooks::{
     Lifecycle, OnAuth, OnBounce, OnConnect, OnDeliveryAttempt, OnDeliveryResult, OnHelo, OnMail, OnMessage, OnRcpt,
     OnRoute, Outcome,
 };
+pub use host::deliveries::Delivery;
+pub use host::messages::{BodyReader, BodyWriter, Message};
+pub use host::sessions::SmtpSession;
+pub use host::transactions::MailTransaction;
+/// The host's services as they are in the contract.
+pub use host::{auth_results, config, context, dns, log, metrics, rate_limits, system};
 pub use kv::{Bucket, OWN};
 pub use settings::{Cached, Checked, Settings};
 pub use time::rfc5322_date;
 pub use wit::deliveries::{
-    AttemptVerdict, BounceEdit, BounceVerdict, Delivery, OutcomeKind, RecipientDisposition, RecipientOutcome,
-    ResultAction, Stage,
+    AttemptVerdict, BounceEdit, BounceVerdict, OutcomeKind, RecipientDisposition, RecipientOutcome, ResultAction, Stage,
 };
-pub use wit::messages::{BodyReader, BodyWriter, HeaderField, Message};
+pub use wit::messages::HeaderField;
 pub use wit::routing::{Assignment, HostTarget, NextHop, Route, RouteGroup, RoutingPhase, RoutingVerdict, TlsPolicy};
-pub use wit::sessions::{Protocol, SmtpSession};
-pub use wit::transactions::{BodyKind, MailTransaction, Recipient};
+pub use wit::sessions::Protocol;
+pub use wit::transactions::{BodyKind, Recipient};
 pub use wit::types::{
     Endpoint, EnhancedStatus, ErrorCode, EsmtpParam, HostError, Identity, Mailbox, MessageVerdict, Reply,
     SessionVerdict, Timestamp, TlsInfo,
 };
-/// The host's services as they are in the contract.
-pub use wit::{auth_results, config, context, dns, log, metrics, rate_limits, system};
 
 /// The host's kv functions as they are in the contract; [`Bucket`] is shorter to use.
-pub use wit::kv as raw_kv;
+pub use host::kv as raw_kv;
 
 impl From<HostError> for String {
     /// So that `?` in a hook turns a refusal of the host into the hook's own failure.

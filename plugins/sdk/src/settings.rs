@@ -1,7 +1,5 @@
 //! What the operator wrote for the plugin, read once per instance.
 
-use std::sync::OnceLock;
-
 use serde::de::DeserializeOwned;
 
 /// Settings in the form a plugin works with.
@@ -55,29 +53,56 @@ impl<S> Checked<S> {
     }
 }
 
-/// A cache of the settings for a `static`. An instance never sees two configurations, so once is enough.
+/// A cache of the settings for a `static`. An instance never sees two configurations, so once is enough; a native test
+/// has one cache for each world.
 #[derive(Debug)]
-pub struct Cached<S>(OnceLock<Result<S, String>>);
+pub struct Cached<S: 'static>(Cell<S>);
 
-impl<S: Settings> Cached<S> {
+#[cfg(target_arch = "wasm32")]
+type Cell<S> = std::sync::OnceLock<Result<S, String>>;
+
+/// What was read, by world. Never given back: tests are short.
+#[cfg(not(target_arch = "wasm32"))]
+type Cell<S> = std::sync::Mutex<std::collections::BTreeMap<u64, &'static Result<S, String>>>;
+
+impl<S: Settings + 'static> Cached<S> {
     /// Nothing read yet.
     #[expect(clippy::new_without_default, reason = "it stands in a static, where Default can't be called")]
     pub const fn new() -> Self {
-        Self(OnceLock::new())
+        Self(Cell::new(
+            #[cfg(not(target_arch = "wasm32"))]
+            std::collections::BTreeMap::new(),
+        ))
     }
+}
 
+#[cfg(target_arch = "wasm32")]
+impl<S: Settings + 'static> Cached<S> {
     /// The settings; read from the relay at the first call.
     ///
     /// # Errors
     /// The table does not fit. The relay has asked `validate-config` before, so this is rare.
     pub fn get(&self) -> Result<&S, String> {
-        self.0
-            .get_or_init(|| {
-                S::read(&crate::config::document())
-                    .map(|checked| checked.settings)
-                    .map_err(|errors| format!("settings: {}", errors.join("; ")))
-            })
-            .as_ref()
-            .map_err(Clone::clone)
+        self.0.get_or_init(read).as_ref().map_err(Clone::clone)
     }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl<S: Settings + 'static> Cached<S> {
+    /// The settings; read at the first call in each world.
+    ///
+    /// # Errors
+    /// The table does not fit.
+    pub fn get(&self) -> Result<&S, String> {
+        // A test that panicked while it held the lock has broken nothing.
+        let mut read_before = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let settings = read_before.entry(crate::native::world()).or_insert_with(|| Box::leak(Box::new(read())));
+        settings.as_ref().map_err(Clone::clone)
+    }
+}
+
+fn read<S: Settings>() -> Result<S, String> {
+    S::read(&crate::config::document())
+        .map(|checked| checked.settings)
+        .map_err(|errors| format!("settings: {}", errors.join("; ")))
 }
