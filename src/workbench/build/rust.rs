@@ -29,7 +29,7 @@ pub(super) fn build(project: &Project, tools: &Toolbox) -> Result<(Vec<u8>, Opti
         profile => command.args(["--profile", profile]),
     };
     command.arg("--target-dir").arg(&target);
-    compiler.equip(&mut command, folder);
+    compiler.equip(&mut command);
     run(&mut command, folder, "compiling")?;
     let core = target.join(TARGET).join(package.profile).join(format!("{}.wasm", package.library));
     Ok((component::encode(&read(&core)?)?, package.version))
@@ -87,7 +87,7 @@ impl Compiler {
         Ok(Self { source: Source::Debian, linker })
     }
 
-    fn equip(&self, command: &mut Command, folder: &Path) {
+    fn equip(&self, command: &mut Command) {
         if let Source::Debian = self.source {
             command.args(["-Zbuild-std=std,panic_abort"]);
             command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
@@ -98,8 +98,9 @@ impl Compiler {
         // Panic messages name source files: the same ones on every machine.
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
-        let (registry, own) = (home.join("registry/src"), folder.display());
-        let flags = format!("--remap-path-prefix={}=registry --remap-path-prefix={own}=.", registry.display());
+        // Nothing about the project's folder, whose own files have relative names: other flags would have the standard
+        // library built anew for every project.
+        let flags = format!("--remap-path-prefix={}=registry", home.join("registry/src").display());
         command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags);
     }
 }
