@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::workbench::New;
 use crate::admin::{FilterForm, WhyForm};
 use crate::mail::QueueId;
-use crate::workbench::Language;
 
 /// Where the configuration is unless somebody says otherwise.
 pub(super) const CONFIGURATION: &str = "/etc/waypost/waypost.toml";
@@ -456,24 +456,6 @@ pub(super) enum Plugin {
         /// The component.
         component: PathBuf,
     },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct New {
-    /// The plugin's name: a-z, 0-9 and hyphens.
-    pub(super) name: String,
-    /// What it is written in.
-    #[arg(long, value_name = "LANGUAGE", default_value = "rust",
-        value_parser = clap::builder::PossibleValuesParser::new(Language::ALL.map(Language::word)))]
-    pub(super) language: String,
-    /// A hook that it answers; may be given several times [default: rcpt]
-    ///
-    /// connect, helo, auth, mail, rcpt, message, route, delivery-attempt, delivery-result, bounce
-    #[arg(long = "hook", value_name = "HOOK")]
-    pub(super) hooks: Vec<String>,
-    /// Make the project's folder in this one.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(super) into: PathBuf,
 }
 
 fn settings(text: &str) -> Result<serde_json::Value, String> {

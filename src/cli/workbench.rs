@@ -1,11 +1,12 @@
 //! `waypost plugin new`, `build`, `check`: prints what the workbench made and what a relay would say.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::{CONFIGURATION, Common, New};
+use super::args::{CONFIGURATION, Common};
 use super::plugin::show_one;
 use super::render::{clean, count};
 use super::{Failure, compiler};
@@ -13,6 +14,25 @@ use crate::config::{ConfigError, Settings};
 use crate::plugin::{Outline, grant_lines, outline};
 use crate::workbench::{self, Language, Order, Proposal, Toolbox, WorkbenchError, Workpiece};
 use crate::{app, config};
+
+/// What `new` is told.
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// The plugin's name: a-z, 0-9 and hyphens.
+    pub(super) name: String,
+    /// What it is written in.
+    #[arg(long, value_name = "LANGUAGE", default_value = "rust",
+        value_parser = clap::builder::PossibleValuesParser::new(Language::ALL.map(Language::word)))]
+    pub(super) language: String,
+    /// A hook that it answers; may be given several times [default: rcpt]
+    ///
+    /// connect, helo, auth, mail, rcpt, message, route, delivery-attempt, delivery-result, bounce
+    #[arg(long = "hook", value_name = "HOOK")]
+    pub(super) hooks: Vec<String>,
+    /// Make the project's folder in this one.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) into: PathBuf,
+}
 
 impl From<WorkbenchError> for Failure {
     fn from(error: WorkbenchError) -> Self {
@@ -156,8 +176,17 @@ fn show(name: &str, component: &Path, size: usize, said: &Outline) -> String {
         "size": format!("{size} octets"),
         "hooks": hooks(&said.exports),
         "asks": asks,
-        "imports": said.imports,
+        "imports": imports(&said.imports),
     }))
+}
+
+/// WASI's are counted: which ones a compiler brings along tells an author nothing.
+fn imports(names: &[String]) -> Vec<String> {
+    let (wasi, mut own): (Vec<_>, Vec<_>) = names.iter().cloned().partition(|name| name.starts_with("wasi:"));
+    if !wasi.is_empty() {
+        own.push(format!("{} of WASI", wasi.len()));
+    }
+    own
 }
 
 /// `waypost:plugin/on-rcpt@0.1.0` and `on-rcpt` both are `on-rcpt`; what is no hook is left out.

@@ -79,10 +79,12 @@ fn project(name: &str, language: Language, hooks: &BTreeSet<Hook>) -> Result<Vec
         if language == Language::Rust && path.starts_with("wit/") {
             continue;
         }
-        // Generated, and not to be filled in.
-        let text = if path.starts_with("types/") { Ok(template.to_owned()) } else { fill(template, &filling) };
-        let text = text.map_err(|why| WorkbenchError::Failed(format!("the template of {path} is broken: {why}")))?;
+        let text = fill(template, &filling)
+            .map_err(|why| WorkbenchError::Failed(format!("the template of {path} is broken: {why}")))?;
         files.push((path, text));
+    }
+    if language == Language::TypeScript {
+        files.extend(templates::types().into_iter().map(|(path, text)| (format!("types/{path}"), text.to_owned())));
     }
     if language == Language::Rust {
         files.extend(templates::sdk().into_iter().map(|(path, text)| (format!("vendor/waypost-plugin/{path}"), text)));
@@ -158,7 +160,7 @@ mod tests {
             assert!(text("scenarios/first.toml").contains("S: 550 5.7.1 nobody reads that mailbox"));
             assert!(text(source).contains("unread"), "{language:?}");
             let contract =
-                if language == Language::Rust { "vendor/waypost-plugin/wit" } else { "wit/deps/waypost-plugin" };
+                if language == Language::Rust { "vendor/waypost-plugin/contract" } else { "wit/deps/waypost-plugin" };
             assert!(text(&format!("{contract}/package.wit")).contains("package waypost:plugin@"));
             if language != Language::Rust {
                 assert!(text("wit/world.wit").contains("export waypost:plugin/on-rcpt@0.1.0;"));

@@ -147,7 +147,8 @@ pub fn component_of(target: &Path) -> Result<(PathBuf, Option<Project>), Workben
     let built = project.component();
     // The shipped policies are built into a folder that they share.
     let shared = project.folder.join("../components").join(format!("{}.wasm", project.name));
-    let component = if built.is_file() || !shared.is_file() { built } else { shared };
+    let shared = shared.canonicalize().ok().filter(|_| !built.is_file());
+    let component = shared.unwrap_or(built);
     if !component.is_file() {
         let why =
             format!("{} is not there yet: `waypost plugin build {}` makes it", component.display(), target.display());

@@ -104,7 +104,7 @@ mod tests {
         write("a.toml", "[[case]]\nname = \"x\"\n");
         write("b.toml", "[plugin]\nconfig = { unread = [\"x\"] }\ngrants.dns = true\non-failure = \"accept\"\n");
         let told = propose("a", component, Some(dir.path()), &["kv = {}".into()]).unwrap();
-        assert!(told.scenario.unwrap().ends_with("scenarios/b.toml"));
+        assert!(told.scenario.as_ref().unwrap().ends_with("scenarios/b.toml"));
         assert!(told.tables.contains("[plugins.a.config]\nunread = [\"x\"]\n"), "{}", told.tables);
         assert!(told.tables.contains("[plugins.a.grants]\ndns = true\n") && !told.tables.contains("kv"));
         assert!(told.tables.contains("on-failure = \"accept\""));

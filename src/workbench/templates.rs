@@ -11,6 +11,9 @@ static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/templates"
 /// The SDK for Rust, which a project carries along.
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/sdk");
 
+/// The contract as TypeScript, by the language's own generator.
+static TYPES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/sdk-ts/types");
+
 const LICENCE: &str = include_str!("../../LICENSE");
 const WORKSPACE: &str = include_str!("../../Cargo.toml");
 
@@ -24,15 +27,20 @@ pub(super) fn below(folder: &'static str) -> Vec<(String, &'static str)> {
     files.into_iter().map(|(path, text)| (name(path), text)).collect()
 }
 
+/// The contract's types for TypeScript. Modules are declared by name, so the folder is all a compiler needs to know.
+pub(super) fn types() -> Vec<(String, &'static str)> {
+    files(&TYPES).into_iter().filter(|(path, _)| path.starts_with("interfaces/")).collect()
+}
+
 /// The SDK as a crate that stands by itself, with the contract in it.
 pub(super) fn sdk() -> Vec<(String, String)> {
     let own = |(path, text): (String, &str)| match path.as_str() {
         "Cargo.toml" => (path, alone(text)),
         // In the repository the contract is two folders up.
-        _ => (path, text.replace("\"../../wit\"", "\"wit\"")),
+        _ => (path, text.replace("\"../../wit\"", "\"contract\"")),
     };
     let contract =
-        files(&super::contract::CONTRACT).into_iter().map(|(path, text)| (format!("wit/{path}"), text.to_owned()));
+        files(&super::contract::CONTRACT).into_iter().map(|(path, text)| (format!("contract/{path}"), text.to_owned()));
     let mut all: Vec<(String, String)> = files(&SDK).into_iter().map(own).chain(contract).collect();
     all.push(("LICENSE".to_owned(), LICENCE.to_owned()));
     all
@@ -65,13 +73,13 @@ mod tests {
         let sdk = sdk();
         let text = |path: &str| &sdk.iter().find(|(name, _)| name == path).unwrap().1;
         let manifest = text("Cargo.toml");
-        assert!(!manifest.contains("workspace"), "{manifest}");
+        assert!(!manifest.contains(".workspace"), "{manifest}");
         assert!(
             manifest.contains("\nedition = \"2024\"\n") && manifest.contains("\nversion = \"0.1.0\"\n"),
             "{manifest}"
         );
-        assert!(text("src/bindings.rs").contains("path: \"wit\"") && !text("src/bindings.rs").contains("../"));
-        assert!(text("wit/package.wit").contains("package waypost:plugin@0.1.0;"));
+        assert!(text("src/bindings.rs").contains("path: \"contract\"") && !text("src/bindings.rs").contains("../"));
+        assert!(text("contract/package.wit").contains("package waypost:plugin@0.1.0;"));
         assert!(text("LICENSE").contains("Apache License"));
     }
 }

@@ -30,3 +30,32 @@ impl OnRoute for DomainRoutes {
 }
 
 waypost_plugin::export!(DomainRoutes: lifecycle, on_route);
+
+#[cfg(test)]
+mod tests {
+    use waypost_plugin::testing::World;
+    use waypost_plugin::{Assignment, NextHop};
+
+    use super::*;
+
+    #[test]
+    fn recipients_go_where_the_table_says() {
+        let config =
+            r#"{ "domains": { "example.org": "mx:mail.example.net", "old.example": { "fail": "550 5.1.2 gone" } } }"#;
+        let world = World::new().config(config).recipient("ann@example.org");
+        let mut world = world.recipient("bob@elsewhere.example").recipient("eve@old.example");
+        let arrival = world.route::<DomainRoutes>();
+        let RoutingVerdict::Assign(groups) = arrival.answer() else { panic!("{:?}", arrival.verdict) };
+        assert_eq!(groups.iter().flat_map(|group| &group.recipients).collect::<Vec<_>>(), [&0, &2]);
+        assert!(matches!(&groups[0].assignment, Assignment::Route(route)
+            if route.hops == [NextHop::Mx("mail.example.net".to_owned())]));
+        assert!(matches!(&groups[1].assignment, Assignment::Fail(reply) if reply.code == 550));
+        assert_eq!(world.route_from_queue::<DomainRoutes>().verdict, arrival.verdict);
+    }
+
+    #[test]
+    fn nobody_of_the_table_is_nobodys_business() {
+        let mut world = World::new().config(r#"{ "domains": { "example.org": "mx" } }"#).recipient("a@example.com");
+        assert_eq!(world.route::<DomainRoutes>().verdict, Ok(RoutingVerdict::Proceed));
+    }
+}

@@ -68,3 +68,47 @@ fn facts(message: &Message, fields: &[HeaderField]) -> Result<Facts, String> {
 }
 
 waypost_plugin::export!(HeaderPolicy: lifecycle, on_message);
+
+#[cfg(test)]
+mod tests {
+    use waypost_plugin::testing::World;
+
+    use super::*;
+
+    const SETTINGS: &str = r#"{
+        "remove": [{ "name": "X-Spam-*" }],
+        "add": [{ "name": "X-Policy", "value": "seen" }],
+        "refuse": [{ "name": "Subject", "contains": "win", "text": "no lotteries" }]
+    }"#;
+
+    fn world() -> World {
+        World::new().config(SETTINGS).sender("ann@example.org").recipient("bob@example.com")
+    }
+
+    #[test]
+    fn rules_become_edits() {
+        let mut world = world();
+        let run = world.message::<HeaderPolicy>("Date: x\nMessage-ID: <a@b>\nX-Spam-Flag: NO\nSubject: hi\n\nbody\n");
+        assert_eq!(run.verdict, Ok(MessageVerdict::Proceed));
+        assert!(run.edits.contains(&"remove-header X-Spam-Flag".to_owned()), "{:?}", run.edits);
+        let text = world.message_text();
+        assert!(text.contains("X-Policy: seen\r\n") && !text.contains("X-Spam"), "{text}");
+        assert!(text.ends_with("\r\n\r\nbody\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_leaves_the_message_alone() {
+        let run = world().message::<HeaderPolicy>("Subject: You WIN\n\nbody\n");
+        assert_eq!(run.refusal(), "550 5.7.1 no lotteries");
+        assert!(run.edits.is_empty());
+    }
+
+    #[test]
+    fn what_authenticated_clients_left_out_is_completed() {
+        let mut world = world().clock("2026-11-26T12:00:00Z").identity("ann");
+        world.message::<HeaderPolicy>("Subject: hi\n\nbody\n").answer();
+        let text = world.message_text();
+        assert!(text.contains("Date: Thu, 26 Nov 2026 12:00:00 +0000\r\n"), "{text}");
+        assert!(text.contains("Message-ID: <") && text.contains("@example.org>\r\n"), "{text}");
+    }
+}

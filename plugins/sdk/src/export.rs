@@ -41,6 +41,8 @@ macro_rules! export_hook {
     ($type:ident on_delivery_attempt) => { $crate::bindings::delivery_attempt::export_delivery_attempt!($type with_types_in $crate::bindings::delivery_attempt); };
     ($type:ident on_delivery_result) => { $crate::bindings::delivery_result::export_delivery_result!($type with_types_in $crate::bindings::delivery_result); };
     ($type:ident on_bounce) => { $crate::bindings::bounce::export_bounce!($type with_types_in $crate::bindings::bounce); };
+    // The check that the type has the hook's trait says what is wrong with any other name.
+    ($type:ident $other:ident) => {};
 }
 
 /// A compile-time check that the type has the hook's trait.
@@ -58,6 +60,14 @@ macro_rules! implements_hook {
     ($type:ident on_delivery_attempt) => { $crate::implements_hook!(@ $type OnDeliveryAttempt); };
     ($type:ident on_delivery_result) => { $crate::implements_hook!(@ $type OnDeliveryResult); };
     ($type:ident on_bounce) => { $crate::implements_hook!(@ $type OnBounce); };
+    ($type:ident $other:ident) => {
+        compile_error!(concat!(
+            "there is no hook `",
+            stringify!($other),
+            "`; there are lifecycle, on_connect, on_helo, on_auth, on_mail, on_rcpt, on_message, on_route, ",
+            "on_delivery_attempt, on_delivery_result and on_bounce"
+        ));
+    };
     (@ $type:ident $trait:ident) => {
         const _: () = {
             const fn has<T: $crate::$trait>() {}

@@ -26,6 +26,12 @@ pub(super) fn build(project: &Project, tools: &Toolbox) -> Result<Vec<u8>, Workb
     let core = emptied(folder.join("build"))?.join("core.wasm");
     let mut command = Command::new(clang);
     command.args(["--target=wasm32-wasi", "-mexec-model=reactor", "-Oz", "-s", "-Wall", "-Ibindings"]);
+    // What does not fit the contract's types is no mere warning.
+    command.args([
+        "-Werror=int-conversion",
+        "-Werror=incompatible-pointer-types",
+        "-Werror=implicit-function-declaration",
+    ]);
     command.args(sources(folder)?);
     // The generated file is not the author's to mend, and the object holds the world.
     command.arg(format!("bindings/{name}.c")).arg(format!("bindings/{name}_component_type.o")).arg("-o").arg(&core);

@@ -95,11 +95,10 @@ impl Compiler {
         if let Some(linker) = &self.linker {
             command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
-        // Panic messages name source files: the same ones on every machine.
+        // Panic messages name source files: the same ones on every machine. Those of the project are named from its folder
+        // anyway, and its path among the flags would have every project build all it depends on anew.
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
-        // Nothing about the project's folder, whose own files have relative names: other flags would have the standard
-        // library built anew for every project.
         let flags = format!("--remap-path-prefix={}=registry", home.join("registry/src").display());
         command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags);
     }

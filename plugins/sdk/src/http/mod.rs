@@ -11,7 +11,10 @@
 //! request imports nothing of WASI. Must never keep an answer beyond the call, nor put a secret into an error.
 
 mod error;
+#[cfg(not(target_arch = "wasm32"))]
+mod made_up;
 mod url;
+#[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "natively the servers of a test answer"))]
 mod wire;
 
 use serde::Serialize;
@@ -19,6 +22,11 @@ use serde::de::DeserializeOwned;
 
 pub use error::Error;
 pub use url::Url;
+
+#[cfg(not(target_arch = "wasm32"))]
+use made_up::send as exchange;
+#[cfg(target_arch = "wasm32")]
+use wire::send as exchange;
 
 /// How long a server is waited for where nothing else is said. The relay's own limit, `grants.http.timeout`, is 5 s.
 pub const TIMEOUT_MILLIS: u32 = 4000;
@@ -114,7 +122,7 @@ impl Request {
     /// # Errors
     /// There was no answer. A status such as 500 is an answer.
     pub fn send(self) -> Result<Response, Error> {
-        wire::send(&self, self.body.len() as u64, &mut |at| {
+        exchange(&self, self.body.len() as u64, &mut |at| {
             let at = usize::try_from(at).unwrap_or(usize::MAX);
             Ok(self.body.get(at..).unwrap_or_default().iter().take(wire::CHUNK).copied().collect())
         })
@@ -126,7 +134,7 @@ impl Request {
     /// # Errors
     /// There was no answer, or `next` failed.
     pub fn send_from(self, size: u64, mut next: impl FnMut(u64) -> Result<Vec<u8>, String>) -> Result<Response, Error> {
-        wire::send(&self, size, &mut next)
+        exchange(&self, size, &mut next)
     }
 }
 

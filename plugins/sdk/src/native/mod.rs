@@ -8,6 +8,7 @@ pub mod auth_results;
 pub mod context;
 pub mod deliveries;
 pub mod dns;
+pub(crate) mod http;
 pub mod kv;
 pub(crate) mod mail;
 pub mod messages;
@@ -56,10 +57,10 @@ fn dead() -> HostError {
     error(ErrorCode::NotHere, "the handle is of an earlier call")
 }
 
-/// What a component would be ended by.
+/// What would end a component, and what a test has not thought of.
 #[expect(clippy::panic, reason = "in the relay this is a trap, and a test has to fail by it")]
 fn trap(why: &str) -> ! {
-    panic!("in the relay this would be a trap: {why}")
+    panic!("the test can't go on: {why}")
 }
 
 /// What is behind a handle, as long as the call lasts that got it.

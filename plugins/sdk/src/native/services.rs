@@ -57,40 +57,52 @@ pub mod log {
     }
 }
 
-/// Counters and histograms. Whether the manifest declares them is not looked at.
+/// Counters and histograms.
 pub mod metrics {
+    use super::super::state::State;
     use super::{HostError, invalid, with};
 
     /// Adds to a counter.
     ///
     /// # Errors
-    /// None.
+    /// `invalid-argument` for what is not declared, if the test says what is.
     pub fn add(counter: &str, delta: u32, labels: &[(String, String)]) -> Result<(), HostError> {
-        let series = series(counter, labels);
-        with(|state| *state.call.counters.entry(series).or_default() += u64::from(delta));
-        Ok(())
+        with(|state| {
+            let series = series(state, counter, labels)?;
+            *state.call.counters.entry(series).or_default() += u64::from(delta);
+            Ok(())
+        })
     }
 
     /// Adds an observation to a histogram.
     ///
     /// # Errors
-    /// `invalid-argument` for what is no finite number.
+    /// As `add`; `invalid-argument` also for what is no finite number.
     pub fn observe(histogram: &str, value: f64, labels: &[(String, String)]) -> Result<(), HostError> {
         if !value.is_finite() {
             return Err(invalid("an observation is a finite number"));
         }
-        let series = series(histogram, labels);
-        with(|state| state.call.observed.entry(series).or_default().push(value));
-        Ok(())
+        with(|state| {
+            let series = series(state, histogram, labels)?;
+            state.call.observed.entry(series).or_default().push(value);
+            Ok(())
+        })
     }
 
     /// `name`, or `name{key=value,key=value}`.
-    fn series(name: &str, labels: &[(String, String)]) -> String {
+    fn series(state: &State, name: &str, labels: &[(String, String)]) -> Result<String, HostError> {
+        let declared = &state.services.declared;
+        if !declared.is_empty() {
+            let keys = declared.get(name).ok_or_else(|| invalid(&format!("`{name}` is not declared")))?;
+            if let Some((key, _)) = labels.iter().find(|(key, _)| !keys.contains(key)) {
+                return Err(invalid(&format!("label `{key}` of `{name}` is not declared")));
+            }
+        }
         if labels.is_empty() {
-            return name.to_owned();
+            return Ok(name.to_owned());
         }
         let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        format!("{name}{{{}}}", labels.join(","))
+        Ok(format!("{name}{{{}}}", labels.join(",")))
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::http::{Asked, Server};
 use super::mail::Mail;
 use crate::raw_kv::Entry;
 use crate::{
@@ -153,6 +154,10 @@ pub(crate) struct Services {
     pub(crate) auth: AuthResults,
     /// Octets of a message at most.
     pub(crate) message_max: usize,
+    /// Label keys by metric, as the manifest has them; empty: whatever is counted is declared.
+    pub(crate) declared: BTreeMap<String, Vec<String>>,
+    /// Who answers requests over HTTP.
+    pub(crate) servers: Vec<Server>,
 }
 
 impl Default for Services {
@@ -169,6 +174,8 @@ impl Default for Services {
             rates: BTreeMap::new(),
             auth: AuthResults::default(),
             message_max: 32 << 20,
+            declared: BTreeMap::new(),
+            servers: Vec::new(),
         }
     }
 }
@@ -212,6 +219,7 @@ pub(crate) struct Call {
     pub(crate) log: Vec<String>,
     pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) observed: BTreeMap<String, Vec<f64>>,
+    pub(crate) requests: Vec<Asked>,
 }
 
 /// An edit of the header section, made when the hook returns ok.

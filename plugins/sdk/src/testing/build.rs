@@ -3,6 +3,7 @@
 use super::{World, serial, text, wrong};
 use crate::auth_results::{ArcOutcome, DkimOutcome, DmarcOutcome, SpfOutcome};
 use crate::native::dns;
+use crate::native::http::{Answer, Fault, Server};
 use crate::native::mail::Mail;
 use crate::native::state::Bucket;
 use crate::raw_kv::Entry;
@@ -266,6 +267,38 @@ impl World {
         let Ok(name) = dns::name_of(name) else { wrong(&format!("`{name}` is no name")) };
         self.state.services.dns.get_or_insert_default().entry(name).or_default().push(record.to_owned());
         self
+    }
+
+    /// A metric of the manifest, with its label keys. Once one is declared, nothing else can be counted.
+    pub fn declares(mut self, metric: &str, labels: &[&str]) -> Self {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.state.services.declared.insert(metric.to_owned(), labels);
+        self
+    }
+
+    /// Grants a server, with its answer to a request such as `POST https://example.com/path`; the query is compared only if
+    /// it is written here. The first one that fits answers; a request that none fits panics. Without any, all are denied.
+    pub fn http(self, request: &str, status: u16, body: &str) -> Self {
+        self.http_with(request, status, &[], body)
+    }
+
+    /// The same, with fields.
+    pub fn http_with(mut self, request: &str, status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+        let headers = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
+        let answer = Answer::Said { status, headers, body: body.to_owned() };
+        self.state.services.servers.push(Server { request: request.to_owned(), answer });
+        self
+    }
+
+    /// A server that does not answer.
+    pub fn http_fault(mut self, request: &str, fault: Fault) -> Self {
+        self.state.services.servers.push(Server { request: request.to_owned(), answer: Answer::Fault(fault) });
+        self
+    }
+
+    /// Forgets the servers, so that others can answer the next call.
+    pub fn forget_http(&mut self) {
+        self.state.services.servers.clear();
     }
 
     /// What the relay finds out with SPF.

@@ -18,6 +18,7 @@ mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use crate::native::http::{Asked, Fault};
 pub use run::{Run, Spoken};
 pub use text::{hop, mailbox, outcome};
 
@@ -177,6 +178,7 @@ impl World {
             log: call.log,
             counters: call.counters,
             observed: call.observed,
+            requests: call.requests,
         }
     }
 }

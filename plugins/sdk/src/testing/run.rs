@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use super::wrong;
+use super::{Asked, wrong};
 use crate::{AuthVerdict, MessageVerdict, Outcome, Reply, RoutingVerdict, SessionVerdict};
 
 /// What a hook answered and did.
@@ -21,6 +21,8 @@ pub struct Run<V> {
     pub counters: BTreeMap<String, u64>,
     /// What was observed, by histogram.
     pub observed: BTreeMap<String, Vec<f64>>,
+    /// Requests over HTTP, in order.
+    pub requests: Vec<Asked>,
 }
 
 /// A verdict that may carry a reply.

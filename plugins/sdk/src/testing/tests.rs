@@ -7,8 +7,8 @@ use crate::auth_results::{SpfOutcome, Status};
 use crate::log::Level;
 use crate::rate_limits::Quota;
 use crate::{
-    BounceEdit, Cached, Checked, ErrorCode, HostError, Message, NextHop, OWN, OutcomeKind, ResultAction, Settings,
-    Stage, context, dns, log, metrics, rate_limits, raw_kv, reply, system,
+    BodyKind, BounceEdit, Cached, Checked, ErrorCode, HostError, Identity, Mailbox, Message, NextHop, OWN, OutcomeKind,
+    ResultAction, Settings, Stage, context, dns, log, metrics, rate_limits, raw_kv, reply, system,
 };
 
 /// Refuses the mailboxes of its table, counts and keeps notes.
@@ -69,8 +69,6 @@ impl OnRcpt for Unread {
     }
 }
 
-use crate::Mailbox;
-
 const UNREAD: &str = r#"{"unread": ["no-reply"]}"#;
 
 #[test]
@@ -110,6 +108,18 @@ fn settings_are_each_worlds_own() {
     assert_eq!(World::new().config(r#"{"unread": [""]}"#).load::<Unread>(), Err(vec!["unread: an empty name".into()]));
 }
 
+#[test]
+fn what_is_not_declared_is_not_counted() {
+    let asked = |world: World| {
+        let mut world = world;
+        world.rcpt::<Unread>("ann@example.com").verdict
+    };
+    assert_eq!(asked(World::new().declares("asked", &["domain"])), Ok(SessionVerdict::Proceed));
+    let no_label = asked(World::new().declares("asked", &[]));
+    assert_eq!(no_label, Err("invalid argument: label `domain` of `asked` is not declared".to_owned()));
+    assert!(asked(World::new().declares("other", &["domain"])).unwrap_err().contains("`asked` is not declared"));
+}
+
 thread_local! {
     static PROBE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
@@ -132,6 +142,45 @@ fn code<T: std::fmt::Debug>(asked: Result<T, HostError>) -> ErrorCode {
 impl OnConnect for Probe {
     fn on_connect() -> Outcome<SessionVerdict> {
         probe();
+        Ok(SessionVerdict::Proceed)
+    }
+}
+
+impl OnHelo for Probe {
+    fn on_helo(name: String) -> Outcome<SessionVerdict> {
+        let session = context::current_session()?;
+        assert_eq!((session.helo(), session.protocol()), (Some(name.clone()), Protocol::Esmtp));
+        session.set_note("helo", &name)?;
+        Ok(SessionVerdict::Proceed)
+    }
+}
+
+impl OnAuth for Probe {
+    fn on_auth(attempt: Attempt) -> Outcome<AuthVerdict> {
+        match attempt.secret.as_deref() {
+            Some("good") => Ok(AuthVerdict::Success(Identity {
+                mechanism: attempt.mechanism,
+                name: attempt.name,
+                acts_as: None,
+                attributes: vec![("tenant".to_owned(), "a".to_owned())],
+            })),
+            Some(_) => Ok(reply::reject(535, (5, 7, 8), "wrong")),
+            None => Err("no secret".to_owned()),
+        }
+    }
+}
+
+impl OnMail for Probe {
+    fn on_mail(sender: Option<Mailbox>) -> Outcome<SessionVerdict> {
+        let transaction = context::current_transaction()?;
+        assert_eq!(transaction.sender(), sender);
+        assert_eq!(transaction.body_kind(), BodyKind::EightBitMime);
+        let who = context::current_session()?.identity().map(|identity| identity.name).unwrap_or_default();
+        transaction.set_annotation("who", &who)?;
+        transaction.add_tag("seen")?;
+        if sender.is_none() {
+            transaction.set_sender(Some(&mailbox("postmaster@example.org")))?;
+        }
         Ok(SessionVerdict::Proceed)
     }
 }
@@ -186,6 +235,25 @@ impl OnBounce for Probe {
             options: Vec::new(),
         }))
     }
+}
+
+#[test]
+fn a_session_goes_its_way() {
+    let mut world = World::new().client("2001:db8::1").sender_param("BODY=8BITMIME").recipient("old@example.com");
+    world.helo::<Probe>("mail.example.org").answer();
+    assert_eq!(world.note_text("helo").as_deref(), Some("mail.example.org"));
+    assert_eq!(world.auth::<Probe>("PLAIN", "ann", Some("bad")).refusal(), "535 5.7.8 wrong");
+    assert!(world.auth::<Probe>("PLAIN", "ann", None).verdict.is_err());
+    assert!(matches!(world.auth::<Probe>("PLAIN", "ann", Some("good")).answer(), AuthVerdict::Success(_)));
+    let run = world.mail::<Probe>("");
+    assert_eq!(run.edits, ["annotate who=ann", "tag seen", "set-sender postmaster@example.org"]);
+    assert_eq!(world.sender_text(), "postmaster@example.org");
+    assert!(world.recipient_texts().is_empty(), "another transaction");
+    with(|| assert_eq!(context::current_transaction().unwrap().annotation(None, "who"), Ok(Some("ann".to_owned()))));
+    world.rcpt::<Probe>("postmaster").answer();
+    with(|| assert_eq!(context::current_session().unwrap().identity().unwrap().attributes.len(), 1));
+    world.route::<Probe>().answer();
+    assert_eq!(world.recipient_texts(), ["postmaster"]);
 }
 
 #[test]
@@ -351,6 +419,34 @@ fn names_and_lists_are_looked_up() {
         .dns("example.org", "MX 10 MX.example.org.")
         .dns("broken.example", "SERVFAIL");
     world.connect::<Probe>().answer();
+}
+
+#[test]
+fn servers_are_made_up() {
+    use crate::http::{Error, Request};
+    with(|| assert!(matches!(Request::get("http://api.example/x").send(), Err(Error::Denied(_)))));
+    World::new().connect::<Probe>().answer();
+    with(|| {
+        let request = Request::post("https://api.example/check?id=1", b"hello".to_vec()).header("X-A", "b");
+        let answer = request.send().unwrap();
+        assert_eq!((answer.status, answer.header("Content-Type")), (200, Some("text/plain")));
+        assert_eq!(answer.text(), "fine");
+        assert!(matches!(Request::get("http://dead.example/").send(), Err(Error::Refused(_))));
+        let small = Request::post("https://api.example/check", Vec::new()).answer_max(3).send();
+        assert!(matches!(small, Err(Error::AnswerTooLarge)));
+        let body = |at: u64| Ok(if at == 0 { b"abc".to_vec() } else { Vec::new() });
+        assert!(matches!(Request::new("put", "http://dead.example/").send_from(9, body), Err(Error::Body(_))));
+        assert!(matches!(Request::get("dead.example").send(), Err(Error::Invalid(_))));
+    });
+    let mut world = World::new()
+        .http_with("POST https://api.example/check", 200, &[("Content-Type", "text/plain")], "fine")
+        .http_fault("GET http://dead.example/", Fault::Refused);
+    let run = world.connect::<Probe>();
+    run.answer();
+    let asked: Vec<&str> = run.requests.iter().map(|asked| asked.request.as_str()).collect();
+    assert_eq!(asked[..2], ["POST https://api.example/check?id=1", "GET http://dead.example/"]);
+    assert_eq!(run.requests[0].body, "hello");
+    assert_eq!(run.requests[0].headers, [("X-A".to_owned(), "b".to_owned())]);
 }
 
 #[test]

@@ -106,7 +106,7 @@ func OnRcpt(candidate transactions.Recipient) Session {
 	if !unread {
 		return proceed()
 	}
-	log.Write(log.LevelInfo, "refused "+localPart, nil)
+	log.Write(log.Level_Info, "refused "+localPart, nil)
 	return reject(550, contract.EnhancedStatus{Kind: 5, Subject: 7, Detail: 1}, "nobody reads that mailbox")
 }
 
