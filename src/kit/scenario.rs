@@ -261,14 +261,14 @@ impl Case {
             (true, false) => return Err("nothing happens in it: write `smtp`, `hook` or [[case.step]]".into()),
         };
         for step in &steps {
+            if step.event.is_some() && step.hook.is_none() {
+                return Err("`event` without `hook`: which hook is asked?".into());
+            }
             let kinds = [step.smtp.is_some(), step.hook.is_some(), step.advance.is_some(), step.fakes.is_some()];
             match kinds.into_iter().filter(|is| *is).count() {
                 0 => return Err("a step is one of `smtp`, `hook`, `advance` and `fakes`".into()),
                 1 => {}
                 _ => return Err("a step does one thing: `smtp`, `hook`, `advance` or `fakes`".into()),
-            }
-            if step.event.is_some() && step.hook.is_none() {
-                return Err("`event` without `hook`: which hook is asked?".into());
             }
         }
         Ok(steps)

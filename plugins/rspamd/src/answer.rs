@@ -221,7 +221,10 @@ mod tests {
         assert_eq!(answer.message.as_deref(), Some("try again"));
         let add: Vec<_> = answer.add.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         assert_eq!(add, ["X-Two: 2", "X-Many: b", "X-Many: a", "X-One: 1 one"]);
-        assert_eq!(answer.remove, [("X-Last".to_owned(), -1), ("X-Old".to_owned(), 0)]);
+        let mut remove = answer.remove;
+        // Whether a map keeps the order it was written in is a matter of how it was built.
+        remove.sort();
+        assert_eq!(remove, [("X-Last".to_owned(), -1), ("X-Old".to_owned(), 0)]);
     }
 
     #[test]
