@@ -68,6 +68,8 @@ pub struct Outline {
     pub version: Option<String>,
     /// From the manifest.
     pub description: Option<String>,
+    /// The manifest says what it asks for. One that does not takes what it is granted.
+    pub states_asks: bool,
     /// From the manifest: grants without which it is not loaded.
     pub required: Vec<String>,
     /// From the manifest: grants it can do without.
@@ -95,7 +97,8 @@ impl Outline {
             let asked = asks().any(|word| word == ask || word.starts_with(other));
             (!asked).then_some(ask)
         };
-        self.imports.iter().filter_map(|import| Some((import.as_str(), lacking(import)?))).collect()
+        let imports = self.imports.iter().filter(|_| self.states_asks);
+        imports.filter_map(|import| Some((import.as_str(), lacking(import)?))).collect()
     }
 }
 
@@ -107,9 +110,10 @@ pub fn outline(component: &[u8]) -> Result<Outline, LoadError> {
     let wrong = |why: String| LoadError::file(Problem::Component(why));
     load::check_kind(component).map_err(LoadError::file)?;
     let manifest = manifest::find(component).map_err(wrong)?.unwrap_or_default();
+    let states_asks = manifest.asks.is_some();
     let Asks { required, optional } = manifest.asks.unwrap_or_default();
     let (name, version, description) = (manifest.name, manifest.version, manifest.description);
-    let mut outline = Outline { name, version, description, required, optional, ..Outline::default() };
+    let mut outline = Outline { name, version, description, states_asks, required, optional, ..Outline::default() };
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(component) {
         let damaged = |error: wasmparser::BinaryReaderError| wrong(format!("the file is damaged: {error}"));

@@ -41,7 +41,9 @@ pub struct Created {
 pub fn create(order: &Order) -> Result<Created, WorkbenchError> {
     check_name(&order.name)?;
     let hooks = hooks(&order.hooks)?;
-    let folder = order.into.join(&order.name);
+    // `./name` would only look odd.
+    let above = order.into.strip_prefix(".").unwrap_or(&order.into);
+    let folder = above.join(&order.name);
     if std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(WorkbenchError::Usage(format!(
             "{}: something is there already; take another name, or another folder with --into DIR",

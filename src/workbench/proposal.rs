@@ -65,6 +65,11 @@ pub fn propose(
             let _ = writeln!(tables, "{}", text.trim_end());
         }
     }
+    let shared =
+        |(key, grants): &(String, Value)| (key == "grants").then(|| grants.get("kv-shared")?.as_table().cloned())?;
+    for bucket in inner.iter().find_map(shared).iter().flat_map(|buckets| buckets.keys()) {
+        let _ = writeln!(tables, "[plugin-host.kv.{bucket}]");
+    }
     if !lines.is_empty() && !inner.iter().any(|(key, _)| key == "grants") {
         let _ = writeln!(tables, "[plugins.{name}.grants]\n{}", lines.join("\n"));
     }
@@ -82,10 +87,24 @@ fn first_scenario(project: &Path) -> Result<Option<(Table, PathBuf)>, WorkbenchE
         let scenario: Table =
             toml::from_str(&text).map_err(|error| WorkbenchError::Failed(format!("{}: {error}", path.display())))?;
         if let Some(Value::Table(plugin)) = scenario.get("plugin") {
-            return Ok(Some((plugin.clone(), path)));
+            let mut plugin = plugin.clone();
+            spell_out(&mut plugin);
+            return Ok(Some((plugin, path)));
         }
     }
     Ok(None)
+}
+
+/// Scenarios may say `grants.kv = true`, the configuration wants a table.
+fn spell_out(plugin: &mut Table) {
+    let Some(Value::Table(grants)) = plugin.get_mut("grants") else { return };
+    for key in ["kv", "dns"] {
+        match grants.get(key) {
+            Some(Value::Boolean(true)) => drop(grants.insert(key.to_owned(), Value::Table(Table::new()))),
+            Some(Value::Boolean(false)) => drop(grants.remove(key)),
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +125,7 @@ mod tests {
         let told = propose("a", component, Some(dir.path()), &["kv = {}".into()]).unwrap();
         assert!(told.scenario.as_ref().unwrap().ends_with("scenarios/b.toml"));
         assert!(told.tables.contains("[plugins.a.config]\nunread = [\"x\"]\n"), "{}", told.tables);
-        assert!(told.tables.contains("[plugins.a.grants]\ndns = true\n") && !told.tables.contains("kv"));
+        assert!(told.tables.contains("[plugins.a.grants.dns]") && !told.tables.contains("kv"));
         assert!(told.tables.contains("on-failure = \"accept\""));
         let relay = told.relay(Path::new("/q"), Path::new("/s"));
         assert!(relay.contains("path = \"/q\"") && relay.contains("unread = [\"x\"]"), "{relay}");

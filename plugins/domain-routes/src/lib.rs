@@ -6,7 +6,9 @@
 mod settings;
 mod table;
 
-use waypost_plugin::{Cached, Lifecycle, OnRoute, Outcome, Recipient, RoutingPhase, RoutingVerdict, Settings as _};
+use waypost_plugin::{
+    Cached, Lifecycle, OnRoute, Outcome, Recipient, RoutingPhase, RoutingVerdict, Settings as _, system,
+};
 
 use settings::Settings;
 
@@ -24,9 +26,15 @@ impl Lifecycle for DomainRoutes {
 
 impl OnRoute for DomainRoutes {
     fn on_route(_phase: RoutingPhase, recipients: Vec<Recipient>) -> Outcome<RoutingVerdict> {
-        let groups = table::groups(SETTINGS.get()?, &recipients);
+        let groups = table::groups(SETTINGS.get()?, &recipients, &mut draw);
         if groups.is_empty() { Ok(RoutingVerdict::Proceed) } else { Ok(RoutingVerdict::Assign(groups)) }
     }
+}
+
+/// A number below `below`. Of 64 random bits, so that no number is noticeably likelier than another.
+fn draw(below: u32) -> u32 {
+    let number = system::random_bytes(8).into_iter().fold(0_u64, |number, octet| number << 8 | u64::from(octet));
+    u32::try_from(number % u64::from(below.max(1))).unwrap_or(0)
 }
 
 waypost_plugin::export!(DomainRoutes: lifecycle, on_route);

@@ -44,7 +44,8 @@ enum Way {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 struct Spec {
-    hops: Vec<String>,
+    hops: Vec<Hop>,
+    backups: Vec<String>,
     tls: Option<Tls>,
     source: Option<String>,
     credential: Option<String>,
@@ -52,6 +53,23 @@ struct Spec {
     retry: Option<String>,
     expires_after_seconds: Option<u32>,
     fail: Option<String>,
+}
+
+/// `"smtp://…"`, or one of a pool with its weight.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Hop {
+    Text(String),
+    Weighted(Weighted),
+    // As in `Way`.
+    Other(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Weighted {
+    hop: String,
+    weight: u32,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -66,6 +84,9 @@ enum Tls {
 
 /// The contract takes no longer list.
 const MOST_HOPS: usize = 16;
+
+/// All weights of a pool together stay far below what 32 bits hold.
+const MOST_WEIGHT: u32 = 1_000_000;
 
 impl waypost_plugin::Settings for Settings {
     fn read(document: &str) -> Result<Checked<Self>, Vec<String>> {
@@ -115,11 +136,11 @@ fn way_to(way: Way, names: &mut HashMap<String, (usize, bool)>, entries: &mut Ve
                 *used = true;
                 return Ok(*number);
             }
-            None => Spec { hops: vec![text], ..Spec::default() },
+            None => Spec { hops: vec![Hop::Text(text)], ..Spec::default() },
         },
         Way::Spec(spec) => *spec,
         Way::Other(_) => {
-            return Err("neither a hop, nor a table with hops, tls, source, credential, lane, retry, \
+            return Err("neither a hop, nor a table with hops, backups, tls, source, credential, lane, retry, \
                         expires-after-seconds (all of the right type) or fail"
                 .to_owned());
         }
@@ -130,7 +151,7 @@ fn way_to(way: Way, names: &mut HashMap<String, (usize, bool)>, entries: &mut Ve
 
 fn entry(spec: Spec) -> Result<Entry, String> {
     if let Some(text) = &spec.fail {
-        if !spec.hops.is_empty() {
+        if !spec.hops.is_empty() || !spec.backups.is_empty() {
             return Err("has both hops and fail".to_owned());
         }
         let reply = reply::parse(text, (550, (5, 1, 2))).map_err(|error| format!("fail: {error}"))?;
@@ -139,11 +160,14 @@ fn entry(spec: Spec) -> Result<Entry, String> {
         }
         return Ok(Entry::Fail(reply));
     }
-    if spec.hops.is_empty() || spec.hops.len() > MOST_HOPS {
-        return Err(format!("write 1 to {MOST_HOPS} hops, or fail"));
+    if spec.hops.is_empty() || spec.hops.len() + spec.backups.len() > MOST_HOPS {
+        return Err(format!("write 1 to {MOST_HOPS} hops, backups included, or fail"));
     }
-    let hops = spec.hops.iter().map(|text| hop(text)).collect::<Result<_, _>>()?;
-    Ok(Entry::Route(Route {
+    let (mut hops, weights) = pool(&spec.hops)?;
+    for text in &spec.backups {
+        hops.push(hop(text).map_err(|error| format!("backups: {error}"))?);
+    }
+    let route = Route {
         hops,
         tls: spec.tls.map_or(TlsPolicy::Inherit, Tls::policy),
         source: spec.source,
@@ -152,7 +176,27 @@ fn entry(spec: Spec) -> Result<Entry, String> {
         retry_schedule: spec.retry,
         expires_after_seconds: spec.expires_after_seconds,
         options: Vec::new(),
-    }))
+    };
+    Ok(Entry::Route { route, weights })
+}
+
+/// The hops, and their weights if any has one. A hop without a weight in a pool weighs 1.
+fn pool(written: &[Hop]) -> Result<(Vec<NextHop>, Vec<u32>), String> {
+    let (mut hops, mut weights) = (Vec::new(), Vec::new());
+    for written in written {
+        let (text, weight) = match written {
+            Hop::Text(text) => (text, 1),
+            Hop::Weighted(one) if (1..=MOST_WEIGHT).contains(&one.weight) => (&one.hop, one.weight),
+            Hop::Weighted(one) => return Err(format!("{}: weight is not from 1 to {MOST_WEIGHT}", one.hop)),
+            Hop::Other(_) => return Err("a hop is a text, or a table with hop and weight".to_owned()),
+        };
+        hops.push(hop(text)?);
+        weights.push(weight);
+    }
+    if !written.iter().any(|hop| matches!(hop, Hop::Weighted(_))) {
+        weights.clear();
+    }
+    Ok((hops, weights))
 }
 
 impl Tls {
@@ -279,7 +323,9 @@ mod tests {
             "routes": {"a": {"hops": []}, "b": {"hops": ["nowhere"]}, "c": {"hops": ["mx"], "fail": "no"}},
             "domains": {
                 "x.example": "route:a", "y.example": "route:z", "a..b": "mx", "z.example": 7,
-                "u.example": {"fail": "450 later"}, "v.example": {"fail": "250 fine"}, "w.example": {"hop": "mx"}
+                "u.example": {"fail": "450 later"}, "v.example": {"fail": "250 fine"}, "w.example": {"hop": "mx"},
+                "p.example": {"hops": [{"hop": "mx", "weight": 0}]}, "q.example": {"hops": [{"hop": "mx", "share": 1}]},
+                "r.example": {"hops": ["mx"], "backups": ["nowhere"]}, "s.example": {"fail": "no", "backups": ["mx"]}
             }
         }"#;
         let errors = Settings::read(document).unwrap_err();
@@ -291,6 +337,10 @@ mod tests {
                 "routes.b",
                 "routes.c",
                 "domains",
+                r#"domains."p.example""#,
+                r#"domains."q.example""#,
+                r#"domains."r.example""#,
+                r#"domains."s.example""#,
                 r#"domains."u.example""#,
                 r#"domains."v.example""#,
                 r#"domains."w.example""#,
@@ -311,8 +361,9 @@ mod tests {
         let document = r#"{"domains": {"example.org": {"hops": ["smtp://a", "smtp://b"], "tls": "dane", "source": "s",
             "credential": "c", "lane": "l", "retry": "r", "expires-after-seconds": 60}}}"#;
         let settings = Settings::read(document).unwrap().settings;
-        let Some((_, Entry::Route(route))) = settings.find("example.org") else { panic!("no route") };
+        let Some((_, Entry::Route { route, weights })) = settings.find("example.org") else { panic!("no route") };
         assert_eq!(route.hops.len(), 2);
+        assert!(weights.is_empty(), "the order stands");
         assert_eq!(route.tls, TlsPolicy::Dane);
         let names = [&route.source, &route.credential, &route.lane, &route.retry_schedule].map(|n| n.as_deref());
         assert_eq!(names, [Some("s"), Some("c"), Some("l"), Some("r")]);

@@ -8,7 +8,11 @@ use crate::settings::Settings;
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     /// These hops; [`OWN_MX`] among them stands for the recipient's domain.
-    Route(Route),
+    Route {
+        route: Route,
+        /// Of the first hops, whose order is drawn for each message by these. Empty: the order is fixed.
+        weights: Vec<u32>,
+    },
     /// Nobody gets mail there.
     Fail(Reply),
 }
@@ -17,7 +21,12 @@ pub(crate) enum Entry {
 pub(crate) const OWN_MX: &str = "";
 
 /// Groups recipients that go the same way, in the order of their first recipients. Who is not in the table is in no group.
-pub(crate) fn groups(settings: &Settings, recipients: &[Recipient]) -> Vec<RouteGroup> {
+/// `draw` returns a number below its argument, each as likely as the others.
+pub(crate) fn groups(
+    settings: &Settings,
+    recipients: &[Recipient],
+    draw: &mut impl FnMut(u32) -> u32,
+) -> Vec<RouteGroup> {
     // Entry, and the domain where the route depends on it.
     let mut keys: Vec<(usize, &str)> = Vec::new();
     let mut groups: Vec<RouteGroup> = Vec::new();
@@ -31,7 +40,7 @@ pub(crate) fn groups(settings: &Settings, recipients: &[Recipient]) -> Vec<Route
             group.recipients.push(recipient.index);
         } else {
             keys.push(key);
-            groups.push(RouteGroup { recipients: vec![recipient.index], assignment: assignment(entry, domain) });
+            groups.push(RouteGroup { recipients: vec![recipient.index], assignment: assignment(entry, domain, draw) });
         }
     }
     groups
@@ -42,20 +51,43 @@ fn is_own_mx(hop: &NextHop) -> bool {
 }
 
 fn depends_on_domain(entry: &Entry) -> bool {
-    matches!(entry, Entry::Route(route) if route.hops.iter().any(is_own_mx))
+    matches!(entry, Entry::Route { route, .. } if route.hops.iter().any(is_own_mx))
 }
 
-fn assignment(entry: &Entry, domain: &str) -> Assignment {
+fn assignment(entry: &Entry, domain: &str, draw: &mut impl FnMut(u32) -> u32) -> Assignment {
     match entry {
         Entry::Fail(reply) => Assignment::Fail(reply.clone()),
-        Entry::Route(route) => {
+        Entry::Route { route, weights } => {
             let mut route = route.clone();
             for hop in route.hops.iter_mut().filter(|hop| is_own_mx(hop)) {
                 *hop = NextHop::Mx(domain.to_owned());
             }
+            route.hops = ordered(route.hops, weights, draw);
             Assignment::Route(route)
         }
     }
+}
+
+/// Draws the order of the first hops: each next one by its share of the weights that are left. The others follow in theirs.
+fn ordered(mut hops: Vec<NextHop>, weights: &[u32], draw: &mut impl FnMut(u32) -> u32) -> Vec<NextHop> {
+    let mut weights = weights.to_vec();
+    let backups = hops.split_off(weights.len().min(hops.len()));
+    let mut order = Vec::with_capacity(hops.len() + backups.len());
+    while hops.len() > 1 {
+        let total = weights.iter().fold(0_u32, |sum, weight| sum.saturating_add(*weight));
+        let mut point = draw(total.max(1));
+        let fits = |weight: &u32| {
+            let inside = point < *weight;
+            point = point.saturating_sub(*weight);
+            inside
+        };
+        let drawn = weights.iter().position(fits).unwrap_or(0);
+        weights.remove(drawn);
+        order.push(hops.remove(drawn));
+    }
+    order.extend(hops);
+    order.extend(backups);
+    order
 }
 
 #[cfg(test)]
@@ -109,7 +141,7 @@ mod tests {
             to(11, "x.direct.example"),
             to(12, ""),
         ];
-        let shown: Vec<_> = groups(&settings, &recipients).iter().map(shown).collect();
+        let shown: Vec<_> = groups(&settings, &recipients, &mut |_| 0).iter().map(shown).collect();
         assert_eq!(
             shown,
             [
@@ -125,14 +157,60 @@ mod tests {
     #[test]
     fn strangers_are_left_to_the_relay() {
         let settings = Settings::read(DOCUMENT).unwrap().settings;
-        assert!(groups(&settings, &[to(1, "elsewhere.example"), to(2, "notexample.org")]).is_empty());
+        assert!(groups(&settings, &[to(1, "elsewhere.example"), to(2, "notexample.org")], &mut |_| 0).is_empty());
     }
 
     #[test]
     fn a_star_takes_everybody_but_the_bare_postmaster() {
         let settings = Settings::read(r#"{"domains": {"*": "smtp://hub.example:2525"}}"#).unwrap().settings;
-        let shown: Vec<_> =
-            groups(&settings, &[to(1, "a.example"), to(2, ""), to(3, "[192.0.2.1]")]).iter().map(shown).collect();
+        let shown: Vec<_> = groups(&settings, &[to(1, "a.example"), to(2, ""), to(3, "[192.0.2.1]")], &mut |_| 0)
+            .iter()
+            .map(shown)
+            .collect();
         assert_eq!(shown, ["[1, 3] smtp hub.example"]);
+    }
+
+    const POOL: &str = r#"{
+        "routes": {"out": {"hops": [{"hop": "smtp://a.example", "weight": 6}, {"hop": "smtp://b.example", "weight": 3},
+            {"hop": "smtp://c.example", "weight": 1}], "backups": ["smtp://d.example", "mx"], "credential": "hub"}},
+        "domains": {"*": "route:out"}}"#;
+
+    #[test]
+    fn the_order_of_a_pool_is_drawn_and_its_backups_come_last() {
+        let settings = Settings::read(POOL).unwrap().settings;
+        for (draws, expected) in
+            [([0, 0], "abcd"), ([5, 3], "acbd"), ([6, 0], "bacd"), ([8, 6], "bcad"), ([9, 0], "cabd"), ([9, 6], "cbad")]
+        {
+            let (mut draws, mut asked) = (draws.into_iter(), Vec::new());
+            let mut draw = |below| {
+                asked.push(below);
+                draws.next().unwrap()
+            };
+            let groups = groups(&settings, &[to(1, "x.example"), to(2, "x.example")], &mut draw);
+            let [group] = groups.as_slice() else { panic!("one group") };
+            let Assignment::Route(route) = &group.assignment else { panic!("no route") };
+            assert_eq!(route.credential.as_deref(), Some("hub"));
+            let shown: String = route
+                .hops
+                .iter()
+                .filter_map(|hop| if let NextHop::Smtp(target) = hop { target.host.chars().next() } else { None })
+                .collect();
+            assert_eq!(shown, expected);
+            assert!(matches!(route.hops.last(), Some(NextHop::Mx(domain)) if domain == "x.example"));
+            assert_eq!(asked[0], 10);
+        }
+    }
+
+    #[test]
+    fn hosts_get_their_share() {
+        let settings = Settings::read(POOL).unwrap().settings;
+        let mut first = [0; 3];
+        for point in 0..10 {
+            let groups = groups(&settings, &[to(1, "x.example")], &mut |below| point % below);
+            let Assignment::Route(route) = &groups[0].assignment else { panic!("no route") };
+            let NextHop::Smtp(target) = &route.hops[0] else { panic!("no host") };
+            first["abc".find(&target.host[..1]).unwrap()] += 1;
+        }
+        assert_eq!(first, [6, 3, 1]);
     }
 }

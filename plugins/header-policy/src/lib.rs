@@ -1,16 +1,19 @@
 //! Header fields by rule: add, remove, replace, refuse; complete what authenticated clients left out; stamp.
 //!
-//! This file reads the message and carries the edits out; `rules` decides on plain data, `settings` reads what the
-//! operator wrote. It never touches the body, and leaves trace fields alone unless a rule names them.
+//! This file reads the message and carries the edits out; `rules` decides on plain data, `disclaimer` finds where a text
+//! can be appended, `settings` reads what the operator wrote. The body is touched for a disclaimer only, and trace fields
+//! are left alone unless a rule names them.
 
+mod disclaimer;
 mod rules;
 mod settings;
 
 use waypost_plugin::{
-    Cached, HeaderField, Lifecycle, Message, MessageVerdict, OnMessage, Outcome, Settings as _, context, reply,
+    Cached, HeaderField, Lifecycle, Message, MessageVerdict, OnMessage, Outcome, Settings as _, context, log, reply,
     rfc5322_date, system,
 };
 
+use disclaimer::{Disclaimer, MESSAGE_MAX, Plan};
 use rules::{Change, Facts};
 use settings::Settings;
 
@@ -43,7 +46,48 @@ impl OnMessage for HeaderPolicy {
                 Change::Remove(index) => message.remove_header(index)?,
             }
         }
+        if let Some(disclaimer) = settings.disclaimer.as_ref().filter(|disclaimer| disclaimer.who.is(&facts)) {
+            append(&message, disclaimer)?;
+        }
         Ok(MessageVerdict::Proceed)
+    }
+}
+
+/// Appends the text where that breaks nothing; else a header field says it.
+fn append(message: &Message, disclaimer: &Disclaimer) -> Result<(), String> {
+    let plan =
+        if message.size() > MESSAGE_MAX { Plan::Leave("it is too large") } else { disclaimer.plan(&whole(message)?) };
+    match plan {
+        Plan::Present => Ok(()),
+        Plan::Leave(why) => {
+            log::write(log::Level::Info, &format!("no disclaimer in the body: {why}"), &[]);
+            Ok(message.prepend_header(&disclaimer.header, &disclaimer.line())?)
+        }
+        Plan::Insert(at, octets) => {
+            let body = message.body_size();
+            // The place is counted from the first octet of the header section.
+            let at = u32::try_from(at).ok().and_then(|at| at.checked_sub(message.size().checked_sub(body)?));
+            let (Some(at), writer) = (at, message.new_body()?) else {
+                return Err("the disclaimer's place is not in the body".to_owned());
+            };
+            writer.copy(0, at)?;
+            writer.write(&octets)?;
+            writer.copy(at, body.saturating_sub(at))?;
+            Ok(message.replace_body(writer)?)
+        }
+    }
+}
+
+/// Header section, separator and body.
+fn whole(message: &Message) -> Outcome<Vec<u8>> {
+    let reader = message.open_raw()?;
+    let mut octets = Vec::new();
+    loop {
+        let chunk = reader.read(256 << 10)?;
+        if chunk.is_empty() {
+            return Ok(octets);
+        }
+        octets.extend(chunk);
     }
 }
 

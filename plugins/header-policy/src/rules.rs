@@ -29,7 +29,7 @@ pub(crate) enum Change {
 }
 
 impl Who {
-    fn is(self, facts: &Facts) -> bool {
+    pub(crate) fn is(self, facts: &Facts) -> bool {
         match self {
             Self::Anyone => true,
             Self::Authenticated => facts.identity.is_some(),

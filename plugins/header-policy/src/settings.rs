@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use waypost_plugin::Checked;
 
+use crate::disclaimer::{Disclaimer, RawDisclaimer};
 use crate::rules::PLACEHOLDERS;
 
 /// Whose messages a rule is for.
@@ -35,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) complete: Complete,
     pub(crate) message_id_domain: Option<String>,
     pub(crate) stamp: Option<String>,
+    pub(crate) disclaimer: Option<Disclaimer>,
 }
 
 /// How many fields of a name a message may have.
@@ -168,6 +170,7 @@ struct Table {
     complete: Complete,
     message_id_domain: Option<String>,
     stamp: Option<String>,
+    disclaimer: Option<RawDisclaimer>,
 }
 
 /// `refuse` and `replace`: a name, at most one pattern, and what follows.
@@ -226,6 +229,10 @@ fn check(table: Table, errors: &mut Vec<String>, warnings: &mut Vec<String>) -> 
     {
         errors.push(format!("message-id-domain: `{domain}` is no domain"));
     }
+    let disclaimer = table.disclaimer.map(|raw| raw.check(errors));
+    if let Some(disclaimer) = &disclaimer {
+        check_name("disclaimer: header", &disclaimer.header, errors);
+    }
     Settings {
         refuse: table.refuse.into_iter().filter_map(|raw| keep(refuse(raw), errors)).collect(),
         remove: table.remove.into_iter().filter_map(|raw| remove(raw, errors, warnings)).collect(),
@@ -235,6 +242,7 @@ fn check(table: Table, errors: &mut Vec<String>, warnings: &mut Vec<String>) -> 
         complete: table.complete,
         message_id_domain: table.message_id_domain,
         stamp: table.stamp,
+        disclaimer,
     }
 }
 

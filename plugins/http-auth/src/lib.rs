@@ -201,3 +201,6 @@ fn count(result: &str) {
 }
 
 waypost_plugin::export!(HttpAuth: lifecycle, on_auth);
+
+#[cfg(test)]
+mod tests;

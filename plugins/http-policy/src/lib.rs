@@ -191,3 +191,6 @@ waypost_plugin::export!(
     HttpPolicy: lifecycle, on_connect, on_helo, on_auth, on_mail, on_rcpt, on_message, on_route, on_delivery_attempt,
     on_delivery_result, on_bounce
 );
+
+#[cfg(test)]
+mod tests;

@@ -230,6 +230,13 @@ fn limit(raw: RawLimit, errors: &mut Vec<String>, warnings: &mut Vec<String>) ->
         wrong(format!("text: {} is no code from {class}00 to {class}99", reply.code));
     }
     let overrides = overrides(raw.overrides, &key, errors);
+    let made_up = |by: &By| matches!(by, By::Sender | By::SenderDomain | By::Recipient);
+    if raw.store == Store::Kv && raw.who != Who::Authenticated && raw.by.iter().any(made_up) {
+        // A full bucket refuses every write, and then the plugin fails for everybody.
+        warnings.push(format!(
+            "{key}: strangers make addresses up, and each has a key in kv; write for = \"authenticated\", or store = \"memory\""
+        ));
+    }
     if raw.store == Store::Memory && period_seconds >= 86_400 {
         warnings.push(format!("{key}: a restart forgets what was counted; write store = \"kv\" for long periods"));
     }
@@ -392,6 +399,17 @@ mod tests {
     fn long_periods_in_memory_are_warned_of() {
         let document = r#"{"limits": [{"name": "a", "by": ["account"], "max": 100, "per": "1d"}]}"#;
         assert_eq!(Settings::read(document).unwrap().warnings.len(), 1);
+    }
+
+    #[test]
+    fn addresses_of_strangers_in_kv_are_warned_of() {
+        for (more, warnings) in
+            [(r#""by": ["sender"]"#, 1), (r#""by": ["sender"], "for": "authenticated""#, 0), (r#""by": ["client"]"#, 0)]
+        {
+            let document =
+                format!(r#"{{"limits": [{{"name": "a", "max": 100, "per": "1d", "store": "kv", {more}}}]}}"#);
+            assert_eq!(Settings::read(&document).unwrap().warnings.len(), warnings, "{more}");
+        }
     }
 
     #[test]

@@ -103,9 +103,9 @@ fn described(
         .answer_max(ANSWER_MAX)
         .header("Content-Type", "message/rfc822")
         .header("Queue-Id", &transaction.id())
-        .header("From", &transaction.sender().map_or("<>".to_owned(), |sender| sender.to_string()));
+        .header("From", &policy::clean(&transaction.sender().map_or("<>".to_owned(), |sender| sender.to_string())));
     for recipient in transaction.recipients() {
-        request = request.header("Rcpt", &recipient.mailbox.to_string());
+        request = request.header("Rcpt", &policy::clean(&recipient.mailbox.to_string()));
     }
     if let Some(session) = session {
         request = from_session(request, session);
@@ -126,13 +126,13 @@ fn from_session(mut request: Request, session: &SmtpSession) -> Request {
         request = request.header("IP", &address);
     }
     if let Some(helo) = session.helo() {
-        request = request.header("Helo", &helo);
+        request = request.header("Helo", &policy::clean(&helo));
     }
     if let Some(name) = session.client_name() {
-        request = request.header("Hostname", &name);
+        request = request.header("Hostname", &policy::clean(&name));
     }
     if let Some(identity) = session.identity() {
-        request = request.header("User", &identity.name);
+        request = request.header("User", &policy::clean(&identity.name));
     }
     if let Some(tls) = session.tls() {
         request = request.header("TLS-Version", &tls.protocol).header("TLS-Cipher", &tls.cipher);
@@ -182,3 +182,6 @@ fn count(counter: &str, (key, value): (&str, &str)) {
 }
 
 waypost_plugin::export!(Rspamd: lifecycle, on_message);
+
+#[cfg(test)]
+mod tests;

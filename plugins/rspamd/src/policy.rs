@@ -43,6 +43,11 @@ fn lies_in(networks: &[Network], address: std::net::IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }
 
+/// For a field of the request. What can't stand in one would make it none, and the message one that was not looked at.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// What Rspamd's answer leads to.
 pub(crate) fn verdict(answer: &Answer, settings: &Settings) -> MessageVerdict {
     let worded = |reply: &Reply| {
@@ -308,6 +313,12 @@ mod tests {
         assert_eq!((told(&verdict).as_str(), edits.len()), ("proceed", 3));
         let (verdict, edits) = done(r#"{"on-unavailable": "header"}"#);
         assert_eq!((told(&verdict).as_str(), edits.len()), ("proceed", 4));
+    }
+
+    #[test]
+    fn no_client_can_break_the_request() {
+        assert_eq!(clean("mail.example.org"), "mail.example.org");
+        assert_eq!(clean("a\r\nIP: 127.0.0.1\0"), "a??IP: 127.0.0.1?");
     }
 
     #[test]

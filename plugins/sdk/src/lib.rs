@@ -29,6 +29,7 @@ mod address;
 pub mod bindings;
 mod export;
 mod hooks;
+#[cfg(any(feature = "http", not(target_arch = "wasm32")))]
 pub mod http;
 mod kv;
 pub mod lists;

@@ -195,6 +195,9 @@ fn read_bounce(
     verp: &Verp,
     settings: &Settings,
 ) -> Outcome<SessionVerdict> {
+    if !candidate.mailbox.local_part.contains(verp.separator) || !candidate.mailbox.local_part.contains('=') {
+        return Ok(SessionVerdict::Proceed);
+    }
     let secrets = if verp.sign { Some(secrets(settings)?) } else { None };
     let domain = || candidate.mailbox.domain.clone();
     let ours = |local: &str| {
@@ -220,8 +223,16 @@ fn read_bounce(
     Ok(SessionVerdict::Proceed)
 }
 
+/// Fewest octets of a secret: with a short one, or none, anybody could make addresses.
+const SECRET_MIN: usize = 12;
+
 fn secrets(settings: &Settings) -> Outcome<Vec<String>> {
-    settings.secrets.iter().map(|name| Ok(config::secret(name)?)).collect()
+    let read = |name: &String| {
+        let secret = config::secret(name)?;
+        let long = secret.len() >= SECRET_MIN;
+        if long { Ok(secret) } else { Err(format!("secret `{name}` has fewer than {SECRET_MIN} octets")) }
+    };
+    settings.secrets.iter().map(read).collect()
 }
 
 fn scheme<'a>(srs: &Srs, settings: &Settings, secrets: &'a [String]) -> srs::Scheme<'a> {
