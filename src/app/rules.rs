@@ -215,8 +215,9 @@ fn rules(config: crate::listen::Config, hooks: Arc<dyn Hooks>) -> anyhow::Result
     Ok(Rules { config, acceptor, credentials, hooks })
 }
 
-/// Loads every plugin of the settings as a reload would, against a store of its own; returns what is wrong.
-pub async fn check_plugins(settings: &Settings, compiler: Option<Compiler>) -> Vec<String> {
+/// Loads every plugin of the settings as a reload would, against a store of its own; returns what is wrong. `cache`: where
+/// compiled code is kept, if it is.
+pub async fn check_plugins(settings: &Settings, compiler: Option<Compiler>, cache: Option<&Path>) -> Vec<String> {
     let check = async {
         let folder = Scratch::new()?;
         let folder = &folder.0;
@@ -224,7 +225,7 @@ pub async fn check_plugins(settings: &Settings, compiler: Option<Compiler>) -> V
         let spool = Spool::open(folder, 0, store.clone())?;
         let resolver = Arc::new(Hickory::from_system().context("setting up the resolver")?);
         let (events, _) = Events::channel();
-        let equipment = (compiler, None);
+        let equipment = (compiler, cache);
         let builder = Builder::new(store, spool, Arc::new(System), resolver, settings, equipment, events)?;
         let built = builder.plugins(&settings.plugins, 0, Build::Strict).await;
         drop(builder);

@@ -38,5 +38,5 @@ pub(super) async fn check(common: &Common, how: &Check, out: &mut dyn Write) -> 
 /// What only shows when the files that the settings name are looked at.
 async fn problems(settings: &Settings) -> Vec<String> {
     let absent = settings.absent_files();
-    if absent.is_empty() { app::check_plugins(settings, super::compiler()).await } else { absent }
+    if absent.is_empty() { app::check_plugins(settings, super::compiler(), None).await } else { absent }
 }

@@ -11,6 +11,7 @@ use super::plugin::show_one;
 use super::render::{clean, count};
 use super::{Failure, compiler};
 use crate::config::{ConfigError, Settings};
+use crate::kit::kept;
 use crate::plugin::{Outline, grant_lines, outline};
 use crate::workbench::{self, Language, Order, Proposal, Toolbox, WorkbenchError, Workpiece};
 use crate::{app, config};
@@ -94,7 +95,7 @@ pub(super) async fn check(common: &Common, target: &Path, out: &mut dyn Write) -
     let proposal = workbench::propose(&name, &component, folder, &grant_lines(&asks))?;
     let problems = match relay(common) {
         Some(relay) => problems_there(relay, &name, &component, &proposal).await?,
-        None => problems_here(&proposal).await?,
+        None => problems_here(&component, &proposal).await?,
     };
     let denied: Vec<String> = said.unasked().iter().map(|(import, ask)| denied(&name, import, ask)).collect();
     if common.json {
@@ -132,7 +133,7 @@ fn denied(name: &str, import: &str, ask: &str) -> String {
 }
 
 /// What a relay of our own making says.
-async fn problems_here(proposal: &Proposal) -> Result<Vec<String>, Failure> {
+async fn problems_here(component: &Path, proposal: &Proposal) -> Result<Vec<String>, Failure> {
     let folder =
         app::Scratch::new().map_err(|error| Failure::refused(format!("waypost: no temporary folder: {error}")))?;
     let secret = folder.path().join("secret");
@@ -140,7 +141,7 @@ async fn problems_here(proposal: &Proposal) -> Result<Vec<String>, Failure> {
     let text = proposal.relay(&folder.path().join("queue"), &secret);
     let from = proposal.scenario.clone().unwrap_or_else(|| "the proposed configuration".into());
     match config::parse(&from, &text) {
-        Ok(settings) => Ok(app::check_plugins(&settings, compiler()).await),
+        Ok(settings) => Ok(app::check_plugins(&settings, compiler(), kept(component).as_deref()).await),
         // Lines are those of a text that nobody wrote.
         Err(errors) => Ok(errors.into_iter().map(|error| ConfigError { line: 0, ..error }.to_string()).collect()),
     }
@@ -162,7 +163,7 @@ async fn problems_there(
     // Of the version that serves there, not of this one.
     (plugin.sha256, plugin.candidate) = (None, None);
     settings.plugins.plugins = [(name, plugin)].into();
-    Ok(app::check_plugins(&settings, compiler()).await)
+    Ok(app::check_plugins(&settings, compiler(), kept(component).as_deref()).await)
 }
 
 fn show(name: &str, component: &Path, size: usize, said: &Outline) -> String {

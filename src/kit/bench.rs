@@ -83,12 +83,15 @@ pub async fn bench(of: &BenchOptions, compiler: Option<Compiler>) -> Result<Benc
     let BenchOptions { options, rounds } = of;
     let files = files(options)?;
     let size = std::fs::metadata(&options.component).map_err(|e| format!("{}: {e}", options.component.display()))?;
-    let (warm, loaded) = measure(&files, options, *rounds, Instances::Warm, None, compiler.clone()).await?;
+    let plain = || Engine::new().map_err(|error| error.to_string());
+    // The first one compiles, and is timed at it; the second has its code.
+    let engine = plain()?.equipped(compiler, None);
+    let (warm, loaded) = measure(&files, options, *rounds, Instances::Warm, engine.clone()).await?;
     let load_ms = (loaded.as_secs_f64() * 1e4).round() / 10.0;
-    let (fresh, _) = measure(&files, options, rounds.div_ceil(10), Instances::Fresh, None, compiler).await?;
+    let (fresh, _) = measure(&files, options, rounds.div_ceil(10), Instances::Fresh, engine).await?;
     let counting = Engine::counting().map_err(|error| error.to_string())?;
     // The first call of an instance also sets itself up: the second is the one that counts.
-    let (counted, _) = measure(&files, options, 2, Instances::Warm, Some(counting), None).await?;
+    let (counted, _) = measure(&files, options, 2, Instances::Warm, counting).await?;
     let hooks = warm.iter().map(|(hook, warm)| cost(*hook, warm, fresh.get(hook), counted.get(hook))).collect();
     Ok(Bench { plugin: options.name.to_string(), size: size.len(), load_ms, hooks })
 }
@@ -99,11 +102,10 @@ async fn measure(
     options: &Options,
     rounds: u32,
     instances: Instances,
-    engine: Option<Engine>,
-    compiler: Option<Compiler>,
+    engine: Engine,
 ) -> Result<(ByHook, Duration), String> {
     let folder = Scratch::new().map_err(|error| format!("no folder for the measurement: {error}"))?;
-    let world = World::open_with(folder.path(), engine, compiler).await.map_err(|error| format!("{error:#}"))?;
+    let world = World::open_with(folder.path(), engine).await.map_err(|error| format!("{error:#}"))?;
     let mut stages = Stages { world: &world, options, made: Vec::new() };
     let (mut samples, mut loaded) = (ByHook::new(), None);
     let began = Instant::now();

@@ -56,6 +56,26 @@ fn read(path: &Path) -> Result<scenario::File, String> {
     scenario::read(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Compiled components kept: of the last few builds.
+const KEPT: usize = 8;
+
+/// Where code compiled from a project's component is kept: compiling one with an interpreter in it takes seconds. With the
+/// user, never with the project: whoever can write there decides what is run, and a project may be a stranger's.
+pub fn kept(component: &Path) -> Option<PathBuf> {
+    let of_project = component.parent().and_then(Path::file_name).is_some_and(|folder| folder == "dist");
+    of_project.then(std::env::home_dir)?.map(|home| home.join(".cache/waypost"))
+}
+
+/// Removes what was kept of older builds. Blocking; what can't be removed is in nobody's way.
+pub(crate) fn tidy(kept: &Path) {
+    let entries = std::fs::read_dir(kept.join("cache")).into_iter().flatten().flatten();
+    let dated = |entry: std::fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
+    let mut files: Vec<_> = entries.filter_map(dated).collect();
+    files.sort();
+    let older = files.len().saturating_sub(KEPT);
+    files.into_iter().take(older).for_each(|(_, path)| drop(std::fs::remove_file(path)));
+}
+
 fn lines<E: ToString>(errors: &[E]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -71,7 +71,8 @@ pub async fn run(
 ) -> Result<Report, String> {
     let files = files(options)?;
     let folder = Scratch::new().map_err(|error| format!("no folder for the test: {error}"))?;
-    let world = World::open(folder.path(), compiler).await.map_err(|error| format!("{error:#}"))?;
+    let world = World::open_for(&options.component, folder.path(), compiler).await;
+    let world = world.map_err(|error| format!("{error:#}"))?;
     let mut stages = Stages { world: &world, options, made: Vec::new() };
     let mut order: Vec<(&Path, &File, &Case)> = Vec::new();
     for (path, file) in &files {
@@ -96,12 +97,19 @@ pub async fn run(
         }
     }
     report.failed = failed.len();
+    if let Some(kept) = super::kept(&options.component) {
+        super::tidy(&kept);
+    }
     Ok(report)
 }
 
 /// All files of a run.
 pub(super) fn files(options: &Options) -> Result<Vec<(PathBuf, File)>, String> {
-    options.scenarios.iter().map(|path| Ok((path.clone(), read(path)?))).collect()
+    let file = |path: &PathBuf| match read(path)? {
+        file if file.cases.is_empty() => Err(format!("{}: there is no [[case]] in it", path.display())),
+        file => Ok((path.clone(), file)),
+    };
+    options.scenarios.iter().map(file).collect()
 }
 
 /// Sets of plugins by what they are built from: most cases of a file share one.

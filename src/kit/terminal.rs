@@ -63,7 +63,8 @@ pub async fn talk(
     mut show: impl FnMut(Shown),
 ) -> Result<(), String> {
     let folder = Scratch::new().map_err(|error| format!("no folder for the session: {error}"))?;
-    let world = World::open(folder.path(), compiler).await.map_err(|error| format!("{error:#}"))?;
+    let world = World::open_for(&of.component, folder.path(), compiler).await;
+    let world = world.map_err(|error| format!("{error:#}"))?;
     let file = of.scenario.as_deref().map_or_else(|| Ok(File::default()), |path: &Path| read(path))?;
     let mut setup = Setup::of(&file, &toml::Table::new(), &Default::default());
     setup.listeners = vec!["smtp".to_owned()];

@@ -69,15 +69,16 @@ pub(crate) struct Stage {
 impl World {
     /// Below an empty folder.
     pub(crate) async fn open(folder: &Path, compiler: Option<Compiler>) -> anyhow::Result<Self> {
-        Self::open_with(folder, None, compiler).await
+        Self::open_with(folder, Engine::new()?.equipped(compiler, None)).await
+    }
+
+    /// For a component whose compiled code may be kept beside it.
+    pub(crate) async fn open_for(component: &Path, folder: &Path, compiler: Option<Compiler>) -> anyhow::Result<Self> {
+        Self::open_with(folder, Engine::new()?.equipped(compiler, super::kept(component).as_deref())).await
     }
 
     /// With an engine of its own kind.
-    pub(crate) async fn open_with(
-        folder: &Path,
-        engine: Option<Engine>,
-        compiler: Option<Compiler>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn open_with(folder: &Path, engine: Engine) -> anyhow::Result<Self> {
         let clock = Arc::new(Manual::new(Timestamp::default()));
         let path = folder.join("db");
         let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || Sled::open(&path, CACHE)).await??);
@@ -92,7 +93,6 @@ impl World {
         let ear = heard.clone();
         let services =
             services.rehearsing(Arc::new(servers.clone()), Arc::new(move |line| ear.lock().lines.push(line)));
-        let engine = engine.map_or_else(Engine::new, Ok)?.equipped(compiler, None);
         Ok(Self { engine, folder: folder.to_owned(), clock, names, servers, heard, queue, services })
     }
 

@@ -193,6 +193,7 @@ fn servers_are_made_up_and_their_faults_too() {
 #[test]
 fn a_file_that_makes_no_sense_is_named() {
     for (scenario, part) in [
+        ("", "there is no [[case]]"),
         ("[[case]]\nname = \"a\"\nhook = \"recpt\"\n", "there is no hook \"recpt\"; the hooks are connect, helo"),
         ("[[case]]\nname = \"a\"\nhook = \"rcpt\"\nexpect.verdit = \"x\"\n", "unknown field `verdit`"),
         (

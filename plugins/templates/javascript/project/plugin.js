@@ -14,49 +14,64 @@ function isUnread(localPart) {
 }
 {{/}}
 
+// What goes wrong in a hook becomes the plugin's failure, with words; thrown as it is, it would be a trap without any.
+function inWords({ handle }) {
+  return {
+    handle(...given) {
+      try {
+        return handle(...given);
+      } catch (thrown) {
+        // A refusal of the relay comes as the payload of an Error.
+        const why = thrown?.payload ?? thrown;
+        throw why?.detail === undefined ? String(why) : `${why.code}: ${why.detail}`;
+      }
+    },
+  };
+}
+
 {{#connect helo auth mail rcpt message route delivery-attempt bounce}}
 const proceed = { tag: 'proceed' };
 
 {{/}}
 {{#connect}}
 // After accept, before the banner.
-export const onConnect = {
+export const onConnect = inWords({
   handle() {
     return proceed;
   },
-};
+});
 
 {{/}}
 {{#helo}}
 // HELO or EHLO, with its argument.
-export const onHelo = {
+export const onHelo = inWords({
   handle(name) {
     return proceed;
   },
-};
+});
 
 {{/}}
 {{#auth}}
 // A client offers proof of who it is.
-export const onAuth = {
+export const onAuth = inWords({
   handle(attempt) {
     return proceed;
   },
-};
+});
 
 {{/}}
 {{#mail}}
 // MAIL; the null sender is null.
-export const onMail = {
+export const onMail = inWords({
   handle(sender) {
     return proceed;
   },
-};
+});
 
 {{/}}
 {{#rcpt}}
 // Each RCPT.
-export const onRcpt = {
+export const onRcpt = inWords({
   handle(candidate) {
     const { localPart } = candidate.mailbox;
     if (!isUnread(localPart)) return proceed;
@@ -64,51 +79,51 @@ export const onRcpt = {
     const status = { kind: 5, subject: 7, detail: 1 };
     return { tag: 'reject', val: { code: 550, status, lines: ['nobody reads that mailbox'] } };
   },
-};
+});
 
 {{/}}
 {{#message}}
 // After the end of the data; currentMessage() of waypost:plugin/context@0.1.0 is the message.
-export const onMessage = {
+export const onMessage = inWords({
   handle() {
     return proceed;
   },
-};
+});
 
 {{/}}
 {{#route}}
 // Where recipients go that no earlier plugin has assigned.
-export const onRoute = {
+export const onRoute = inWords({
   handle(phase, recipients) {
     return proceed;
   },
-};
+});
 
 {{/}}
 {{#delivery-attempt}}
 // Before a connection is chosen.
-export const onDeliveryAttempt = {
+export const onDeliveryAttempt = inWords({
   handle() {
     return proceed;
   },
-};
+});
 
 {{/}}
 {{#delivery-result}}
 // After an attempt; recipients not answered for are left to the relay.
-export const onDeliveryResult = {
+export const onDeliveryResult = inWords({
   handle(outcomes) {
     return [];
   },
-};
+});
 
 {{/}}
 {{#bounce}}
 // Before a bounce is made.
-export const onBounce = {
+export const onBounce = inWords({
   handle(failed) {
     return proceed;
   },
-};
+});
 
 {{/}}

@@ -4,13 +4,16 @@
 The operator lists mailboxes that nobody reads, and mail to them is refused at RCPT.
 {{/}}
 
-A method that raises `componentize_py_types.Err("why")` has failed.
+A method that raises `componentize_py_types.Err("why")` has failed; `in_words` makes one of every other exception.
 """
+
+import functools
 
 {{#rcpt}}
 import json
-
 {{/}}
+
+from componentize_py_types import Err
 from wit_world import exports
 {{#rcpt}}
 from wit_world.imports import config, log
@@ -32,6 +35,23 @@ from wit_world.imports.types import SessionVerdict_Proceed
 {{/}}
 {{#rcpt}}
 from wit_world.imports.types import EnhancedStatus, Reply, SessionVerdict_Reject
+{{/}}
+
+
+def in_words(handle):
+    """What goes wrong in a hook becomes the plugin's failure, with words: an exception of Python's own would be a trap."""
+
+    @functools.wraps(handle)
+    def wrapped(self, *arguments):
+        try:
+            return handle(self, *arguments)
+        except Exception as error:
+            why = error.value if isinstance(error, Err) else error
+            raise Err(why if isinstance(why, str) else f"{type(why).__name__}: {why}") from None
+
+    return wrapped
+{{#rcpt}}
+
 
 # An instance serves many calls: the operator's table is read at the first of them.
 _unread: set[str] | None = None
@@ -49,6 +69,7 @@ def is_unread(local_part: str) -> bool:
 class OnConnect(exports.OnConnect):
     """After accept, before the banner."""
 
+    @in_words
     def handle(self):
         return SessionVerdict_Proceed()
 {{/}}
@@ -58,6 +79,7 @@ class OnConnect(exports.OnConnect):
 class OnHelo(exports.OnHelo):
     """HELO or EHLO, with its argument."""
 
+    @in_words
     def handle(self, name):
         return SessionVerdict_Proceed()
 {{/}}
@@ -67,6 +89,7 @@ class OnHelo(exports.OnHelo):
 class OnAuth(exports.OnAuth):
     """A client offers proof of who it is."""
 
+    @in_words
     def handle(self, attempt):
         return exports.on_auth.AuthVerdict_Proceed()
 {{/}}
@@ -76,6 +99,7 @@ class OnAuth(exports.OnAuth):
 class OnMail(exports.OnMail):
     """MAIL; the null sender is None."""
 
+    @in_words
     def handle(self, sender):
         return SessionVerdict_Proceed()
 {{/}}
@@ -85,6 +109,7 @@ class OnMail(exports.OnMail):
 class OnRcpt(exports.OnRcpt):
     """Each RCPT."""
 
+    @in_words
     def handle(self, candidate):
         local_part = candidate.mailbox.local_part
         if not is_unread(local_part):
@@ -98,6 +123,7 @@ class OnRcpt(exports.OnRcpt):
 class OnMessage(exports.OnMessage):
     """After the end of the data; context.current_message() is the message."""
 
+    @in_words
     def handle(self):
         return MessageVerdict_Proceed()
 {{/}}
@@ -107,6 +133,7 @@ class OnMessage(exports.OnMessage):
 class OnRoute(exports.OnRoute):
     """Where recipients go that no earlier plugin has assigned."""
 
+    @in_words
     def handle(self, phase, recipients):
         return RoutingVerdict_Proceed()
 {{/}}
@@ -116,6 +143,7 @@ class OnRoute(exports.OnRoute):
 class OnDeliveryAttempt(exports.OnDeliveryAttempt):
     """Before a connection is chosen."""
 
+    @in_words
     def handle(self):
         return AttemptVerdict_Proceed()
 {{/}}
@@ -125,6 +153,7 @@ class OnDeliveryAttempt(exports.OnDeliveryAttempt):
 class OnDeliveryResult(exports.OnDeliveryResult):
     """After an attempt; recipients not answered for are left to the relay."""
 
+    @in_words
     def handle(self, outcomes):
         return []
 {{/}}
@@ -134,6 +163,7 @@ class OnDeliveryResult(exports.OnDeliveryResult):
 class OnBounce(exports.OnBounce):
     """Before a bounce is made."""
 
+    @in_words
     def handle(self, failed):
         return BounceVerdict_Proceed()
 {{/}}

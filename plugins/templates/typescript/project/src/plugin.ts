@@ -36,6 +36,21 @@ import type * as DeliveryResult from 'waypost:plugin/on-delivery-result@0.1.0';
 import type * as Bounce from 'waypost:plugin/on-bounce@0.1.0';
 {{/}}
 
+// What goes wrong in a hook becomes the plugin's failure, with words; thrown as it is, it would be a trap without any.
+function inWords<Given extends unknown[], Verdict>(hook: { handle: (...given: Given) => Verdict }) {
+  return {
+    handle(...given: Given): Verdict {
+      try {
+        return hook.handle(...given);
+      } catch (thrown) {
+        // A refusal of the relay comes as the payload of an Error.
+        const why = (thrown as { payload?: { code?: string; detail?: string } } | null)?.payload;
+        throw why?.detail === undefined ? String(thrown) : `${why.code}: ${why.detail}`;
+      }
+    },
+  };
+}
+
 {{#rcpt}}
 // An instance serves many calls: the operator's table is read at the first of them.
 let unread: string[] | null = null;
@@ -51,43 +66,43 @@ function isUnread(localPart: string): boolean {
 {{/}}
 {{#connect}}
 // After accept, before the banner.
-export const onConnect: typeof Connect = {
+export const onConnect: typeof Connect = inWords({
   handle() {
     return { tag: 'proceed' };
   },
-};
+});
 
 {{/}}
 {{#helo}}
 // HELO or EHLO, with its argument.
-export const onHelo: typeof Helo = {
+export const onHelo: typeof Helo = inWords({
   handle(name) {
     return { tag: 'proceed' };
   },
-};
+});
 
 {{/}}
 {{#auth}}
 // A client offers proof of who it is.
-export const onAuth: typeof Auth = {
+export const onAuth: typeof Auth = inWords({
   handle(attempt) {
     return { tag: 'proceed' };
   },
-};
+});
 
 {{/}}
 {{#mail}}
 // MAIL; for the null sender there is none (null here, whatever the type says: compare with ==).
-export const onMail: typeof Mail = {
+export const onMail: typeof Mail = inWords({
   handle(sender) {
     return { tag: 'proceed' };
   },
-};
+});
 
 {{/}}
 {{#rcpt}}
 // Each RCPT.
-export const onRcpt: typeof Rcpt = {
+export const onRcpt: typeof Rcpt = inWords({
   handle(candidate) {
     const { localPart } = candidate.mailbox;
     if (!isUnread(localPart)) return { tag: 'proceed' };
@@ -95,51 +110,51 @@ export const onRcpt: typeof Rcpt = {
     const status = { kind: 5, subject: 7, detail: 1 };
     return { tag: 'reject', val: { code: 550, status, lines: ['nobody reads that mailbox'] } };
   },
-};
+});
 
 {{/}}
 {{#message}}
 // After the end of the data; currentMessage() of waypost:plugin/context@0.1.0 is the message.
-export const onMessage: typeof Message = {
+export const onMessage: typeof Message = inWords({
   handle() {
     return { tag: 'proceed' };
   },
-};
+});
 
 {{/}}
 {{#route}}
 // Where recipients go that no earlier plugin has assigned.
-export const onRoute: typeof Route = {
+export const onRoute: typeof Route = inWords({
   handle(phase, recipients) {
     return { tag: 'proceed' };
   },
-};
+});
 
 {{/}}
 {{#delivery-attempt}}
 // Before a connection is chosen.
-export const onDeliveryAttempt: typeof DeliveryAttempt = {
+export const onDeliveryAttempt: typeof DeliveryAttempt = inWords({
   handle() {
     return { tag: 'proceed' };
   },
-};
+});
 
 {{/}}
 {{#delivery-result}}
 // After an attempt; recipients not answered for are left to the relay.
-export const onDeliveryResult: typeof DeliveryResult = {
+export const onDeliveryResult: typeof DeliveryResult = inWords({
   handle(outcomes) {
     return [];
   },
-};
+});
 
 {{/}}
 {{#bounce}}
 // Before a bounce is made.
-export const onBounce: typeof Bounce = {
+export const onBounce: typeof Bounce = inWords({
   handle(failed) {
     return { tag: 'proceed' };
   },
-};
+});
 
 {{/}}
