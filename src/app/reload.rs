@@ -102,8 +102,21 @@ pub(super) fn plugin_changes(before: &PluginSet, after: &PluginSet) -> Vec<Strin
 
 /// Which plugins are there as before, with other settings.
 fn plugin_settings<'a>(before: &'a plugin::Config, after: &'a plugin::Config) -> impl Iterator<Item = String> + 'a {
-    let differs = |(name, new): &(&Arc<str>, &PluginConfig)| before.plugins.get(*name).is_some_and(|old| old != *new);
-    after.plugins.iter().filter(differs).map(|(name, _)| format!("plugin {name}: other settings"))
+    let change = |(name, new): (&Arc<str>, &PluginConfig)| {
+        let old = before.plugins.get(name)?;
+        let (was, is) = (old.candidate.is_some(), new.candidate.is_some());
+        // Which component it is, is told by its digest.
+        let alike = PluginConfig { candidate: None, path: new.path.clone(), sha256: new.sha256, ..old.clone() };
+        let same = alike == PluginConfig { candidate: None, ..new.clone() };
+        Some(match (same, was, is) {
+            (false, ..) => format!("plugin {name}: other settings"),
+            (true, true, false) => format!("plugin {name}: no candidate any more"),
+            (true, false, true) => format!("plugin {name}: a candidate beside it"),
+            (true, true, true) if old.candidate != new.candidate => format!("plugin {name}: another candidate"),
+            _ => return None,
+        })
+    };
+    after.plugins.iter().filter_map(change)
 }
 
 /// What a running relay keeps from its start, whatever the file says now.

@@ -26,6 +26,10 @@ pub(super) async fn diff(
         (true, false) => new.scenarios,
         (true, true) => old.scenarios,
     };
+    if scenarios.is_empty() {
+        let why = "no scenarios lie beside either of them: name a file with --scenario";
+        return Err(Failure::Unusable(why.to_owned()));
+    }
     let options = DiffOptions { name: new.name.into(), old: old.component, new: new.component, scenarios };
     let found = compare(&options, super::compiler()).await.map_err(|why| Failure::Unusable(clean(&why)))?;
     let text = if common.json { format!("{}\n", json!(found)) } else { show(&found) };

@@ -37,12 +37,12 @@ pub(super) async fn test(
     let report = run(&options, super::compiler(), |verdict| progress.tell(verdict)).await;
     progress.end();
     let report = report.map_err(|why| Failure::Unusable(clean_lines(&why)))?;
-    let text =
-        if common.json { format!("{}\n", json!(report)) } else { show(&report, std::io::stdout().is_terminal()) };
-    out.write_all(text.as_bytes())?;
     if report.cases == 0 {
         return Err(Failure::Unusable("no case has such a name".to_owned()));
     }
+    let text =
+        if common.json { format!("{}\n", json!(report)) } else { show(&report, std::io::stdout().is_terminal()) };
+    out.write_all(text.as_bytes())?;
     match report.failed {
         0 => Ok(()),
         failed => Err(Failure::refused(format!("waypost: {} failed", count(failed as u64, "case")))),

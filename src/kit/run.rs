@@ -155,7 +155,8 @@ impl Stages<'_> {
             let (is_wrong, told, _) = play.step(step).await;
             let at = |text: String| if several { format!("step {number}: {text}") } else { text };
             wrong.extend(is_wrong.into_iter().map(at));
-            story.extend(told);
+            let of_step = |text: String| if several { format!("step {number}  {text}") } else { text };
+            story.extend(told.into_iter().map(of_step));
             if !wrong.is_empty() {
                 // What comes after follows from it.
                 break;

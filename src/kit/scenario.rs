@@ -5,6 +5,29 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// Verdicts of all hooks, in a word.
+const VERDICTS: [&str; 19] = [
+    "proceed",
+    "accept",
+    "reject",
+    "tempfail",
+    "close",
+    "discard",
+    "quarantine",
+    "success",
+    "failure",
+    "assign",
+    "hold-seconds",
+    "reroute",
+    "fail",
+    "retry-after-seconds",
+    "bounce",
+    "forget",
+    "edit",
+    "suppress",
+    "failed",
+];
+
 /// One file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -261,6 +284,11 @@ impl Case {
             (true, false) => return Err("nothing happens in it: write `smtp`, `hook` or [[case.step]]".into()),
         };
         for step in &steps {
+            if let Some(word) = step.expect.as_ref().and_then(|expect| expect.verdict.as_deref())
+                && !VERDICTS.contains(&word)
+            {
+                return Err(format!("expect.verdict: {word:?} is no verdict; they are {}", VERDICTS.join(", ")));
+            }
             if step.event.is_some() && step.hook.is_none() {
                 return Err("`event` without `hook`: which hook is asked?".into());
             }

@@ -1,7 +1,7 @@
 //! Manifest against configuration: what a plugin asks for and what it was granted, what limits it wishes for, what its
 //! settings must look like. Pure.
 //!
-//! Both must agree: nothing that a plugin can't do without is missing, and nothing is granted that its author did not
+//! Both must agree: nothing that a plugin can't do without is missing, and nothing is given that its author did not
 //! foresee. The operator's word wins wherever there is one.
 
 use std::collections::BTreeMap;
@@ -156,8 +156,8 @@ fn parsed<'a>(words: &'a [String], asks: &Asks) -> Result<Vec<Ask<'a>>, String> 
     words.iter().map(parse).collect()
 }
 
-/// Asks against grants.
-fn agree(plugin: &str, asks: &Asks, grants: &Grants) -> Result<(), String> {
+/// Asks against grants: what was granted and not asked for comes back.
+fn agree<'a>(plugin: &str, asks: &Asks, grants: &'a Grants) -> Result<Vec<Ask<'a>>, String> {
     let required = parsed(&asks.required, asks)?;
     let optional = parsed(&asks.optional, asks)?;
     let granted = Ask::granted(grants);
@@ -171,26 +171,50 @@ fn agree(plugin: &str, asks: &Asks, grants: &Grants) -> Result<(), String> {
         ));
     }
     let unasked = |ask: &&Ask<'_>| !required.contains(ask) && !optional.contains(ask);
-    let unasked: Vec<Ask<'_>> = granted.iter().filter(unasked).copied().collect();
-    if !unasked.is_empty() {
-        return Err(format!(
-            "it is granted {}, which its manifest does not ask for: remove that from [plugins.{}.grants], or rebuild \
-             the plugin with it among its asks",
-            words(&unasked),
-            key(plugin)
-        ));
+    Ok(granted.iter().filter(unasked).copied().collect())
+}
+
+/// The grants without some of them.
+fn without(grants: &Grants, unasked: &[Ask<'_>]) -> Grants {
+    let mut left = grants.clone();
+    for ask in unasked {
+        match ask {
+            Ask::Kv => left.kv = None,
+            Ask::Dns => left.dns = None,
+            Ask::Http => left.http = None,
+            Ask::AuthSecrets => left.auth_secrets = false,
+            Ask::Relay => left.relay = false,
+            Ask::KvShared(name) => left.kv_shared.retain(|known, _| &**known != *name),
+            Ask::Secret(name) => left.secrets.retain(|known, _| &**known != *name),
+            Ask::NotesOf(name) => left.notes_of.retain(|known| &**known != *name),
+        }
     }
-    Ok(())
+    left
 }
 
 /// Looks whether a component and its configuration fit, and fills in what the manifest wishes for where the operator
-/// said nothing.
-pub(crate) fn fit(plugin: &str, manifest: Option<&Manifest>, config: &PluginConfig) -> Result<PluginConfig, Problem> {
-    let Some(manifest) = manifest else { return Ok(config.clone()) };
+/// said nothing. What was granted and is not asked for is not given, and a warning says so: of two versions, one may ask
+/// for what the other has no use for.
+pub(crate) fn fit(
+    plugin: &str,
+    manifest: Option<&Manifest>,
+    config: &PluginConfig,
+) -> Result<(PluginConfig, Option<String>), Problem> {
+    let Some(manifest) = manifest else { return Ok((config.clone(), None)) };
     metrics::check(&manifest.metrics).map_err(Problem::Component)?;
-    if let Some(asks) = &manifest.asks {
-        agree(plugin, asks, &config.grants).map_err(Problem::Grants)?;
-    }
+    let unasked = match &manifest.asks {
+        Some(asks) => agree(plugin, asks, &config.grants).map_err(Problem::Grants)?,
+        None => Vec::new(),
+    };
+    let grants = without(&config.grants, &unasked);
+    let warning = (!unasked.is_empty()).then(|| {
+        format!(
+            "it is granted {}, which its manifest does not ask for: that is not given; remove it from \
+             [plugins.{}.grants], or rebuild the plugin with it among its asks",
+            words(&unasked),
+            key(plugin)
+        )
+    });
     if let Some(schema) = &manifest.config_schema {
         schema::check(schema, &config.config)?;
     }
@@ -198,12 +222,14 @@ pub(crate) fn fit(plugin: &str, manifest: Option<&Manifest>, config: &PluginConf
     let memory = manifest.limits.memory.map(|wanted| wanted.clamp(PluginConfig::MEMORY, MEMORY_MAX));
     // An author can wish for more isolation than the relay's default, not for less.
     let wish = manifest.instances.filter(|wish| *wish == Instances::Fresh || !config.grants.has_secrets());
-    Ok(PluginConfig {
+    let config = PluginConfig {
         budgets,
+        grants,
         memory: config.memory.or(memory),
         instances: config.instances.or(wish),
         ..config.clone()
-    })
+    };
+    Ok((config, warning))
 }
 
 /// Budgets as the operator has them, else as wished for within bounds, never below the default.
@@ -258,7 +284,7 @@ mod tests {
             ..Grants::default()
         };
         let every = ["kv-shared:rep", "secrets:api-key", "notes-of:greylist"];
-        let table: [(Asks, Grants, Result<(), &str>); 16] = [
+        let table: [(Asks, Grants, Result<(), &str>); 14] = [
             (asks(&[], &[]), Grants::default(), Ok(())),
             (asks(&["kv", "dns"], &[]), kv_and_dns(), Ok(())),
             (asks(&["kv"], &["dns"]), kv_and_dns(), Ok(())),
@@ -279,14 +305,12 @@ mod tests {
                 Err("`secrets = { a = \"FILE\", \"b c\" = \"FILE\" }`"),
             ),
             (asks(&["kv-shared:rep"], &[]), Grants::default(), Err("`kv-shared = { rep = \"write\" }`")),
-            (asks(&["kv"], &[]), kv_and_dns(), Err("granted `dns`, which its manifest does not ask for: remove")),
-            (asks(&[], &["kv-shared:rep"]), named, Err("granted `secrets:api-key`, `notes-of:greylist`")),
             (asks(&["kvs"], &[]), Grants::default(), Err("it knows kv, kv-shared:NAME")),
             (asks(&[], &["kv:own"]), Grants::default(), Err("asks for \"kv:own\"")),
         ];
         for (asks, grants, expected) in table {
             match (agree("p", &asks, &grants), expected) {
-                (Ok(()), Ok(())) => {}
+                (Ok(unasked), Ok(())) => assert_eq!(unasked, []),
                 (Err(said), Err(words)) => assert!(said.contains(words), "{said}"),
                 (said, _) => panic!("{asks:?}: {said:?}"),
             }
@@ -298,10 +322,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_granted_and_not_asked_for_is_not_given() {
+        let manifest = |json: &str| -> Manifest { serde_json::from_str(json).unwrap() };
+        let named = Grants {
+            kv_shared: [("rep".into(), Access::Read)].into(),
+            secrets: [("api-key".into(), "/f".into())].into(),
+            notes_of: ["greylist".into()].into(),
+            ..kv_and_dns()
+        };
+        let config = PluginConfig { grants: named.clone(), ..PluginConfig::default() };
+        let (fitted, warning) = fit("p", Some(&manifest(r#"{"asks": {"required": ["kv"]}}"#)), &config).unwrap();
+        assert_eq!(fitted.grants, Grants { kv: named.kv, ..Grants::default() });
+        let warning = warning.unwrap();
+        assert!(warning.contains("`dns`, `kv-shared:rep`, `secrets:api-key`, `notes-of:greylist`"), "{warning}");
+        assert!(warning.contains("[plugins.p.grants]"), "{warning}");
+    }
+
+    #[test]
     fn without_asks_whatever_is_granted_counts() {
         let config = PluginConfig { grants: kv_and_dns(), ..PluginConfig::default() };
-        assert_eq!(fit("p", None, &config), Ok(config.clone()));
-        assert_eq!(fit("p", Some(&Manifest::default()), &config), Ok(config));
+        assert_eq!(fit("p", None, &config), Ok((config.clone(), None)));
+        assert_eq!(fit("p", Some(&Manifest::default()), &config), Ok((config, None)));
     }
 
     #[test]
@@ -312,7 +353,7 @@ mod tests {
             r#"{"instances": "fresh", "limits": {"memory": 134217728,
                 "cpu-ms": {"on-rcpt": 100, "on-mail": 5, "on-message": 100000}, "wall-ms": {"on-message": 999999}}}"#,
         );
-        let silent = fit("p", Some(&wishing), &PluginConfig::default()).unwrap();
+        let silent = fit("p", Some(&wishing), &PluginConfig::default()).unwrap().0;
         assert_eq!((silent.memory, silent.instances), (Some(128 << 20), Some(Instances::Fresh)));
         assert_eq!(silent.budgets.get(&Hook::Rcpt), Some(&Budget { cpu: ms(100), wall: ms(2000) }));
         assert_eq!(silent.budgets.get(&Hook::Message), Some(&Budget { cpu: CPU_MAX, wall: WALL_MAX }));
@@ -325,13 +366,13 @@ mod tests {
             budgets: [(Hook::Rcpt, budget)].into(),
             ..PluginConfig::default()
         };
-        let kept = fit("p", Some(&wishing), &said).unwrap();
+        let kept = fit("p", Some(&wishing), &said).unwrap().0;
         assert_eq!((kept.memory, kept.instances), (said.memory, said.instances));
         assert_eq!(kept.budgets.get(&Hook::Rcpt), Some(&budget));
 
         let huge = manifest(r#"{"limits": {"memory": 99999999999}, "instances": "warm"}"#);
         let grants = Grants { auth_secrets: true, ..Grants::default() };
-        let secret = fit("p", Some(&huge), &PluginConfig { grants, ..PluginConfig::default() }).unwrap();
+        let secret = fit("p", Some(&huge), &PluginConfig { grants, ..PluginConfig::default() }).unwrap().0;
         assert_eq!((secret.memory, secret.instances()), (Some(MEMORY_MAX), Instances::Fresh));
         let odd = manifest(r#"{"limits": {"cpu-ms": {"rcpt": 1}}}"#);
         assert!(fit("p", Some(&odd), &PluginConfig::default()).unwrap_err().to_string().contains("no hook"));

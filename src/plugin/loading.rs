@@ -17,6 +17,8 @@ pub(super) struct Prepared {
     /// With what its manifest wishes for.
     pub(super) config: PluginConfig,
     pub(super) granted: Granted,
+    /// What is odd about its grants.
+    pub(super) warning: Option<String>,
 }
 
 /// The settings of a candidate: those of the version that serves, but for what it has of its own.
@@ -79,13 +81,13 @@ fn prepare(
     let compiled = load::load(engine, config, host).map_err(|problem| LoadError::of(name, problem))?;
     let hooks = compiled.hooks.clone();
     let ready = || {
-        let config = asks::fit(name, compiled.manifest.as_ref(), config)?;
+        let (config, warning) = asks::fit(name, compiled.manifest.as_ref(), config)?;
         let mut linking = config.grants.linking(&compiled.imports);
         // What others could see of it is denied to a shadow.
         linking.http &= role == Role::Serving;
         let linked = Arc::new(Linked::of(engine, compiled, linking)?);
         let granted = Granted::open(services, host, name, &config.grants, role)?;
-        Ok(Prepared { linked, config, granted })
+        Ok(Prepared { linked, config, granted, warning })
     };
     ready().map_err(|problem| LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) })
 }
@@ -96,7 +98,7 @@ async fn attempt(
     name: &Arc<str>,
     services: &Services,
     place: Place,
-    Prepared { linked, config, granted }: Prepared,
+    Prepared { linked, config, granted, warning }: Prepared,
 ) -> Result<(Plugin, Vec<String>), LoadError> {
     let hooks = linked.compiled.hooks.clone();
     let missing = config.hooks.iter().flatten().find(|hook| !hooks.contains(hook));
@@ -106,7 +108,7 @@ async fn attempt(
     }
     let plugin = Plugin::new(engine, name, &config, linked, services, granted, place);
     match plugin.trial().await {
-        Ok(warnings) => Ok((plugin, warnings)),
+        Ok(warnings) => Ok((plugin, warning.into_iter().chain(warnings).collect())),
         Err(problem) => Err(LoadError { hooks: Some(hooks), ..LoadError::of(name, problem) }),
     }
 }
