@@ -163,6 +163,8 @@ impl PluginSet {
             Err(_) => "-".into(),
         };
         let digest: Arc<str> = plugin.as_ref().map_or("".into(), |p| hex(&p.linked.compiled.digest).into());
+        // As it was given: what its manifest does not ask for is not.
+        let relay = plugin.as_ref().map_or(config.grants.relay, |p| p.shared.grants.relay);
         for hook in &hooks {
             let on_failure = config.on_failure_at.get(hook).copied().unwrap_or(config.on_failure);
             let binding = Binding {
@@ -172,14 +174,14 @@ impl PluginSet {
                 on_failure,
                 mandatory: config.mandatory,
                 scope: config.scope.clone(),
-                relay: config.grants.relay,
+                relay,
             };
             if let Some(chain) = self.chains.get_mut(*hook as usize) {
                 chain.push(Entry { binding, plugin: plugin.clone(), trial: None });
             }
             self.listens |= 1 << (*hook as u16);
             // Not loaded as well: its failure policy then answers for it, and a sender comes back.
-            self.authorizes |= config.grants.relay && *hook == Hook::Rcpt;
+            self.authorizes |= relay && *hook == Hook::Rcpt;
         }
         let trial = None;
         self.members.push(Member {
@@ -229,7 +231,8 @@ impl PluginSet {
             // Beside one that is not loaded there is nothing to be compared with.
             if let Some(entry) = entry.filter(|entry| entry.plugin.is_ok()) {
                 let (version, digest) = (trial.candidate.shared.version.clone(), digest.clone());
-                let binding = Binding { version, digest, ..entry.binding.clone() };
+                let relay = entry.binding.relay && trial.candidate.shared.grants.relay;
+                let binding = Binding { version, digest, relay, ..entry.binding.clone() };
                 entry.trial = Some(OnTrial { binding, trial: trial.clone() });
                 self.canaries |= matches!(config.mode, TrialMode::Canary { .. });
             }

@@ -84,8 +84,12 @@ async fn manifests_and_configurations_must_fit() {
         assert!(said.contains("plugin `p`") && said.contains(words), "{said}");
     }
     let relay = PluginConfig { grants: Grants { relay: true, ..Grants::default() }, ..PluginConfig::default() };
-    assert!(refusal(&with(r#"{"asks": {}}"#), relay.clone()).await.contains("remove that from [plugins.p.grants]"));
-    assert!(Fixture::new().with_config("p", &good, relay).try_build(1, Build::Strict).await.is_ok(), "no manifest");
+    let unasked = Fixture::new().with_config("p", &with(r#"{"asks": {}}"#), relay.clone());
+    let unasked = unasked.try_build(1, Build::Strict).await.unwrap();
+    assert!(unasked.list()[0].warnings[0].contains("remove it from [plugins.p.grants]"));
+    assert!(!unasked.may_authorize(), "what is not asked for is not given");
+    let asked = Fixture::new().with_config("p", &good, relay).try_build(1, Build::Strict).await.unwrap();
+    assert!(asked.may_authorize(), "no manifest");
     // What is refused is known by its hooks: others go on.
     let lenient = Fixture::new().with("p", &with(table[0].0)).try_build(1, Build::Lenient).await.unwrap();
     assert!(lenient.listens(Hook::Rcpt) && !lenient.listens(Hook::Connect));
