@@ -57,6 +57,11 @@ impl Project {
             })?,
         };
         let text_of = |key: &str| manifest.get(key).and_then(Value::as_str).map(str::to_owned);
+        if let Some(name) = text_of("name").filter(|name| !is_plain(name)) {
+            return Err(wrong(format!(
+                "name: {name:?}: take letters, digits, `-`, `_` and `.`, without a leading dot"
+            )));
+        }
         let usual = || folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = text_of("name").or_else(usual).unwrap_or_default();
         Ok(Self { name, version: text_of("version"), language, manifest, folder })
@@ -117,6 +122,12 @@ impl Project {
         }
         Ok(digest.finalize().iter().map(|octet| format!("{octet:02x}")).collect())
     }
+}
+
+/// It becomes a file's name and a key of the configuration, and a project may be a stranger's.
+fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    (1..=64).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.')
 }
 
 fn collect(folder: &Path, files: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
@@ -203,6 +214,8 @@ mod tests {
             ("[build]\nlanguage = \"cobol\"\n", "none of rust, typescript"),
             ("[build]\nlanguage = 1\n", "is a word"),
             ("name", "waypost-plugin.toml"),
+            ("name = \"../../x\"\n[build]\nlanguage = \"c\"\n", "without a leading dot"),
+            ("name = \"x]\\n[admin\"\n[build]\nlanguage = \"c\"\n", "take letters"),
         ] {
             let why = project(manifest).unwrap_err();
             assert!(why.contains(words) && why.contains(MANIFEST), "{why}");
