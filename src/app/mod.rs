@@ -37,7 +37,7 @@ use crate::time::{Clock, System, Timestamp};
 
 use history::History;
 use rules::{Builder, InForce};
-pub use rules::{Scratch, check_plugins, replay};
+pub use rules::{check_plugins, replay};
 
 /// A running relay.
 pub struct App {

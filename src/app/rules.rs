@@ -1,8 +1,7 @@
 //! From settings to what the loops use: everything new is built and checked here before anything old is replaced.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,6 +11,7 @@ use super::history::History;
 use crate::authres::Authenticator;
 use crate::config::Settings;
 use crate::hooks::Hooks;
+use crate::kit::Scratch;
 use crate::listen::{Credentials, Rules};
 use crate::plugin::{
     self, Build, Compiler, Decisions, Engine, Events, LoadError, PluginSet, Problem, Recordings, Replay, Services,
@@ -220,7 +220,7 @@ fn rules(config: crate::listen::Config, hooks: Arc<dyn Hooks>) -> anyhow::Result
 pub async fn check_plugins(settings: &Settings, compiler: Option<Compiler>, cache: Option<&Path>) -> Vec<String> {
     let check = async {
         let folder = Scratch::new()?;
-        let folder = &folder.0;
+        let folder = folder.path();
         let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
         let spool = Spool::open(folder, 0, store.clone())?;
         let resolver = Arc::new(Hickory::from_system().context("setting up the resolver")?);
@@ -240,40 +240,12 @@ pub async fn check_plugins(settings: &Settings, compiler: Option<Compiler>, cach
 /// When the recording or the component can't be used.
 pub async fn replay(recording: &Path, component: &Path, settings: Option<serde_json::Value>) -> anyhow::Result<Replay> {
     let folder = Scratch::new()?;
-    let folder = &folder.0;
+    let folder = folder.path();
     let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
     let spool = Spool::open(folder, 0, store.clone())?;
     let resolver = Arc::new(Hickory::from_system()?);
     let services = Services::new(store, spool, Arc::new(System), resolver, 0);
     Ok(plugin::replay(&Engine::new()?, &services, recording, component, settings).await?)
-}
-
-/// A folder of this user's own that vanishes with its value.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// Made anew: what lies there under that name already was put there by somebody else.
-    ///
-    /// # Errors
-    /// It can't be made.
-    pub fn new() -> std::io::Result<Self> {
-        let name = format!("waypost-check-{}-{:016x}", std::process::id(), fastrand::u64(..));
-        let folder = std::env::temp_dir().join(name);
-        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self(folder))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left behind in a folder for temporary things is somebody else's to sweep.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// One text for each.

@@ -11,7 +11,7 @@ use super::plugin::show_one;
 use super::render::{clean, count};
 use super::{Failure, compiler};
 use crate::config::{ConfigError, Settings};
-use crate::kit::kept;
+use crate::kit::{Scratch, kept};
 use crate::plugin::{Outline, grant_lines, outline};
 use crate::workbench::{self, Language, Order, Proposal, Toolbox, WorkbenchError, Workpiece};
 use crate::{app, config};
@@ -134,8 +134,7 @@ fn denied(name: &str, import: &str, ask: &str) -> String {
 
 /// What a relay of our own making says.
 async fn problems_here(component: &Path, proposal: &Proposal) -> Result<Vec<String>, Failure> {
-    let folder =
-        app::Scratch::new().map_err(|error| Failure::refused(format!("waypost: no temporary folder: {error}")))?;
+    let folder = Scratch::new().map_err(|error| Failure::refused(format!("waypost: no temporary folder: {error}")))?;
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "secret\n").map_err(|error| Failure::refused(format!("{}: {error}", secret.display())))?;
     let text = proposal.relay(&folder.path().join("queue"), &secret);

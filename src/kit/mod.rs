@@ -81,19 +81,24 @@ fn lines<E: ToString>(errors: &[E]) -> String {
 }
 
 /// A folder of this user's own that vanishes with its value.
-pub(crate) struct Scratch(PathBuf);
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// Made anew: what lies there under that name already was put there by somebody else.
-    pub(crate) fn new() -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub fn new() -> std::io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
-        let name = format!("waypost-kit-{}-{:016x}", std::process::id(), fastrand::u64(..));
+        let name = format!("waypost-{}-{:016x}", std::process::id(), fastrand::u64(..));
         let folder = std::env::temp_dir().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self(folder))
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }
