@@ -204,7 +204,12 @@ fn facts(connection: &CommonState, server_name: Option<&str>) -> TlsFacts {
         _ => "TLS",
     };
     let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
-    TlsFacts { protocol: protocol.into(), cipher: cipher.into(), server_name: server_name.map(Into::into) }
+    TlsFacts {
+        protocol: protocol.into(),
+        cipher: cipher.into(),
+        server_name: server_name.map(Into::into),
+        ..TlsFacts::default()
+    }
 }
 
 #[cfg(test)]

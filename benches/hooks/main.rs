@@ -166,6 +166,7 @@ fn subject() -> anyhow::Result<Subject> {
         may_relay: false,
         transactions: 0,
         refused_recipients: 0,
+        withheld: Default::default(),
         notes: Annotations::default(),
     };
     let sender = ReversePath(Some(mailbox("alice@example.org")?));

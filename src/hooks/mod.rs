@@ -36,7 +36,9 @@ pub use sender_authentication::{
     ArcOutcome, AuthStatus, DkimOutcome, DmarcDisposition, DmarcOutcome, SenderAuthentication, Signatures, SpfIdentity,
     SpfOutcome,
 };
-pub use subject::{Endpoint, Identity, MessageFacts, Protocol, SessionFacts, Subject, TlsFacts, TransactionFacts};
+pub use subject::{
+    ClientCertificate, Endpoint, Identity, MessageFacts, Protocol, SessionFacts, Subject, TlsFacts, TransactionFacts,
+};
 pub use verdict::{AuthAttempt, AuthVerdict, MessageVerdict, SessionVerdict};
 
 /// The ten stations of a message's way, in the order it passes them.

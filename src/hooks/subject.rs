@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DeliveryFacts, SenderAuthentication};
 use crate::mail::{Annotations, BodyKind, Header, Mailbox, Param, QueueId, Recipient, ReversePath};
+use crate::smtp::Extensions;
 use crate::store::Content;
 use crate::time::Timestamp;
 
@@ -63,7 +64,7 @@ pub enum Protocol {
 }
 
 /// What protects a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TlsFacts {
     /// `TLSv1.3`.
     pub protocol: Arc<str>,
@@ -71,6 +72,27 @@ pub struct TlsFacts {
     pub cipher: Arc<str>,
     /// Server Name Indication.
     pub server_name: Option<Arc<str>>,
+    /// The certificate that the client showed, at a listener that asks for one.
+    #[serde(default)]
+    pub client: Option<Arc<ClientCertificate>>,
+    /// Channel binding `tls-exporter` (RFC 9266), 32 octets; only of connections to this relay. Never recorded.
+    #[serde(skip, default)]
+    pub exporter: Option<Arc<[u8]>>,
+}
+
+/// What a client showed at the handshake, in proof of who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ClientCertificate {
+    /// It verified against the authorities of the configuration.
+    pub verified: bool,
+    /// Distinguished name of the subject, as RFC 4514 writes it.
+    pub subject: Arc<str>,
+    /// DNS names of subjectAltName.
+    pub dns_names: Vec<Arc<str>>,
+    /// Mail addresses of subjectAltName.
+    pub mailboxes: Vec<Arc<str>>,
+    /// SHA-256 of the certificate.
+    pub sha256: [u8; 32],
 }
 
 /// Who an authenticated client is.
@@ -115,6 +137,9 @@ pub struct SessionFacts {
     pub transactions: u32,
     /// Recipients refused so far.
     pub refused_recipients: u32,
+    /// Extensions that the hooks connect and helo had taken out of what is offered.
+    #[serde(default)]
+    pub withheld: Extensions,
     /// Notes of plugins, with the connection's life.
     pub notes: Annotations,
 }

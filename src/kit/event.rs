@@ -93,7 +93,12 @@ fn question(hook: Hook, client: &Client, event: &Event, outcomes: Vec<Outcome>) 
 pub(crate) fn session(client: &Client, at: Setting<'_>) -> Result<SessionFacts, String> {
     let address = client.address.as_deref().unwrap_or(CLIENT);
     let ip: std::net::IpAddr = address.parse().map_err(|_| format!("client.address: {address:?} is no IP address"))?;
-    let tls = || TlsFacts { protocol: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), server_name: None };
+    let tls = || TlsFacts {
+        protocol: "TLSv1.3".into(),
+        cipher: "TLS13_AES_256_GCM_SHA384".into(),
+        server_name: None,
+        ..TlsFacts::default()
+    };
     let identity = |name: &String| Identity {
         mechanism: "PLAIN".into(),
         name: (&**name).into(),
@@ -114,6 +119,7 @@ pub(crate) fn session(client: &Client, at: Setting<'_>) -> Result<SessionFacts, 
         may_relay: client.relay,
         transactions: 0,
         refused_recipients: 0,
+        withheld: Default::default(),
         notes: Annotations::default(),
     })
 }

@@ -131,6 +131,7 @@ async fn greet(
         may_relay: listener.session.relay.trusts(peer),
         transactions: 0,
         refused_recipients: 0,
+        withheld: Default::default(),
         notes: Annotations::default(),
     };
     Ok((wire, patience, facts))

@@ -112,7 +112,7 @@ impl Wire {
     pub(crate) fn tls_facts(&self) -> TlsFacts {
         match self {
             Self::Tls(stream) => crate::tls::Tls::facts(stream.get_ref().1),
-            _ => TlsFacts { protocol: "".into(), cipher: "".into(), server_name: None },
+            _ => TlsFacts { protocol: "".into(), cipher: "".into(), server_name: None, ..TlsFacts::default() },
         }
     }
 

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Asked, Question, Session, State};
 use crate::hooks::{AuthAttempt, AuthVerdict, Protocol, Subject};
+use crate::smtp::Extension;
 
 /// Guessing is slow with three tries a connection, and a person's mail program needs one.
 const FAILURES_MAX: u32 = 3;
@@ -29,11 +30,11 @@ const NOT_DECODED: &str = "501 5.5.2 that can't be decoded";
 impl Session {
     /// Where passwords would go in clear text, AUTH is not even offered.
     pub(super) fn offers_auth(&self) -> bool {
-        self.config.extensions.auth && (self.facts.tls.is_some() || self.config.allow_plaintext_auth)
+        self.offers(Extension::Auth) && (self.facts.tls.is_some() || self.config.allow_plaintext_auth)
     }
 
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
-        if !self.config.extensions.auth {
+        if !self.offers(Extension::Auth) {
             return self.refuse("502 5.5.1 AUTH is not offered");
         }
         if self.facts.helo.is_none() || self.facts.protocol != Protocol::Esmtp {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::mail::Domain;
+use crate::smtp::Extensions;
 
 /// What a session needs to know. Times are not here: the loop that drives it keeps them.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub struct Config {
     pub hostname: Arc<str>,
     /// Who may relay where.
     pub relay: RelayRules,
-    /// What is offered at EHLO.
+    /// What is offered at EHLO, to clients for whom it makes sense at the time.
     pub extensions: Extensions,
     /// Octets of a message, header section and body; below 2 GiB.
     pub max_message_size: u64,
@@ -31,17 +32,6 @@ pub struct Config {
     pub require_auth: bool,
     /// AUTH is offered only under TLS unless this is set; never by default.
     pub allow_plaintext_auth: bool,
-}
-
-/// What is offered beyond what always is (PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extensions {
-    /// A certificate is at hand.
-    pub starttls: bool,
-    /// Credentials, or an auth hook, are at hand.
-    pub auth: bool,
-    /// DSN (RFC 3461).
-    pub dsn: bool,
 }
 
 /// Relay access (RFC 5321 section 7.8 and every blocklist): closed unless one of these says otherwise.

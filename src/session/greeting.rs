@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Action, Asked, Question, Session, State};
 use crate::hooks::{Protocol, SessionVerdict, Subject, TlsFacts};
+use crate::smtp::Extension;
 
 impl Session {
     pub(super) fn ask_connect(&mut self) {
@@ -68,17 +69,16 @@ impl Session {
     }
 
     fn say_extensions(&mut self) {
-        let offered = self.config.extensions;
         let mut text = format!("250-{}\r\n250-PIPELINING\r\n", self.config.hostname);
         // Writing to a String can't fail.
         let _ = write!(text, "250-SIZE {}\r\n", self.config.max_message_size);
-        if offered.starttls && self.facts.tls.is_none() {
+        if self.offers(Extension::StartTls) && self.facts.tls.is_none() {
             text.push_str("250-STARTTLS\r\n");
         }
         if self.offers_auth() {
             text.push_str("250-AUTH PLAIN LOGIN\r\n");
         }
-        if offered.dsn {
+        if self.offers(Extension::Dsn) {
             text.push_str("250-DSN\r\n");
         }
         text.push_str("250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 SMTPUTF8");
@@ -89,7 +89,7 @@ impl Session {
         if self.facts.tls.is_some() {
             return self.refuse("503 5.5.1 TLS is on already");
         }
-        if !self.config.extensions.starttls {
+        if !self.offers(Extension::StartTls) {
             return self.refuse("502 5.5.1 STARTTLS is not offered");
         }
         self.abandon();

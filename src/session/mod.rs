@@ -25,12 +25,12 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 pub use action::{Action, Answer, Input, MessageAnswer, Question, RelayAccess};
-pub use config::{Config, Extensions, RelayRules};
+pub use config::{Config, RelayRules};
 
 use crate::hooks::{Protocol, SessionFacts, Subject, TransactionFacts};
-use crate::smtp::Reply;
 use crate::smtp::command::{self, Command, CommandError};
 use crate::smtp::line::{Cut, Lines};
+use crate::smtp::{Extension, Extensions, Reply};
 
 /// RFC 5321 section 4.5.3.1.4 has 512 octets; SIZE, BODY, SMTPUTF8, DSN and AUTH parameters may add more than 1,000
 /// (RFC 1870, RFC 6152, RFC 6531, RFC 3461, RFC 4954).
@@ -177,6 +177,15 @@ impl Session {
             (Asked::Message, Answer::Message(answer)) => self.message_answered(answer),
             _ => self.close_with("421 4.3.0 internal error"),
         }
+    }
+
+    /// True if the listener offers it and no hook has withheld it. Whether it makes sense now is another question.
+    fn offers(&self, extension: Extension) -> bool {
+        self.offered().has(extension)
+    }
+
+    fn offered(&self) -> Extensions {
+        self.config.extensions.without(self.facts.withheld)
     }
 
     /// Cuts the next line and acts on it, or waits for one.

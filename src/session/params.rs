@@ -4,6 +4,7 @@
 
 use super::Config;
 use crate::mail::{BodyKind, Param};
+use crate::smtp::{Extension, Extensions};
 
 /// What MAIL's parameters come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,28 +22,28 @@ const ENVID_MAX: usize = 100;
 const ORCPT_MAX: usize = 500;
 
 /// Reads the parameters of MAIL; the error is the reply.
-pub(super) fn check_mail(params: &[Param], config: &Config) -> Result<MailParams, &'static str> {
+pub(super) fn check_mail(params: &[Param], offered: Extensions, config: &Config) -> Result<MailParams, &'static str> {
     let mut checked = MailParams::default();
     for Param { keyword, value } in params {
-        let (value, offered) = (value.as_deref(), config.extensions);
+        let value = value.as_deref();
         match &**keyword {
             "SIZE" => checked.size = Some(size(value, config.max_message_size)?),
             "BODY" => checked.body_kind = body_kind(value)?,
             "SMTPUTF8" if value.is_none() => checked.smtputf8 = true,
             "SMTPUTF8" => return Err("501 5.5.4 SMTPUTF8 has no value"),
-            "RET" if offered.dsn => {
+            "RET" if offered.has(Extension::Dsn) => {
                 let known = value.is_some_and(|v| v.eq_ignore_ascii_case("FULL") || v.eq_ignore_ascii_case("HDRS"));
                 if !known {
                     return Err("501 5.5.4 RET is FULL or HDRS");
                 }
             }
-            "ENVID" if offered.dsn => {
+            "ENVID" if offered.has(Extension::Dsn) => {
                 if !value.is_some_and(|v| v.len() <= ENVID_MAX && is_xtext(v)) {
                     return Err("501 5.5.4 ENVID is xtext of at most 100 characters");
                 }
             }
             // RFC 4954 section 5: taken from everybody. What it is worth is for whoever passes it on to say.
-            "AUTH" if offered.auth => {
+            "AUTH" if offered.has(Extension::Auth) => {
                 if !value.is_some_and(|v| v == "<>" || is_xtext(v)) {
                     return Err("501 5.5.4 AUTH is xtext or <>");
                 }
@@ -54,16 +55,16 @@ pub(super) fn check_mail(params: &[Param], config: &Config) -> Result<MailParams
 }
 
 /// Reads the parameters of RCPT; the error is the reply.
-pub(super) fn check_rcpt(params: &[Param], config: &Config) -> Result<(), &'static str> {
+pub(super) fn check_rcpt(params: &[Param], offered: Extensions) -> Result<(), &'static str> {
     for Param { keyword, value } in params {
         let value = value.as_deref().unwrap_or_default();
         match &**keyword {
-            "NOTIFY" if config.extensions.dsn => {
+            "NOTIFY" if offered.has(Extension::Dsn) => {
                 if !is_notify(value) {
                     return Err("501 5.5.4 NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY");
                 }
             }
-            "ORCPT" if config.extensions.dsn => {
+            "ORCPT" if offered.has(Extension::Dsn) => {
                 if !is_orcpt(value) {
                     return Err("501 5.5.4 ORCPT is an address type, a semicolon and xtext");
                 }

@@ -4,14 +4,32 @@ mod dialogues;
 
 use std::sync::Arc;
 
-use super::{Action, Answer, Config, Extensions, Input, MessageAnswer, Question, RelayAccess, RelayRules, Session};
+use super::{Action, Answer, Config, Input, MessageAnswer, Question, RelayAccess, RelayRules, Session};
 use crate::hooks::{AuthVerdict, Endpoint, Protocol, SessionFacts, SessionVerdict, Subject, TlsFacts};
 use crate::mail::{Annotations, Domain, QueueId};
+use crate::smtp::{Extension, Extensions};
 use crate::time::Timestamp;
 
 fn tls() -> TlsFacts {
-    TlsFacts { protocol: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), server_name: None }
+    TlsFacts {
+        protocol: "TLSv1.3".into(),
+        cipher: "TLS13_AES_256_GCM_SHA384".into(),
+        server_name: None,
+        ..TlsFacts::default()
+    }
 }
+
+/// What the sessions of these tests offer.
+const OFFERED: [Extension; 8] = [
+    Extension::Pipelining,
+    Extension::Size,
+    Extension::StartTls,
+    Extension::Auth,
+    Extension::Dsn,
+    Extension::EnhancedStatusCodes,
+    Extension::EightBitMime,
+    Extension::SmtpUtf8,
+];
 
 /// A session with small limits, changed by `set:` lines.
 fn session(settings: &[&str]) -> Session {
@@ -21,7 +39,7 @@ fn session(settings: &[&str]) -> Session {
             networks: vec!["192.0.2.0/24".parse().unwrap()],
             domains: ["example.net", ".example.org"].map(|text| Domain::parse_pattern(text).unwrap()).into(),
         },
-        extensions: Extensions { starttls: true, auth: true, dsn: true },
+        extensions: Extensions::of(&OFFERED),
         max_message_size: 1000,
         max_header_size: 300,
         max_recipients: 3,
@@ -45,6 +63,7 @@ fn session(settings: &[&str]) -> Session {
         may_relay: false,
         transactions: 0,
         refused_recipients: 0,
+        withheld: Default::default(),
         notes: Annotations::default(),
     };
     for setting in settings {
@@ -52,7 +71,11 @@ fn session(settings: &[&str]) -> Session {
             ("packets-matter" | "relay-asked", _) => {}
             ("tls", _) => facts.tls = Some(tls()),
             ("client", address) => facts.client.address = address.into(),
-            ("no-extensions", _) => config.extensions = Extensions::default(),
+            ("no-extensions", _) => {
+                for extension in [Extension::StartTls, Extension::Auth, Extension::Dsn] {
+                    config.extensions.set(extension, false);
+                }
+            }
             ("require-auth", _) => config.require_auth = true,
             ("plaintext-auth", _) => config.allow_plaintext_auth = true,
             ("max-transactions", n) => config.max_transactions = n.parse().unwrap(),

@@ -34,7 +34,7 @@ impl Session {
         if self.facts.transactions >= self.config.max_transactions {
             return self.close_with("421 4.7.0 too many transactions");
         }
-        let checked = match check_mail(&params, &self.config) {
+        let checked = match check_mail(&params, self.offered(), &self.config) {
             Ok(checked) => checked,
             Err(line) => return self.refuse(line),
         };
@@ -107,7 +107,7 @@ impl Session {
             Ok(mailbox) => mailbox,
             Err(error) => return self.refuse_recipient(text, &address_refused(&error, "501 5.1.3")),
         };
-        if let Err(line) = check_rcpt(&params, &self.config) {
+        if let Err(line) = check_rcpt(&params, self.offered()) {
             return self.refuse_recipient(text, line);
         }
         let unauthorized = !self.may_send_to(&original);

@@ -5,6 +5,7 @@
 pub mod command;
 pub mod dot;
 pub mod encode;
+pub mod extension;
 pub mod line;
 mod path;
 pub mod reader;
@@ -12,6 +13,7 @@ mod reply;
 mod status;
 
 pub use encode::{Encoder, Slices};
+pub use extension::{Extension, Extensions};
 pub use path::Path;
 pub use reader::{ReplyError, ReplyReader};
 pub use reply::Reply;

@@ -16,10 +16,8 @@ use waypost::delivery::connector::{Connecting, Connector, Stream};
 use waypost::hooks::{Endpoint, OutcomeKind, SessionFacts, SessionVerdict, TlsFacts, TlsPolicy};
 use waypost::mail::{Annotations, BodyKind, Mailbox, QueueId, Recipient, ReversePath};
 use waypost::routing::{Address, Target};
-use waypost::session::{
-    Action, Answer, Config, Extensions, Input, MessageAnswer, Question, RelayAccess, RelayRules, Session,
-};
-use waypost::smtp::{Reply, Status};
+use waypost::session::{Action, Answer, Config, Input, MessageAnswer, Question, RelayAccess, RelayRules, Session};
+use waypost::smtp::{Extension, Extensions, Reply, Status};
 use waypost::store::Content;
 use waypost::time::Timestamp;
 
@@ -101,7 +99,13 @@ fn session() -> Session {
     let config = Config {
         hostname: "mx.test".into(),
         relay: RelayRules { networks: vec!["192.0.2.0/24".parse().unwrap()], domains: [].into() },
-        extensions: Extensions { dsn: true, ..Extensions::default() },
+        extensions: Extensions::of(&[
+            Extension::Pipelining,
+            Extension::Size,
+            Extension::EightBitMime,
+            Extension::SmtpUtf8,
+            Extension::Dsn,
+        ]),
         max_message_size: 1 << 24,
         max_header_size: 1 << 16,
         max_recipients: 100,
@@ -125,6 +129,7 @@ fn session() -> Session {
         may_relay: false,
         transactions: 0,
         refused_recipients: 0,
+        withheld: Extensions::NONE,
         notes: Annotations::default(),
     };
     Session::new(Arc::new(config), facts)

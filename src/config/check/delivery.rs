@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::listen::read_domain_pattern;
+use super::relay::read_domain_pattern;
 use super::route::{Within, route, tls};
 use super::{Base, Names, YEAR};
 use crate::config::raw::{Table, Value};

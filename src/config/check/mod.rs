@@ -2,13 +2,18 @@
 //!
 //! Defaults that are not the module's own stand here, each with its reason in `docs/config.md`.
 
+mod auth;
 mod delivery;
+mod dialogue;
 mod grants;
+mod limits;
 mod listen;
 mod plugin_host;
 mod plugins;
 mod queue;
+mod relay;
 mod route;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
