@@ -11,7 +11,7 @@ use crate::smtp::{Reply, Status};
 use crate::time::Timestamp;
 
 #[path = "../../../tests/it/transcripts/script.rs"]
-mod script;
+pub(super) mod script;
 
 use script::{Script, escape, is_wanted, unescape, way};
 
@@ -39,7 +39,7 @@ fn play(script: &Script, piece: usize) {
 
 pub(super) struct Player {
     session: Session,
-    piece: usize,
+    pub(super) piece: usize,
     pub(super) replies: VecDeque<String>,
     pub(super) acts: VecDeque<String>,
     answers: Vec<(String, String)>,
@@ -84,6 +84,13 @@ impl Player {
                 let reply = self.replies.pop_front().unwrap_or_else(|| panic!("{at}: no reply, wanted {wanted}"));
                 assert!(is_wanted(&reply, wanted), "{at}: the reply is {reply}, wanted {wanted}");
             }
+            ("reply", code) => loop {
+                let line = self.replies.pop_front().unwrap_or_else(|| panic!("{at}: no reply, wanted {code}"));
+                assert!(line.starts_with(code), "{at}: the reply is {line}, wanted {code}");
+                if line.as_bytes().get(3) != Some(&b'-') {
+                    break;
+                }
+            },
             ("act" | "ask", wanted) => loop {
                 let act = self.acts.pop_front().unwrap_or_else(|| panic!("{at}: did not happen: {wanted}"));
                 if is_wanted(&act, wanted) {

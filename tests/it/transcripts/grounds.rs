@@ -76,6 +76,7 @@ impl World {
             "hostname = \"mx.example.net\"\n[queue]\npath = \"DIR/spool\"\nmin-free = \"1 MiB\"\n\
              [admin]\nsocket = \"DIR/admin.sock\"\n[retry]\nfirst = \"1s\"\nlongest = \"1s\"\n\
              [routing]\ndefault = {{ hops = [\"smtp://{}\"], tls = \"off\" }}\n\
+             [delivery]\nrecipients = 1000\n\
              [relay]\nnetworks = [\"{TRUSTED}\"]\ndomains = [\"example.net\", \".example.org\"]\n\
              [limits]\nper-client = 1000\ncommand-timeout = \"{timeout}\"\ndata-timeout = \"{timeout}\"\n\
              [smtp]\nmax-message-size = {}\nmax-header-size = {}\nmax-recipients = 100\nmax-transactions = {}\n\

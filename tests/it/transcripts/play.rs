@@ -7,12 +7,12 @@ use super::script::{Script, escape, is_wanted, unescape, way};
 use super::wire::{Unconnected, Wire};
 use crate::harness::Taken;
 
-/// What was taken, by queue id, and whether it is to arrive.
+/// What was taken, by queue id.
 pub(super) struct Kept {
     /// As the relay named it.
     pub(super) id: String,
-    /// False where the transcript says `sink: nothing`.
-    pub(super) arrives: bool,
+    /// The relay ends before it is sent on, or after: `sink: later`.
+    pub(super) later: bool,
 }
 
 struct Play<'a> {
@@ -63,6 +63,7 @@ impl Play<'_> {
             }
             ("C", line) => self.send(&[&unescape(line)[..], b"\r\n"].concat()),
             ("R" | "early", octets) => self.send(&unescape(octets)),
+            ("reply", code) => self.reply(&[code]),
             ("go", to) => way(to).iter().try_for_each(|line| self.go(line)),
             ("in", "tls") => self.wire.start_tls(&self.world.tls),
             // The relay of this transcript waits for no longer than a second.
@@ -83,12 +84,17 @@ impl Play<'_> {
 
     fn go(&mut self, line: &str) -> Result<(), String> {
         self.send(format!("{line}\r\n").as_bytes())?;
+        self.reply(&["2", "3"]).map_err(|error| format!("{line}: {error}"))
+    }
+
+    /// A reply of any number of lines, each of which begins with one of these.
+    fn reply(&mut self, starts: &[&str]) -> Result<(), String> {
         loop {
-            let reply = self.line()?;
-            if !reply.starts_with(['2', '3']) {
-                return Err(format!("{line} was answered {reply}"));
+            let line = self.line()?;
+            if !starts.iter().any(|start| line.starts_with(start)) {
+                return Err(format!("the reply is {line}, wanted {starts:?}"));
             }
-            if reply.as_bytes().get(3) != Some(&b'-') {
+            if line.as_bytes().get(3) != Some(&b'-') {
                 return Ok(());
             }
         }
@@ -110,14 +116,15 @@ impl Play<'_> {
 
     fn finish(mut self) -> Result<Vec<Kept>, String> {
         let more = self.wire.rest(self.closed)?;
-        if !more.is_empty() {
+        // An alert of TLS is no reply.
+        if !more.is_empty() && !more.starts_with('\u{15}') {
             return Err(format!("said more: {more:?}"));
         }
         let wanted: Vec<&str> =
             self.script.steps.iter().filter(|step| step.word == "sink").map(|step| &*step.rest).collect();
-        let arrives = wanted != ["nothing"];
-        let kept = self.ids.iter().map(|id| Kept { id: id.clone(), arrives }).collect();
-        if arrives {
+        let later = wanted == ["later"];
+        let kept = self.ids.iter().map(|id| Kept { id: id.clone(), later }).collect();
+        if !later && wanted != ["nothing"] {
             let sink = &self.world.sink;
             let taken = self.ids.iter().map(|id| sink.find(|taken| of(taken, id)).ok_or("a message did not arrive"));
             compare(&taken.collect::<Result<Vec<_>, _>>()?, &wanted)?;
