@@ -1,6 +1,7 @@
 //! The session as a whole: its transcripts, what it hands to its loop, and its properties under any octets.
 
 mod dialogues;
+mod smuggling;
 
 use std::sync::Arc;
 
