@@ -118,7 +118,10 @@ impl Player {
     /// The way to a point that a transcript is not about.
     fn go(&mut self, to: &str, at: &str) {
         self.replies.clear();
+        let lhlo = ["LHLO client.example", "MAIL FROM:<ann@client.example>", "RCPT TO:<bob@example.net>", "DATA"];
         let way: &[&str] = match to {
+            "lhlo" => &lhlo[..1],
+            "lmtp-rcpt" => &lhlo[..3],
             "ehlo" => &["EHLO client.example"],
             "mail" => &["EHLO client.example", "MAIL FROM:<ann@client.example>"],
             "rcpt" => &["EHLO client.example", "MAIL FROM:<ann@client.example>", "RCPT TO:<bob@example.net>"],
@@ -156,6 +159,7 @@ impl Player {
                     self.replies.extend(text.split_terminator("\r\n").map(Into::into));
                 }
                 Action::Ask(question) => self.answer(*question),
+                Action::Listen => self.session.receive(Input::Listened),
                 Action::Begin => {
                     self.session.begin(QueueId::from_u64(1), Timestamp::from_secs(1), self.relay_access);
                 }
@@ -266,7 +270,11 @@ impl Player {
         let canned = self.canned("message").unwrap_or_else(|| "queue".into());
         let (answer, text) = canned.split_once(' ').unwrap_or((&canned, ""));
         match answer {
-            "queue" => MessageAnswer::Queued(QueueId::from_u64(1)),
+            "queue" => MessageAnswer::Queued(QueueId::from_u64(1), Vec::new()),
+            "queue-but" => {
+                let (index, text) = text.split_once(' ').unwrap();
+                MessageAnswer::Queued(QueueId::from_u64(1), vec![(index.parse().unwrap(), reply(text))])
+            }
             "discard" => MessageAnswer::Discarded(QueueId::from_u64(1)),
             "refuse" => MessageAnswer::Refused(reply(text)),
             "close" => MessageAnswer::RefusedClosing(reply(text)),
