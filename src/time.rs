@@ -61,6 +61,11 @@ impl Timestamp {
         self.zoned().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     }
 
+    /// RFC 3339 without fractions, as EHLO has it: `2026-11-23T22:31:00Z`.
+    pub fn rfc3339_seconds(self) -> String {
+        self.zoned().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
     /// Reads RFC 3339: `2026-11-23T22:31:00Z`. None: it is something else.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_microsecond()))

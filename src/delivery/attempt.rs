@@ -2,6 +2,7 @@
 //! (result hook, settlement). One snapshot of configuration and hooks holds from the first step to the last, and
 //! whatever happens on the way, the lease is settled or dropped.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use super::transmit::{self, Contact, Line, Mail, Reporting, Transmitted, local_o
 use crate::hooks::{
     AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, Outcome, OutcomeKind, Route, Stage, Subject,
 };
-use crate::mail::Recipient;
-use crate::queue::{Change, Lease, Record, Settled};
+use crate::mail::{Recipient, Requests};
+use crate::queue::{Change, Lease, Record, Schedule, Settled};
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
 use crate::time::Timestamp;
@@ -236,7 +237,7 @@ impl<'a> Attempt<'a> {
         let now = self.dispatcher.clock().now();
         let id = self.lease.record.id;
         let ending = {
-            let schedule = self.config.schedule(&self.route);
+            let schedule = self.schedule();
             let case = Case {
                 record: &self.lease.record,
                 recipients: &self.recipients,
@@ -260,7 +261,11 @@ impl<'a> Attempt<'a> {
     fn expired(&self, now: Timestamp) -> Option<Vec<Outcome>> {
         let record = &*self.lease.record;
         let tried = |index| record.recipients.iter().any(|r| r.index == index && r.state.attempts > 0);
-        if self.expires().plus(LAST_TRY) > now || !self.recipients.iter().all(|r| tried(r.index)) {
+        // RFC 2852 section 4.1.3: not a moment later, tried or not.
+        let by = Requests::of(&record.sender_params).deliver_by.filter(|by| by.give_up);
+        let late = by.is_some_and(|by| by.ends(record.arrived) <= now);
+        let over = self.expires().plus(LAST_TRY) <= now && self.recipients.iter().all(|r| tried(r.index));
+        if !late && !over {
             return None;
         }
         let outcomes = self.recipients.iter().map(|recipient| {
@@ -273,9 +278,18 @@ impl<'a> Attempt<'a> {
         Some(outcomes.collect())
     }
 
+    /// The route's schedule, hurried where the sender asked for it.
+    fn schedule(&self) -> Cow<'_, Schedule> {
+        let schedule = self.config.schedule(&self.route);
+        match Requests::of(&self.lease.record.sender_params).deliver_by {
+            Some(by) => Cow::Owned(schedule.asked(by)),
+            None => schedule,
+        }
+    }
+
     fn expires(&self) -> Timestamp {
         let record = &*self.lease.record;
-        self.config.schedule(&self.route).expires(record.arrived, record.sender.is_null())
+        self.schedule().expires(record.started(), record.sender.is_null())
     }
 
     /// The same outcome for all recipients.

@@ -295,6 +295,9 @@ impl Wire {
 
     /// The content in its wire form, the final dot, and `after` it. Small content goes out in one write.
     async fn send_content(&mut self, mail: &OutboundMail<'_>, after: &[u8], limit: Duration) -> io::Result<()> {
+        if mail.is_binary() {
+            return self.send_chunk(mail, after, limit).await;
+        }
         let mut encoder = Encoder::default();
         self.out.clear();
         encoder.push(&mail.prepended(), &mut self.out);
@@ -307,6 +310,31 @@ impl Wire {
         self.out.extend_from_slice(after);
         let sent = self.send_out(limit).await;
         // A large head must not be held for as long as the connection lives.
+        self.out.shrink_to(2 * SMALL as usize);
+        sent
+    }
+
+    /// The content as it is, as one chunk (RFC 3030 section 2).
+    async fn send_chunk(&mut self, mail: &OutboundMail<'_>, after: &[u8], limit: Duration) -> io::Result<()> {
+        let prepended = mail.prepended();
+        let size = (prepended.len() + mail.head.len()) as u64 + mail.body.len();
+        self.out.clear();
+        self.out.extend_from_slice(format!("BDAT {size} LAST\r\n").as_bytes());
+        self.out.extend_from_slice(&prepended);
+        self.out.extend_from_slice(mail.head);
+        let mut offset = 0;
+        while offset < mail.body.len() {
+            let piece = mail.body.read_at(offset, READ).await?;
+            if piece.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stored body is shorter than it was"));
+            }
+            offset += piece.len() as u64;
+            write(&mut self.stream, &self.out, limit).await?;
+            self.out.clear();
+            write(&mut self.stream, &piece, limit).await?;
+        }
+        self.out.extend_from_slice(after);
+        let sent = self.send_out(limit).await;
         self.out.shrink_to(2 * SMALL as usize);
         sent
     }

@@ -115,7 +115,7 @@ impl One<'_> {
         let Case { record, schedule, now, random, .. } = *self.case;
         let state = &self.queued.state;
         let (attempts, null) = (state.attempts.saturating_add(1), record.sender.is_null());
-        match schedule.next(attempts, record.arrived, null, state.warned, now, random) {
+        match schedule.next(attempts, record.started(), null, state.warned, now, random) {
             Retry::At { at, warn } => self.retry(ending, at, warn, route, outcome),
             Retry::GiveUp => self.failed(ending, Outcome { kind: OutcomeKind::Expired, ..outcome }),
         }
@@ -147,7 +147,7 @@ impl One<'_> {
     }
 
     fn expires(&self) -> Timestamp {
-        self.case.schedule.expires(self.case.record.arrived, self.case.record.sender.is_null())
+        self.case.schedule.expires(self.case.record.started(), self.case.record.sender.is_null())
     }
 
     fn log(&self, what: &str, outcome: &Outcome) {

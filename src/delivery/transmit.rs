@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::Config;
-use super::client::OutboundMail;
+use super::client::{OutboundMail, Terms};
 use super::config::{Leg, Way};
 use super::connection::Connection;
 use super::dispatch::Dispatcher;
@@ -18,8 +18,8 @@ use super::lane_worker::QUIT_WITHIN;
 use super::maildir::deliver_to_maildir;
 use super::outcome::Delivered;
 use super::reach::{Failure, Host, misconfigured};
-use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Route, Stage, TlsFacts};
-use crate::mail::{Recipient, ReversePath};
+use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Route, Stage, TlsFacts, TlsPolicy};
+use crate::mail::{Recipient, Requests, ReversePath};
 use crate::queue::{Lease, Record};
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
@@ -32,6 +32,8 @@ pub(super) struct Line {
     sent: u32,
     hop: NextHop,
     lmtp: bool,
+    /// Under TLS, with a certificate that was found to be the host's.
+    verified: bool,
     _open: OpenMark,
 }
 
@@ -41,13 +43,14 @@ impl Line {
         self.connection.quit().await;
     }
 
-    fn is_fit(&mut self, config: &Arc<Config>, most: u32) -> bool {
-        self.may_take(config, 0, most) && self.connection.is_still_usable()
+    fn is_fit(&mut self, mail: &Mail<'_>, most: u32) -> bool {
+        self.may_take(mail, 0, most) && self.connection.is_still_usable()
     }
 
     /// True if it may carry a message after `more` others.
-    fn may_take(&self, config: &Arc<Config>, more: u32, most: u32) -> bool {
-        self.sent.saturating_add(more) < most.max(1) && Arc::ptr_eq(&self.config, config)
+    fn may_take(&self, mail: &Mail<'_>, more: u32, most: u32) -> bool {
+        let safe = self.verified || self.lmtp || !mail.requests().require_tls;
+        safe && self.sent.saturating_add(more) < most.max(1) && Arc::ptr_eq(&self.config, mail.config)
     }
 }
 
@@ -115,7 +118,7 @@ pub(super) async fn transmit(
     slot: &mut Option<Line>,
 ) -> Transmitted {
     let most = lane.limits().messages_per_connection;
-    if let Some(old) = slot.take_if(|line| !line.is_fit(mail.config, most)) {
+    if let Some(old) = slot.take_if(|line| !line.is_fit(mail, most)) {
         dispatcher.spawn(async move {
             let _ = timeout(QUIT_WITHIN, old.quit()).await;
         });
@@ -140,10 +143,12 @@ pub(super) async fn transmit(
                 Err(error) => return unreadable(mail, &error, dispatcher.clock().now()),
             },
         };
-        let reused = line.sent > 0;
-        let next = next.filter(|next| line.may_take(next.config, 1, most));
-        let next = next.and_then(|next| next.content.map(|(head, body)| outbound(next, head, body)));
-        let delivered = line.connection.send_with_next(&outbound(mail, head, body), next.as_ref()).await;
+        let (reused, now) = (line.sent > 0, dispatcher.clock().now());
+        let next = next.filter(|next| line.may_take(next, 1, most));
+        let next =
+            next.and_then(|next| next.content.map(|(head, body)| outbound(next, head, body, line.verified, now)));
+        let delivered =
+            line.connection.send_with_next(&outbound(mail, head, body, line.verified, now), next.as_ref()).await;
         line.sent += 1;
         if reused && !line.connection.is_usable() && was_stale(&delivered) {
             // It had waited too long and was closed under us before it took anything: a new one may do better, and
@@ -167,7 +172,20 @@ fn was_stale(delivered: &[Delivered]) -> bool {
     })
 }
 
-fn outbound<'a>(mail: &Mail<'a>, head: &'a Bytes, body: &'a Content) -> OutboundMail<'a> {
+impl Mail<'_> {
+    /// What its sender asked of every relay.
+    fn requests(&self) -> Requests {
+        Requests::of(&self.record.sender_params)
+    }
+}
+
+fn outbound<'a>(
+    mail: &Mail<'a>,
+    head: &'a Bytes,
+    body: &'a Content,
+    verified: bool,
+    now: Timestamp,
+) -> OutboundMail<'a> {
     OutboundMail {
         sender: mail.sender,
         recipients: mail.recipients,
@@ -178,6 +196,7 @@ fn outbound<'a>(mail: &Mail<'a>, head: &'a Bytes, body: &'a Content) -> Outbound
         prepended: mail.prepended,
         head,
         body,
+        terms: Terms { requests: mail.requests(), verified, arrived: mail.record.arrived, now },
     }
 }
 
@@ -224,11 +243,14 @@ async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Res
         match way {
             Way::Host { hop: to, tls, source, credential } => {
                 let lmtp = matches!(to, NextHop::Lmtp { .. });
+                // RFC 8689 section 4.2.1: the server has to prove who it is.
+                let tls = if mail.requests().require_tls && !lmtp { TlsPolicy::Verify } else { tls };
+                let verified = tls == TlsPolicy::Verify;
                 let how = Host { to, tls, source, credential };
                 match how.connect(dispatcher, mail.config, hop.clone()).await {
                     Ok(connection) => {
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
-                        let line = Line { connection, config, sent: 0, hop, lmtp, _open: open };
+                        let line = Line { connection, config, sent: 0, hop, lmtp, verified, _open: open };
                         return Ok(Opened::Line(Box::new(line)));
                     }
                     Err(failed) if failed.last => return Err(failed),
@@ -303,7 +325,8 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
         return head;
     }
     let mut out = Vec::with_capacity(head.len() + 256);
-    out.extend_from_slice(&outbound(mail, &head, &Content::default()).prepended());
+    let (body, never) = (Content::default(), Timestamp::default());
+    out.extend_from_slice(&outbound(mail, &head, &body, false, never).prepended());
     out.extend_from_slice(&head);
     out.into()
 }

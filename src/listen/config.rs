@@ -20,6 +20,8 @@ pub struct Config {
     pub credentials: Option<PathBuf>,
     /// Look up the client's name (PTR, then forward) before the connect hook.
     pub client_names: bool,
+    /// How long a client is listened to before it is greeted.
+    pub greet_delay: Duration,
 }
 
 /// One socket.

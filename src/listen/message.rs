@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -12,7 +13,7 @@ use crate::hooks::{
     Assignment, Hook, MessageFacts, MessageVerdict, Outcome, OutcomeKind, Protocol, RoutingPhase, RoutingVerdict,
     SessionFacts, Stage, Subject, TransactionFacts,
 };
-use crate::mail::{QueueId, Received, Recipient};
+use crate::mail::{Param, QueueId, Received, Recipient, Requests};
 use crate::queue::{BodyPlace, Incoming, Origin, QueueError, QueuedRecipient, RecipientState, Record};
 use crate::session::MessageAnswer;
 use crate::smtp::{Reply, Status};
@@ -127,13 +128,15 @@ impl Serve {
             tracing::info!(queue_id = %id, "message discarded: a plugin removed every recipient");
             return MessageAnswer::Discarded(id);
         }
+        let mut decided = decided;
+        let refused = if self.config.lmtp { refused_by_route(&mut decided) } else { Vec::new() };
         let incoming = incoming(decided, &self.config, self.reception.clock.now());
         let (size, recipients) = (incoming.head.len() as u64 + incoming.body.len(), incoming.record.recipients.len());
         let (sender, held) = (incoming.record.sender.clone(), incoming.record.held.is_some());
         match self.reception.queue.accept(incoming).await {
             Ok(id) => {
                 tracing::info!(queue_id = %id, %sender, recipients, size, held, "accepted");
-                MessageAnswer::Queued(id)
+                MessageAnswer::Queued(id, refused)
             }
             Err(error) => {
                 tracing::error!(queue_id = %id, %error, "not accepted");
@@ -144,6 +147,20 @@ impl Serve {
             }
         }
     }
+}
+
+/// LMTP answers each recipient by itself: those that a plugin failed are told so, in place of a report.
+fn refused_by_route(decided: &mut Decided) -> Vec<(u32, Reply)> {
+    let failed = |index: u32| match decided.assigned.get(&index) {
+        Some(Assignment::Fail(reply)) => Some((index, reply.clone())),
+        _ => None,
+    };
+    let refused: Vec<_> = decided.transaction.recipients.iter().filter_map(|r| failed(r.index)).collect();
+    if !refused.is_empty() {
+        let transaction = Arc::make_mut(&mut decided.transaction);
+        transaction.recipients.retain(|r| !refused.iter().any(|(index, _)| *index == r.index));
+    }
+    refused
 }
 
 fn id_of(subject: &Subject) -> QueueId {
@@ -162,7 +179,8 @@ fn incoming(decided: Decided, config: &crate::session::Config, now: Timestamp) -
         head.put_slice(b"\r\n");
     }
     let transaction = Arc::unwrap_or_clone(transaction);
-    let recipients = transaction.recipients.into_iter().map(|r| queued(r, &assigned, now)).collect();
+    let due = first_due(&transaction.sender_params, now);
+    let recipients = transaction.recipients.into_iter().map(|r| queued(r, &assigned, due, now)).collect();
     let record = Record {
         id: transaction.id,
         arrived: now,
@@ -182,14 +200,31 @@ fn incoming(decided: Decided, config: &crate::session::Config, now: Timestamp) -
     Incoming { record, head: Bytes::from(head), body: message.body.clone() }
 }
 
-fn queued(recipient: Recipient, assigned: &HashMap<u32, Assignment>, now: Timestamp) -> QueuedRecipient {
+/// When a message that arrives now is first due: at once, or when the wait that was asked for is over (RFC 4865). One that is to
+/// go before others counts as having waited already (RFC 6710 section 5.1).
+fn first_due(params: &[Param], now: Timestamp) -> Timestamp {
+    const AHEAD: Duration = Duration::from_secs(600);
+    let requests = Requests::of(params);
+    match (requests.hold, requests.priority) {
+        (Some(hold), _) => hold.ends(now),
+        (None, Some(priority @ 1..)) => now.minus(AHEAD * u32::from(priority.unsigned_abs())),
+        _ => now,
+    }
+}
+
+fn queued(
+    recipient: Recipient,
+    assigned: &HashMap<u32, Assignment>,
+    due: Timestamp,
+    now: Timestamp,
+) -> QueuedRecipient {
     let Recipient { index, mailbox, original, params } = recipient;
     let (route, last) = match assigned.get(&index) {
         Some(Assignment::Route(route)) => (Some(route.clone()), None),
         Some(Assignment::Fail(reply)) => (None, Some(refused(index, reply, now))),
         None => (None, None),
     };
-    let state = RecipientState { due: now, attempts: 0, warned: false, reroute: false, last };
+    let state = RecipientState { due, attempts: 0, warned: false, reroute: false, last };
     QueuedRecipient { index, mailbox, original, params, route, state }
 }
 

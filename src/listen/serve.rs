@@ -5,6 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -165,6 +166,10 @@ impl Serve {
                     self.flush().await?;
                 }
             }
+            Action::Listen => {
+                self.listen().await?;
+                self.session.receive(Input::Listened);
+            }
             Action::Ask(question) => self.perform(*question).await,
             Action::Begin => self.begin(),
             Action::Open => self.draft = Some(self.reception.queue.spool().draft()),
@@ -204,6 +209,24 @@ impl Serve {
             Arrived::Draining => self.session.receive(Input::Draining),
         }
         Ok(Next::Go)
+    }
+
+    /// Hands over what the client says before it was greeted, if it does not wait.
+    async fn listen(&mut self) -> io::Result<()> {
+        let mut delay = self.rules.config.greet_delay;
+        if delay.is_zero() && !self.config.strict_pipelining {
+            return Ok(());
+        }
+        if self.wire.has_early() {
+            delay = delay.max(Duration::from_secs(1));
+        }
+        let session = &mut self.session;
+        let read = self.wire.read_early(|octets| session.receive(Input::Octets(octets)));
+        match tokio::time::timeout(delay, read).await {
+            Ok(read) => read,
+            // It waits, as it should.
+            Err(_) => Ok(()),
+        }
     }
 
     async fn flush(&mut self) -> io::Result<()> {

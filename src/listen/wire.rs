@@ -71,6 +71,27 @@ impl Wire {
         .await
     }
 
+    /// True if the client has sent something already. The runtime learns of that a little later: the system is asked.
+    pub(crate) fn has_early(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let Self::Plain(stream) = self else { return false };
+        let mut octet = [0; 1];
+        recv(stream, &mut octet, RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok_and(|(_, octets)| octets > 0)
+    }
+
+    /// Hands octets to `take` as soon as there are some; also ends at the end of the stream.
+    pub(crate) async fn read_early(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        poll_fn(|cx| {
+            let read = BUFFER.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                let ready = self.poll_read(cx, &mut buffer)?;
+                Ok::<_, io::Error>(ready.map(|()| take(buffer.filled())))
+            })?;
+            read.map(Ok)
+        })
+        .await
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> io::Result<Poll<()>> {
         let read = match self {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),

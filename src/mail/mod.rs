@@ -8,6 +8,7 @@ mod envelope;
 mod fold;
 mod header;
 mod queue_id;
+mod requests;
 mod splitter;
 mod trace;
 
@@ -18,6 +19,7 @@ pub use annotations::{Annotation, Annotations, NoteError};
 pub use envelope::{BodyKind, Param, Recipient};
 pub use header::{Field, Header, HeaderEdit, HeaderError};
 pub use queue_id::{QueueId, QueueIds, queue_id_text};
+pub use requests::{DeliverBy, Hold, Requests, parse_priority};
 pub use splitter::HeaderSplitter;
 #[doc(hidden)]
 pub use splitter::fuzz_header;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::hooks::{Endpoint, Outcome, Protocol, Route};
-use crate::mail::{Annotations, BodyKind, Mailbox, Param, QueueId, ReversePath};
+use crate::mail::{Annotations, BodyKind, Mailbox, Param, QueueId, Requests, ReversePath};
 use crate::time::Timestamp;
 
 /// Everything about a queued message but its content.
@@ -120,6 +120,12 @@ impl QueuedRecipient {
 }
 
 impl Record {
+    /// When its time in the queue begins: when it arrived, or when the wait that its sender asked for was over.
+    pub fn started(&self) -> Timestamp {
+        let hold = Requests::of(&self.sender_params).hold;
+        hold.map_or(self.arrived, |hold| hold.ends(self.arrived))
+    }
+
     /// When the next recipient is due; none for a message without recipients.
     pub fn due(&self) -> Option<Timestamp> {
         self.recipients.iter().map(|r| r.state.due).min()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::mail::DeliverBy;
 use crate::time::Timestamp;
 
 /// Settings of `[retry]` and `[retry.NAME]`.
@@ -75,6 +76,21 @@ impl Schedule {
         Retry::At { at, warn: old_enough && !warned && !null_sender }
     }
 
+    /// The schedule of a message whose sender asked for something: told to be quick, it is given up, or its sender told,
+    /// when the time is over (RFC 2852 section 4.1.3).
+    #[must_use]
+    pub fn asked(&self, by: DeliverBy) -> Self {
+        let time = Duration::from_secs(u64::try_from(by.secs).unwrap_or(0));
+        let mut schedule = self.clone();
+        if by.give_up {
+            schedule.give_up_after = self.give_up_after.min(time);
+            schedule.give_up_after_bounce = self.give_up_after_bounce.min(time);
+        } else {
+            schedule.warn_after = Some(self.warn_after.map_or(time, |after| after.min(time)));
+        }
+        schedule
+    }
+
     /// The give-up time.
     pub fn expires(&self, arrived: Timestamp, null_sender: bool) -> Timestamp {
         arrived.plus(if null_sender { self.give_up_after_bounce } else { self.give_up_after })
@@ -138,6 +154,19 @@ mod tests {
         }
         let silent = Schedule { warn_after: None, ..schedule };
         assert!(matches!(silent.next(1, ARRIVED, false, false, after(86_400), 0.5), Retry::At { warn: false, .. }));
+    }
+
+    #[test]
+    fn who_asks_for_haste_is_told_in_time() {
+        let by = |secs, give_up| DeliverBy { secs, give_up, trace: false };
+        let usual = Schedule::default();
+        let quick = usual.asked(by(600, true));
+        assert_eq!(quick.next(1, ARRIVED, false, false, after(600), 0.5), Retry::GiveUp);
+        assert_eq!(quick.next(1, ARRIVED, false, false, after(500), 0.5), Retry::At { at: after(600), warn: false });
+        let told = usual.asked(by(600, false));
+        assert_eq!(told.next(1, ARRIVED, false, false, after(600), 0.5), Retry::At { at: after(900), warn: true });
+        assert!(usual.asked(by(-1, false)).warn_after == Some(Duration::ZERO), "late already");
+        assert_eq!(usual.asked(by(999_999_999, true)), usual, "nobody gets longer than others");
     }
 
     #[test]

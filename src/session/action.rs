@@ -16,6 +16,9 @@ pub enum Action {
     },
     /// Octets for the client: all replies since the last `Send`. Comes only right before `Read`, `StartTls` or `Close`.
     Send(Bytes),
+    /// Before the greeting: wait as long as the configuration says, at least look whether the client has spoken; hand over
+    /// what it said, then call `receive` with `Input::Listened`.
+    Listen,
     /// Ask, then call `answer`.
     Ask(Box<Question>),
     /// MAIL was good, a transaction begins: pin a set of hooks for it, then call `begin` with its id, and with what that
@@ -82,8 +85,9 @@ pub enum Answer {
 /// What became of a message.
 #[derive(Debug)]
 pub enum MessageAnswer {
-    /// In the queue, flushed: the relay is responsible now (RFC 5321 section 6.1).
-    Queued(QueueId),
+    /// In the queue, flushed: the relay is responsible now (RFC 5321 section 6.1). With LMTP, but for these recipients, by
+    /// index, and what they are answered.
+    Queued(QueueId, Vec<(u32, Reply)>),
     /// The message verdict was discard: answered like queued.
     Discarded(QueueId),
     /// Refused by a hook, or not kept: 4yz or 5yz.
@@ -97,6 +101,8 @@ pub enum MessageAnswer {
 pub enum Input<'a> {
     /// Octets from the client. While a question is out they wait, and are not bounded here: read only at `Read`.
     Octets(&'a [u8]),
+    /// What was to be heard before the greeting was handed over.
+    Listened,
     /// The TLS handshake is done.
     Tls(TlsFacts),
     /// Too long without a command or data. Ignored while a question is out.

@@ -37,7 +37,7 @@ impl Session {
         if !self.offers(Extension::Auth) {
             return self.refuse("502 5.5.1 AUTH is not offered");
         }
-        if self.facts.helo.is_none() || self.facts.protocol != Protocol::Esmtp {
+        if self.facts.helo.is_none() || self.facts.protocol == Protocol::Smtp {
             return self.refuse("503 5.5.1 EHLO first");
         }
         if self.facts.identity.is_some() {
@@ -48,6 +48,9 @@ impl Session {
         }
         if !self.offers_auth() {
             return self.refuse("538 5.7.11 STARTTLS first");
+        }
+        if self.is_out_of_turn() {
+            return;
         }
         // An empty initial response is sent as `=` (RFC 4954 section 4).
         let initial = initial.map(|text| if text == "=" { "" } else { text });

@@ -28,10 +28,40 @@ pub struct Config {
     pub max_errors: u32,
     /// Received fields before a message is taken for a loop (RFC 5321 section 6.3).
     pub max_hops: usize,
+    /// Octets of a line of a message, CRLF included.
+    pub max_line_length: usize,
+    /// What is done about bare CR and LF.
+    pub line_ends: LineEnds,
+    /// Clients that don't wait for answers they must wait for are turned away (RFC 2920 section 3.1).
+    pub strict_pipelining: bool,
+    /// This listener speaks LMTP (RFC 2033).
+    pub lmtp: bool,
+    /// Peers of these networks may say for whom they speak (XCLIENT).
+    pub xclient_from: Vec<ipnet::IpNet>,
+    /// How long a message may be asked to wait (RFC 4865), in seconds.
+    pub max_hold: u64,
     /// This listener takes mail from authenticated clients only.
     pub require_auth: bool,
     /// AUTH is offered only under TLS unless this is set; never by default.
     pub allow_plaintext_auth: bool,
+}
+
+/// What is done about a CR or LF that is not part of CRLF, and about NUL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineEnds {
+    /// The message is refused (RFC 5321 section 2.3.8).
+    #[default]
+    Reject,
+    /// A bare LF becomes CRLF, others a space; only CRLF, dot, CRLF ends a message all the same.
+    Normalise,
+}
+
+impl Config {
+    /// True if a peer at this address may say for whom it speaks.
+    pub fn may_xclient(&self, address: &str) -> bool {
+        let address = address.parse::<IpAddr>().map(|address| address.to_canonical());
+        address.is_ok_and(|address| self.xclient_from.iter().any(|net| net.contains(&address)))
+    }
 }
 
 /// Relay access (RFC 5321 section 7.8 and every blocklist): closed unless one of these says otherwise.

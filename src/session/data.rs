@@ -1,20 +1,26 @@
 //! DATA: mail data up to its end, with the limits that hold for it, and the answer to the message.
 //!
 //! The header section is held in memory, the body goes on as it comes. A message that is refused on the way is still
-//! read to its true end (RFC 5321 section 4.1.1.4), and nothing of it kept.
+//! read to its true end (RFC 5321 section 4.1.1.4), and nothing of it kept. What is under way here may have come by BDAT
+//! as well (`chunk`).
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Action, Asked, Config, MessageAnswer, Question, Session, State};
-use crate::hooks::{MessageFacts, Subject};
-use crate::mail::{HeaderSplitter, hop_count};
+use super::{Action, Asked, Config, LineEnds, MessageAnswer, Question, Session, State};
+use crate::hooks::{MessageFacts, Protocol, Subject};
+use crate::mail::{BodyKind, HeaderSplitter, hop_count};
+use crate::smtp::Reply;
 use crate::smtp::dot::{Decoder, Piece};
+use crate::smtp::text::{Normaliser, Text};
 use crate::store::Content;
 
 /// Mail data under way.
 #[derive(Debug)]
 pub(super) struct Incoming {
     decoder: Decoder,
+    normaliser: Option<Normaliser>,
+    /// Its body is not made of lines (RFC 3030 section 3).
+    binary: bool,
     splitter: HeaderSplitter,
     /// Of content, dots unstuffed.
     size: u64,
@@ -29,12 +35,18 @@ const TOO_BIG: &str = "552 5.3.4 message too big";
 const HEADER_TOO_BIG: &str = "552 5.3.4 header section too big";
 /// RFC 5321 section 2.3.8: they must not be sent, and who reads them as line ends sees another message than we do.
 const BARE: &str = "550 5.6.11 bare CR or LF in the message";
+/// RFC 5322 section 3.5 and RFC 6152 section 3 have none.
+const NUL: &str = "550 5.6.0 NUL in the message";
+const LONG_LINE: &str = "550 5.6.0 line too long in the message";
 const LOOP: &str = "554 5.4.6 too many hops, this is a mail loop";
 
 impl Incoming {
-    fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, body_kind: BodyKind) -> Self {
+        let binary = body_kind == BodyKind::BinaryMime;
         Self {
             decoder: Decoder::default(),
+            normaliser: (config.line_ends == LineEnds::Normalise && !binary).then(Normaliser::default),
+            binary,
             splitter: HeaderSplitter::new(config.max_header_size),
             size: 0,
             body: BytesMut::new(),
@@ -55,13 +67,32 @@ impl Incoming {
         false
     }
 
+    /// Takes a piece of a chunk.
+    pub(super) fn take_raw(&mut self, octets: &[u8], config: &Config) {
+        if self.refusal.is_none() {
+            self.decoder.pass(octets);
+            self.keep(octets, config);
+        }
+    }
+
     fn keep(&mut self, octets: &[u8], config: &Config) {
+        if let Some(line) = self.fault(config) {
+            return self.refuse(line);
+        }
+        match &mut self.normaliser {
+            None => self.split(octets, config),
+            Some(normaliser) => {
+                let mut mended = BytesMut::with_capacity(octets.len() + 16);
+                normaliser.push(octets, &mut mended);
+                self.split(&mended, config);
+            }
+        }
+    }
+
+    fn split(&mut self, octets: &[u8], config: &Config) {
         self.size = self.size.saturating_add(octets.len() as u64);
         if self.size > config.max_message_size {
             return self.refuse(TOO_BIG);
-        }
-        if self.decoder.saw_bare() {
-            return self.refuse(BARE);
         }
         match self.splitter.push(octets) {
             Ok((held, rest)) => {
@@ -72,23 +103,71 @@ impl Incoming {
         }
     }
 
+    /// What the text so far must not hold.
+    fn fault(&self, config: &Config) -> Option<&'static str> {
+        let text = self.decoder.text();
+        if self.binary {
+            return None;
+        }
+        if self.normaliser.is_none() {
+            if text.saw_bare() {
+                return Some(BARE);
+            }
+            if text.saw_nul() {
+                return Some(NUL);
+            }
+        }
+        (text.longest_line() > config.max_line_length).then_some(LONG_LINE)
+    }
+
     fn refuse(&mut self, line: &'static str) {
         self.refusal = Some(line);
         self.body = BytesMut::new();
     }
 
+    /// What it will be answered, as far as that is known.
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        self.refusal
+    }
+
     /// What there is of the body.
-    fn piece(&mut self) -> Option<Bytes> {
+    pub(super) fn piece(&mut self) -> Option<Bytes> {
         self.has_body |= !self.body.is_empty();
         (!self.body.is_empty()).then(|| self.body.split().freeze())
     }
+
+    /// Nothing follows.
+    fn end(&mut self, config: &Config) {
+        if self.refusal.is_some() {
+            return;
+        }
+        let mut last = BytesMut::new();
+        if let Some(normaliser) = &mut self.normaliser {
+            normaliser.finish(&mut last);
+        } else if self.decoder.text().ends_in_cr() && !self.binary {
+            return self.refuse(BARE);
+        }
+        if !last.is_empty() {
+            self.split(&last, config);
+        }
+    }
+}
+
+/// The header section of a binary message is text all the same.
+fn is_text(block: &[u8]) -> bool {
+    let mut text = Text::default();
+    text.run(block, false);
+    !text.saw_bare() && !text.saw_nul() && !text.ends_in_cr()
 }
 
 impl Session {
     pub(super) fn data(&mut self) {
         let refusal = match &self.transaction {
             None => "503 5.5.1 MAIL first",
-            Some(transaction) if transaction.recipients.is_empty() => "554 5.5.1 no valid recipients",
+            Some(_) if self.incoming.is_some() => "503 5.5.1 BDAT was begun",
+            Some(transaction) if transaction.recipients.is_empty() => self.no_recipients(),
+            // RFC 3030 section 3: DATA can't carry it.
+            Some(transaction) if transaction.body_kind == BodyKind::BinaryMime => "503 5.5.1 BINARYMIME needs BDAT",
             Some(_) => return self.open(),
         };
         // A client must wait for 354 (RFC 2920 section 3.1). What came after this DATA is mail text that would be
@@ -96,14 +175,23 @@ impl Session {
         if self.lines.is_empty() {
             return self.refuse(refusal);
         }
+        tracing::info!(reply = refusal, "refused");
         self.say(refusal);
         self.close();
     }
 
+    /// RFC 2033 section 4.2 has 503 where RFC 5321 section 3.3 has 554.
+    pub(super) fn no_recipients(&self) -> &'static str {
+        if self.config.lmtp { "503 5.5.1 no valid recipients" } else { "554 5.5.1 no valid recipients" }
+    }
+
     fn open(&mut self) {
+        if self.is_out_of_turn() {
+            return;
+        }
         self.actions.push_back(Action::Open);
         self.say("354 end data with <CR><LF>.<CR><LF>");
-        self.state = State::Data(Box::new(Incoming::new(&self.config)));
+        self.state = State::Data(Box::new(Incoming::new(&self.config, BodyKind::SevenBit)));
         let early = self.lines.take();
         if !early.is_empty() {
             self.take_data(&early);
@@ -119,24 +207,34 @@ impl Session {
         }
         if ended {
             self.lines.push(input);
-            self.end_data();
+            if let State::Data(incoming) = std::mem::replace(&mut self.state, State::Ready) {
+                self.end_data(*incoming);
+            }
         }
     }
 
-    fn end_data(&mut self) {
-        let State::Data(incoming) = std::mem::replace(&mut self.state, State::Ready) else { return };
-        let Incoming { decoder, splitter, has_body, refusal, .. } = *incoming;
+    /// All of it is there.
+    pub(super) fn end_data(&mut self, mut incoming: Incoming) {
+        incoming.end(&self.config);
+        let last = incoming.piece();
+        let Incoming { decoder, splitter, has_body, refusal, binary, normaliser, .. } = incoming;
         let (header, separator, rest) = splitter.finish();
-        let refusal = refusal
-            .or_else(|| decoder.saw_bare().then_some(BARE))
-            .or_else(|| (hop_count(&header) > self.config.max_hops).then_some(LOOP));
+        let bare = || (decoder.saw_bare() && !binary && normaliser.is_none()).then_some(BARE);
+        let header_fault = || (binary && !is_text(header.block())).then_some(BARE);
+        let looping = || (hop_count(&header) > self.config.max_hops).then_some(LOOP);
+        let refusal = refusal.or_else(bare).or_else(header_fault).or_else(looping);
         if let Some(line) = refusal {
+            let answers = self.answers();
             self.abandon();
-            return self.refuse(line);
+            return self.refuse_all(line, answers);
         }
+        self.actions.extend(last.map(Action::Keep));
         let has_body = has_body || !rest.is_empty();
         if !rest.is_empty() {
             self.actions.push_back(Action::Keep(rest));
+        }
+        if self.config.lmtp {
+            self.lmtp = self.transaction.iter().flat_map(|t| t.recipients.iter().map(|r| r.index)).collect();
         }
         let subject = self.transaction_subject();
         // A body that follows the header section at once is given the empty line it lacks: without it, its first line
@@ -148,28 +246,60 @@ impl Session {
         self.ask(Asked::Message, Question::Message(subject));
     }
 
+    /// How many answers the message under way gets: one, or with LMTP one for each recipient (RFC 2033 section 4.2).
+    fn answers(&self) -> usize {
+        match (&self.transaction, self.facts.protocol) {
+            (Some(transaction), Protocol::Lmtp) => transaction.recipients.len().max(1),
+            _ => 1,
+        }
+    }
+
+    /// Says no to the message, once or for each recipient; it counts once.
+    fn refuse_all(&mut self, line: &str, answers: usize) {
+        for _ in 1..answers {
+            self.say(line);
+        }
+        self.refuse(line);
+    }
+
     pub(super) fn message_answered(&mut self, answer: MessageAnswer) {
+        let recipients = std::mem::take(&mut self.lmtp);
         match answer {
-            MessageAnswer::Queued(id) => {
+            MessageAnswer::Queued(id, refused) => {
                 self.end_transaction();
                 self.errors = 0;
-                self.say(&format!("250 2.0.0 queued as {id}"));
+                if !self.config.lmtp {
+                    return self.say(&format!("250 2.0.0 queued as {id}"));
+                }
+                for index in recipients {
+                    match refused.iter().find(|(of, _)| *of == index) {
+                        Some((_, reply)) => self.say_reply(reply),
+                        None => self.say(&format!("250 2.0.0 queued as {id}")),
+                    }
+                }
             }
             // The client must not be able to tell.
             MessageAnswer::Discarded(id) => {
                 self.discard();
                 self.errors = 0;
-                self.say(&format!("250 2.0.0 queued as {id}"));
+                (0..recipients.len().max(1)).for_each(|_| self.say(&format!("250 2.0.0 queued as {id}")));
             }
             MessageAnswer::Refused(reply) => {
                 self.discard();
+                self.say_again(&reply, recipients.len());
                 self.deny_with(&reply);
             }
             MessageAnswer::RefusedClosing(reply) => {
                 self.discard();
+                self.say_again(&reply, recipients.len());
                 self.say_reply(&reply);
                 self.close();
             }
         }
+    }
+
+    /// The reply for all recipients of LMTP but the last.
+    fn say_again(&mut self, reply: &Reply, recipients: usize) {
+        (1..recipients).for_each(|_| self.say_reply(reply));
     }
 }

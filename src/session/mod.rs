@@ -4,16 +4,18 @@
 //! [`Session::answer`]. May import `mail`, `smtp` and the types of `hooks`; must never touch a socket, a clock, the queue
 //! or tokio.
 //!
-//! The states and where each is dealt with: `greeting` (banner, HELO, EHLO, STARTTLS), `auth` (the SASL exchange),
-//! `transaction` (MAIL, RCPT), `data` (DATA up to the answer). Commands that were pipelined (RFC 2920) wait uncut while a
+//! The states and where each is dealt with: `greeting` (banner, HELO, EHLO, STARTTLS), `proxied` (XCLIENT), `auth` (the SASL
+//! exchange), `transaction` (MAIL, RCPT), `data` (DATA up to the answer) and `chunk` (BDAT). Commands that were pipelined (RFC 2920) wait uncut while a
 //! question is out; the replies they get are gathered until the client has to be waited for.
 
 mod action;
 mod auth;
+mod chunk;
 mod config;
 mod data;
 mod greeting;
 mod params;
+mod proxied;
 mod transaction;
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 pub use action::{Action, Answer, Input, MessageAnswer, Question, RelayAccess};
-pub use config::{Config, RelayRules};
+pub use config::{Config, LineEnds, RelayRules};
 
 use crate::hooks::{Protocol, SessionFacts, Subject, TransactionFacts};
 use crate::smtp::command::{self, Command, CommandError};
@@ -52,6 +54,12 @@ pub struct Session {
     transaction: Option<Arc<TransactionFacts>>,
     /// Of the transaction under way.
     relay_access: RelayAccess,
+    /// What came of the message by BDAT so far, between two chunks.
+    incoming: Option<Box<data::Incoming>>,
+    /// LMTP: the recipients of the message that was asked about, each of whom gets an answer.
+    lmtp: Vec<u32>,
+    /// The listener lets this peer say for whom it speaks.
+    may_xclient: bool,
     /// Replies not yet handed out.
     out: BytesMut,
     /// To be handed out before anything else is done.
@@ -66,6 +74,8 @@ pub struct Session {
 enum State {
     /// Its first poll.
     Start,
+    /// Word whether the client spoke before it was greeted.
+    Quiet,
     /// An answer.
     Asked(Asked),
     /// A command.
@@ -76,6 +86,8 @@ enum State {
     Beginning(Box<transaction::Opening>),
     /// Mail data.
     Data(Box<data::Incoming>),
+    /// The octets of a chunk.
+    Chunk(chunk::Chunk),
     /// `Input::Tls`.
     Handshake,
     /// Nothing: it is over.
@@ -99,7 +111,11 @@ impl Session {
     /// the client's address is added to `facts`.
     pub fn new(config: Arc<Config>, mut facts: SessionFacts) -> Self {
         facts.may_relay |= facts.client.address.parse::<IpAddr>().is_ok_and(|ip| config.relay.trusts(ip));
+        let may_xclient = config.may_xclient(&facts.client.address);
         Self {
+            may_xclient,
+            incoming: None,
+            lmtp: Vec::new(),
             config,
             trusted: facts.may_relay,
             facts: Arc::new(facts),
@@ -130,9 +146,11 @@ impl Session {
         match (input, &self.state) {
             (Input::Octets(_), State::Closed | State::Handshake) => {}
             (Input::Octets(octets), State::Data(_)) => self.take_data(octets),
+            (Input::Octets(octets), State::Chunk(_)) => self.take_chunk(octets),
             (Input::Octets(octets), _) => self.lines.push(octets),
             (Input::Tls(tls), State::Handshake) => self.secured(tls),
-            (Input::Tls(_), _) => {}
+            (Input::Listened, State::Quiet) => self.greet(),
+            (Input::Tls(_) | Input::Listened, _) => {}
             // The client is not to blame for the time a question takes.
             (Input::TimedOut, State::Asked(_) | State::Closed) => {}
             (Input::TimedOut, State::Handshake) => self.state = State::Closed,
@@ -151,7 +169,8 @@ impl Session {
             match self.state {
                 State::Start => self.ask_connect(),
                 State::Ready | State::Auth(_) => self.next_line(),
-                State::Data(_) => self.wait(true),
+                State::Quiet => return Action::Listen,
+                State::Data(_) | State::Chunk(_) => self.wait(true),
                 State::Beginning(_) => return Action::Begin,
                 State::Handshake => return Action::StartTls,
                 // Nothing can be done without the answer: to be polled here is an error of the loop.
@@ -195,7 +214,7 @@ impl Session {
             return self.close_with(&format!("421 4.3.2 {} is shutting down", self.config.hostname));
         }
         let limit = if in_auth || self.lines.starts_with(b"AUTH ") { AUTH_LINE } else { COMMAND_LINE };
-        match self.lines.cut(limit) {
+        match self.lines.cut(limit, self.config.line_ends == LineEnds::Normalise) {
             None => self.wait(false),
             Some(Cut::Line(line)) if in_auth => self.auth_line(&line),
             Some(Cut::Line(line)) => self.command(&line),
@@ -216,13 +235,26 @@ impl Session {
             Err(CommandError::Unknown) => self.refuse("500 5.5.2 command not recognized"),
             Err(CommandError::Http) => self.close_with("421 4.7.0 this is SMTP, not HTTP"),
             Err(CommandError::Argument(why)) => self.refuse(&format!("501 5.5.4 {why}")),
+            // RFC 3030 section 2 has no way back from here: what follows may be mail or commands.
+            Err(CommandError::Chunk) => {
+                self.refuse("501 5.5.4 BDAT wants a size, and LAST or nothing");
+                self.close();
+            }
         }
     }
 
     fn perform(&mut self, command: Command<'_>) {
+        // Pipelining was not offered to this client (RFC 2920 section 3.1: only to those who said EHLO).
+        let one_by_one = self.facts.protocol == Protocol::Smtp || !self.offers(Extension::Pipelining);
+        if one_by_one && !matches!(command, Command::Quit) && self.is_out_of_turn() {
+            return;
+        }
         match command {
             Command::Ehlo(name) => self.helo(Protocol::Esmtp, name),
             Command::Helo(name) => self.helo(Protocol::Smtp, name),
+            Command::Lhlo(name) => self.helo(Protocol::Lmtp, name),
+            Command::Bdat { size, last } => self.bdat(size, last),
+            Command::Xclient(attributes) => self.xclient(&attributes),
             Command::StartTls => self.start_tls(),
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
             Command::Mail { path, params } => self.mail(path, params),
@@ -236,9 +268,27 @@ impl Session {
             // Says neither yes nor no (RFC 5321 section 7.3).
             Command::Vrfy => self.say("252 2.0.0 send mail and see"),
             Command::Expn => self.refuse("502 5.5.1 EXPN is not offered"),
-            Command::Help => self.say("214 2.0.0 EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"),
+            Command::Help => self.help(),
             Command::Quit => self.close_with("221 2.0.0 bye"),
         }
+    }
+
+    /// RFC 2920 section 3.1: after some commands a client waits for the answer. One that does not is a program that does not
+    /// listen, or somebody's words were put behind those of somebody else. True if the session ended for that.
+    fn is_out_of_turn(&mut self) -> bool {
+        if self.lines.is_empty() || !self.config.strict_pipelining {
+            return false;
+        }
+        tracing::info!("the client did not wait for an answer it had to wait for");
+        self.errors = self.errors.saturating_add(1);
+        self.close_with("554 5.5.0 protocol error: wait for the answer");
+        true
+    }
+
+    fn help(&mut self) {
+        let hello = if self.config.lmtp { "LHLO" } else { "EHLO HELO" };
+        let bdat = if self.offers(Extension::Chunking) { " BDAT" } else { "" };
+        self.say(&format!("214 2.0.0 {hello} STARTTLS AUTH MAIL RCPT DATA{bdat} RSET NOOP VRFY HELP QUIT"));
     }
 
     /// Nothing can be done without more octets.
@@ -321,6 +371,7 @@ impl Session {
 
     /// The transaction ends without its message being kept.
     fn abandon(&mut self) {
+        self.incoming = None;
         if self.transaction.take().is_some() {
             self.discard();
         }

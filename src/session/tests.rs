@@ -5,7 +5,7 @@ mod smuggling;
 
 use std::sync::Arc;
 
-use super::{Action, Answer, Config, Input, MessageAnswer, Question, RelayAccess, RelayRules, Session};
+use super::{Action, Answer, Config, Input, LineEnds, MessageAnswer, Question, RelayAccess, RelayRules, Session};
 use crate::hooks::{AuthVerdict, Endpoint, Protocol, SessionFacts, SessionVerdict, Subject, TlsFacts};
 use crate::mail::{Annotations, Domain, QueueId};
 use crate::smtp::{Extension, Extensions};
@@ -21,7 +21,7 @@ fn tls() -> TlsFacts {
 }
 
 /// What the sessions of these tests offer.
-const OFFERED: [Extension; 8] = [
+const OFFERED: [Extension; 14] = [
     Extension::Pipelining,
     Extension::Size,
     Extension::StartTls,
@@ -30,6 +30,12 @@ const OFFERED: [Extension; 8] = [
     Extension::EnhancedStatusCodes,
     Extension::EightBitMime,
     Extension::SmtpUtf8,
+    Extension::Chunking,
+    Extension::RequireTls,
+    Extension::Limits,
+    Extension::MtPriority,
+    Extension::DeliverBy,
+    Extension::FutureRelease,
 ];
 
 /// A session with small limits, changed by `set:` lines.
@@ -47,6 +53,12 @@ fn session(settings: &[&str]) -> Session {
         max_transactions: 5,
         max_errors: 6,
         max_hops: 5,
+        max_line_length: 2000,
+        line_ends: LineEnds::Reject,
+        strict_pipelining: true,
+        lmtp: false,
+        xclient_from: Vec::new(),
+        max_hold: 3600,
         require_auth: false,
         allow_plaintext_auth: false,
     };
@@ -77,6 +89,16 @@ fn session(settings: &[&str]) -> Session {
                     config.extensions.set(extension, false);
                 }
             }
+            ("no-pipelining", _) => config.extensions.set(Extension::Pipelining, false),
+            ("binarymime", _) => config.extensions.set(Extension::BinaryMime, true),
+            ("lmtp", _) => config.lmtp = true,
+            ("normalise", _) => config.line_ends = LineEnds::Normalise,
+            ("lenient", _) => config.strict_pipelining = false,
+            ("xclient", _) => {
+                config.xclient_from = vec!["198.51.100.0/24".parse().unwrap()];
+                config.extensions.set(Extension::Xclient, true);
+            }
+            ("max-line", n) => config.max_line_length = n.parse().unwrap(),
             ("require-auth", _) => config.require_auth = true,
             ("plaintext-auth", _) => config.allow_plaintext_auth = true,
             ("max-transactions", n) => config.max_transactions = n.parse().unwrap(),
@@ -92,6 +114,10 @@ fn actions(session: &mut Session) -> Vec<Action> {
     let mut all = Vec::new();
     loop {
         let action = session.poll();
+        if matches!(action, Action::Listen) {
+            session.receive(Input::Listened);
+            continue;
+        }
         let last = matches!(action, Action::Read { .. } | Action::Ask(_) | Action::Begin | Action::Close);
         all.push(action);
         if last {
@@ -112,7 +138,7 @@ fn proceed(session: &mut Session) -> Vec<Action> {
                     Answer::Session(s, SessionVerdict::Proceed)
                 }
                 Question::Auth(subject, _) => Answer::Auth(subject, AuthVerdict::Proceed),
-                Question::Message(_) => Answer::Message(MessageAnswer::Queued(QueueId::from_u64(7))),
+                Question::Message(_) => Answer::Message(MessageAnswer::Queued(QueueId::from_u64(7), Vec::new())),
             }),
             last => {
                 all.extend(some);
@@ -159,7 +185,7 @@ fn a_loop_in_error_gets_no_further() {
     let asked = actions(&mut session);
     assert!(matches!(&asked[..], [Action::Ask(_)]));
     assert!(matches!(session.poll(), Action::Close), "polled without an answer");
-    session.answer(Answer::Message(MessageAnswer::Queued(QueueId::from_u64(1))));
+    session.answer(Answer::Message(MessageAnswer::Queued(QueueId::from_u64(1), Vec::new())));
     let closed = actions(&mut session);
     assert!(
         matches!(&closed[..], [Action::Send(reply), Action::Close] if reply.starts_with(b"421 4.3.0 ")),
@@ -178,7 +204,8 @@ mod properties {
 
     /// Everything a session says and does for these octets, pushed in pieces of `size`.
     fn run(octets: &[u8], size: usize) -> (Vec<String>, Vec<String>) {
-        let mut player = Player::new(&["client=192.0.2.1", "max-errors=1000", "max-transactions=1000"], size);
+        let mut player =
+            Player::new(&["lenient", "client=192.0.2.1", "max-errors=1000", "max-transactions=1000"], size);
         player.pump();
         player.send(octets);
         (player.replies.into(), player.acts.into())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::params::{MailParams, check_mail, check_rcpt};
+use super::params::{MailParams, Terms, check_mail, check_rcpt};
 use super::{Asked, Question, RelayAccess, Session, State};
 use crate::hooks::{SenderAuthentication, SessionVerdict, Subject, TransactionFacts};
 use crate::mail::{AddressError, Annotations, Domain, Mailbox, Param, QueueId, Recipient, ReversePath};
@@ -34,7 +34,14 @@ impl Session {
         if self.facts.transactions >= self.config.max_transactions {
             return self.close_with("421 4.7.0 too many transactions");
         }
-        let checked = match check_mail(&params, self.offered(), &self.config) {
+        let terms = Terms {
+            offered: self.offered(),
+            config: &self.config,
+            submitter: self.is_submitter(),
+            tls: self.facts.tls.is_some(),
+            since: self.facts.connected_at,
+        };
+        let checked = match check_mail(&params, &terms) {
             Ok(checked) => checked,
             Err(line) => return self.refuse(line),
         };
@@ -102,6 +109,9 @@ impl Session {
 
     pub(super) fn rcpt(&mut self, path: Path<'_>, params: Vec<Param>) {
         let Some(transaction) = &self.transaction else { return self.refuse("503 5.5.1 MAIL first") };
+        if self.incoming.is_some() {
+            return self.refuse("503 5.5.1 BDAT was begun");
+        }
         let Path::Mailbox(text) = path else { return self.refuse_recipient("", "501 5.1.3 no null forward-path") };
         let original = match Mailbox::parse(text, transaction.smtputf8) {
             Ok(mailbox) => mailbox,

@@ -15,6 +15,8 @@ pub enum Command<'a> {
     Helo(&'a str),
     /// EHLO, and what the client calls itself.
     Ehlo(&'a str),
+    /// LHLO (RFC 2033), and what the client calls itself.
+    Lhlo(&'a str),
     /// STARTTLS (RFC 3207).
     StartTls,
     /// AUTH (RFC 4954).
@@ -40,6 +42,15 @@ pub enum Command<'a> {
     },
     /// DATA.
     Data,
+    /// BDAT (RFC 3030): so many octets follow the line.
+    Bdat {
+        /// Octets of the chunk.
+        size: u64,
+        /// It ends the message.
+        last: bool,
+    },
+    /// XCLIENT: names and values, still in xtext.
+    Xclient(Vec<(&'a str, &'a str)>),
     /// RSET.
     Rset,
     /// NOOP; its argument means nothing.
@@ -63,9 +74,11 @@ pub enum CommandError {
     Http,
     /// The verb is known, its argument is not good; the text says why.
     Argument(&'static str),
+    /// A BDAT that does not say how much of what follows is no command: nothing after it can be understood.
+    Chunk,
 }
 
-use CommandError::{Argument, Http, Unknown};
+use CommandError::{Argument, Chunk, Http, Unknown};
 
 /// Reads a line without its CRLF.
 ///
@@ -91,6 +104,9 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
         b"QUIT" => alone(argument, Command::Quit),
         b"EHLO" => parse_name(argument).map(Command::Ehlo),
         b"HELO" => parse_name(argument).map(Command::Helo),
+        b"LHLO" => parse_name(argument).map(Command::Lhlo),
+        b"BDAT" => parse_chunk(argument),
+        b"XCLIENT" => parse_xclient(argument),
         b"STARTTLS" => alone(argument, Command::StartTls),
         b"AUTH" => parse_auth(argument),
         b"NOOP" => Ok(Command::Noop),
@@ -124,6 +140,28 @@ fn parse_auth(argument: &str) -> Result<Command<'_>, CommandError> {
     match words.next() {
         None => Ok(Command::Auth { mechanism, initial }),
         Some(_) => Err(Argument("mechanism and initial response only")),
+    }
+}
+
+/// `BDAT SP chunk-size [SP "LAST"]` (RFC 3030 section 2).
+fn parse_chunk(argument: &str) -> Result<Command<'_>, CommandError> {
+    let mut words = argument.split_ascii_whitespace();
+    let digits = words.next().filter(|word| word.len() <= 20 && word.bytes().all(|b| b.is_ascii_digit()));
+    let size = digits.and_then(|digits| digits.parse().ok()).ok_or(Chunk)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return Err(Chunk),
+    };
+    if words.next().is_some() { Err(Chunk) } else { Ok(Command::Bdat { size, last }) }
+}
+
+/// `1*(SP attribute-name "=" attribute-value)`.
+fn parse_xclient(argument: &str) -> Result<Command<'_>, CommandError> {
+    let pairs: Option<Vec<_>> = argument.split_ascii_whitespace().map(|word| word.split_once('=')).collect();
+    match pairs {
+        Some(pairs) if !pairs.is_empty() && pairs.len() <= PARAMS_MAX => Ok(Command::Xclient(pairs)),
+        _ => Err(Argument("XCLIENT wants NAME=value")),
     }
 }
 
@@ -213,6 +251,10 @@ mod tests {
             ("AUTH plain =", Ok(Command::Auth { mechanism: "plain", initial: Some("=") })),
             ("AUTH LOGIN", Ok(Command::Auth { mechanism: "LOGIN", initial: None })),
             ("data", Ok(Command::Data)),
+            ("bdat 0 last", Ok(Command::Bdat { size: 0, last: true })),
+            ("BDAT 86", Ok(Command::Bdat { size: 86, last: false })),
+            ("lhlo a", Ok(Command::Lhlo("a"))),
+            ("XCLIENT addr=192.0.2.1 NAME=a", Ok(Command::Xclient(vec![("addr", "192.0.2.1"), ("NAME", "a")]))),
             ("StartTLS", Ok(Command::StartTls)),
             ("NOOP whatever you like", Ok(Command::Noop)),
             ("VRFY ann", Ok(Command::Vrfy)),
@@ -258,8 +300,11 @@ mod tests {
             }
             assert!(matches!(parse(line.as_bytes()), Err(Argument(_))), "{line}: {:?}", parse(line.as_bytes()));
         }
-        for line in ["", " ", "FOO", "MAIL\0", "MAILFROM:<a@b>", "DATA\u{1}", "LHLO a", "STARTTLSX"] {
+        for line in ["", " ", "FOO", "MAIL\0", "MAILFROM:<a@b>", "DATA\u{1}", "STARTTLSX"] {
             assert_eq!(parse(line.as_bytes()), Err(Unknown), "{line:?}");
+        }
+        for line in ["BDAT", "BDAT -1", "BDAT 1k", "BDAT 1 FIRST", "BDAT 1 LAST 2", "BDAT 99999999999999999999"] {
+            assert_eq!(parse(line.as_bytes()), Err(Chunk), "{line}");
         }
         assert_eq!(parse(b"NOOP \xff"), Err(Unknown));
         assert_eq!(parse(b"GET / HTTP/1.1"), Err(Http));

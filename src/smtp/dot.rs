@@ -4,29 +4,25 @@
 //! message ends. That bare ones were seen is remembered, for the message to be refused. Holds no line in memory: what
 //! comes out are slices of what went in, as long as can be.
 
-use memchr::memchr2;
+use super::text::Text;
 
 /// The state of the decoding, between any two octets.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    place: Place,
-    bare: bool,
+    dot: Dot,
+    text: Text,
 }
 
-/// What has just been read.
+/// How much of an end of data has been read and not given out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    /// CRLF, or nothing yet.
+enum Dot {
+    /// Nothing.
     #[default]
-    LineStart,
-    /// Something inside a line.
-    Inside,
-    /// A CR inside a line; it was given out.
-    AfterCr,
-    /// A dot at the start of a line; it was not given out.
-    Dot,
-    /// A CR after that; it was not given out.
-    DotCr,
+    None,
+    /// A dot at the start of a line.
+    Seen,
+    /// A CR after that.
+    Cr,
 }
 
 /// What `pull` took from the input.
@@ -43,27 +39,31 @@ impl Decoder {
     pub fn pull<'a>(&mut self, input: &mut &'a [u8]) -> Option<Piece<'a>> {
         loop {
             let (first, rest) = input.split_first()?;
-            match (self.place, first) {
-                (Place::LineStart, b'.') => {
-                    self.place = Place::Dot;
+            match (self.dot, first) {
+                (Dot::None, b'.') if self.text.at_line_start() => {
+                    self.dot = Dot::Seen;
                     *input = rest;
                 }
-                (Place::Dot, b'\r') => {
-                    self.place = Place::DotCr;
+                (Dot::Seen, b'\r') => {
+                    self.dot = Dot::Cr;
                     *input = rest;
                 }
-                (Place::DotCr, b'\n') => {
-                    self.place = Place::LineStart;
+                (Dot::Cr, b'\n') => {
+                    self.dot = Dot::None;
+                    self.text.ended();
                     *input = rest;
                     return Some(Piece::End);
                 }
-                (Place::DotCr, _) => {
-                    self.bare = true;
-                    self.place = Place::Inside;
+                (Dot::Cr, _) => {
+                    self.dot = Dot::None;
+                    self.text.bare_cr();
                     return Some(Piece::Data(b"\r"));
                 }
-                (Place::Dot, _) => self.place = Place::Inside,
-                _ => return Some(Piece::Data(self.run(input))),
+                (Dot::Seen, _) => {
+                    self.dot = Dot::None;
+                    self.text.leave_line_start();
+                }
+                (Dot::None, _) => return Some(Piece::Data(self.run(input))),
             }
         }
     }
@@ -71,50 +71,24 @@ impl Decoder {
     /// Everything up to the next dot at the start of a line. Never called at such a dot, so it takes something.
     fn run<'a>(&mut self, input: &mut &'a [u8]) -> &'a [u8] {
         let octets = *input;
-        let mut at = 0;
-        loop {
-            let rest = octets.get(at..).unwrap_or_default();
-            match (self.place, rest.first()) {
-                (_, None) | (Place::LineStart, Some(b'.')) => break,
-                (Place::AfterCr, Some(b'\n')) => {
-                    at += 1;
-                    self.place = Place::LineStart;
-                }
-                (Place::AfterCr, _) => {
-                    self.bare = true;
-                    self.place = Place::Inside;
-                }
-                _ => at += self.run_line(rest),
-            }
-        }
-        let (data, rest) = octets.split_at_checked(at).unwrap_or((octets, &[]));
+        let (data, rest) = octets.split_at_checked(self.text.run(octets, true)).unwrap_or((octets, &[]));
         *input = rest;
         data
     }
 
-    /// Up to and with the next CR or CRLF; how many octets that are.
-    fn run_line(&mut self, octets: &[u8]) -> usize {
-        let Some(at) = memchr2(b'\r', b'\n', octets) else {
-            self.place = Place::Inside;
-            return octets.len();
-        };
-        match (octets.get(at), octets.get(at + 1)) {
-            (Some(b'\r'), Some(b'\n')) => {
-                self.place = Place::LineStart;
-                return at + 2;
-            }
-            (Some(b'\r'), _) => self.place = Place::AfterCr,
-            _ => {
-                self.bare = true;
-                self.place = Place::Inside;
-            }
-        }
-        at + 1
+    /// Reads octets in which dots mean nothing: those of a chunk (RFC 3030).
+    pub fn pass(&mut self, octets: &[u8]) {
+        self.text.run(octets, false);
     }
 
-    /// True once a CR without LF or an LF without CR was seen: such mail is refused (RFC 5321 section 2.3.8).
+    /// What was seen of the data. A CR without LF or an LF without CR has no place in it (RFC 5321 section 2.3.8).
+    pub fn text(&self) -> &Text {
+        &self.text
+    }
+
+    /// True once a bare CR or LF was seen.
     pub fn saw_bare(&self) -> bool {
-        self.bare
+        self.text.saw_bare()
     }
 }
 

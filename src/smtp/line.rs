@@ -33,13 +33,14 @@ impl Lines {
         self.buffer.extend_from_slice(octets);
     }
 
-    /// The next whole line of at most `limit` octets, CRLF included; none if it has not come yet.
-    pub fn cut(&mut self, limit: usize) -> Option<Cut> {
-        let Some(end) = self.find_end() else {
+    /// The next whole line of at most `limit` octets, CRLF included; none if it has not come yet. With `lf` a bare LF ends
+    /// one too.
+    pub fn cut(&mut self, limit: usize, lf: bool) -> Option<Cut> {
+        let Some((end, after)) = self.find_end(lf) else {
             self.bound(limit);
             return None;
         };
-        let line = self.buffer.split_to(end + 2).freeze();
+        let line = self.buffer.split_to(after).freeze();
         self.seen = 0;
         if std::mem::take(&mut self.skipping) || line.len() > limit {
             return Some(Cut::TooLong);
@@ -49,13 +50,16 @@ impl Lines {
         Some(cut)
     }
 
-    /// Where the first CRLF begins.
-    fn find_end(&mut self) -> Option<usize> {
+    /// Where the first line ends, and where the next begins.
+    fn find_end(&mut self, any: bool) -> Option<(usize, usize)> {
         while let Some(at) = self.buffer.get(self.seen..).and_then(|rest| memchr(b'\n', rest)) {
             let lf = self.seen + at;
             self.seen = lf + 1;
             if lf > 0 && self.buffer.get(lf - 1) == Some(&b'\r') {
-                return Some(lf - 1);
+                return Some((lf - 1, lf + 1));
+            }
+            if any {
+                return Some((lf, lf + 1));
             }
         }
         self.seen = self.buffer.len();
@@ -95,17 +99,26 @@ impl Lines {
     }
 }
 
+impl Lines {
+    /// At most `most` octets of what waits, uncut.
+    pub fn take_up_to(&mut self, most: usize) -> Bytes {
+        self.seen = 0;
+        self.skipping = false;
+        self.buffer.split_to(most.min(self.buffer.len())).freeze()
+    }
+}
+
 /// Entry for fuzzing: memory is bounded, and how the octets are cut into pieces changes nothing.
 #[doc(hidden)]
 pub fn fuzz_lines(octets: &[u8]) {
     const LIMIT: usize = 64;
     let mut whole = Lines::default();
     whole.push(octets);
-    let whole: Vec<Cut> = std::iter::from_fn(|| whole.cut(LIMIT)).collect();
+    let whole: Vec<Cut> = std::iter::from_fn(|| whole.cut(LIMIT, false)).collect();
     let (mut lines, mut cuts) = (Lines::default(), Vec::new());
     for piece in octets.chunks(3) {
         lines.push(piece);
-        cuts.extend(std::iter::from_fn(|| lines.cut(LIMIT)));
+        cuts.extend(std::iter::from_fn(|| lines.cut(LIMIT, false)));
         assert!(lines.buffer.len() <= LIMIT + 3, "memory grows with a line");
     }
     assert_eq!(whole, cuts, "pieces matter");
@@ -120,7 +133,7 @@ mod tests {
         let mut all = Vec::new();
         for piece in octets.chunks(size) {
             lines.push(piece);
-            while let Some(cut) = lines.cut(limit) {
+            while let Some(cut) = lines.cut(limit, false) {
                 all.push(match cut {
                     Cut::Line(line) => String::from_utf8(line.to_vec()).unwrap(),
                     other => format!("{other:?}"),
@@ -149,6 +162,16 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_lf_ends_a_line_where_it_may() {
+        let mut lines = Lines::default();
+        lines.push(b"NOOP\nRSET\r\nA\rB\n");
+        let cut = |lines: &mut Lines| lines.cut(100, true);
+        assert_eq!(cut(&mut lines), Some(Cut::Line("NOOP".into())));
+        assert_eq!(cut(&mut lines), Some(Cut::Line("RSET".into())));
+        assert_eq!((cut(&mut lines), cut(&mut lines)), (Some(Cut::BareControl), None));
+    }
+
+    #[test]
     fn a_line_too_long_is_one_bad_line_and_is_not_kept() {
         let octets = format!("{}\nx\rQUIT\r\nNOOP\r\n", "a".repeat(50));
         for size in 1..=octets.len() {
@@ -158,7 +181,7 @@ mod tests {
         let mut lines = Lines::default();
         for _ in 0..1000 {
             lines.push(&[b'a'; 100]);
-            assert_eq!(lines.cut(512), None);
+            assert_eq!(lines.cut(512, false), None);
             assert!(lines.buffer.len() < 512);
         }
     }

@@ -11,6 +11,8 @@ mod path;
 pub mod reader;
 mod reply;
 mod status;
+pub mod text;
+pub mod xtext;
 
 pub use encode::{Encoder, Slices};
 pub use extension::{Extension, Extensions};

@@ -16,7 +16,9 @@ use waypost::delivery::connector::{Connecting, Connector, Stream};
 use waypost::hooks::{Endpoint, OutcomeKind, SessionFacts, SessionVerdict, TlsFacts, TlsPolicy};
 use waypost::mail::{Annotations, BodyKind, Mailbox, QueueId, Recipient, ReversePath};
 use waypost::routing::{Address, Target};
-use waypost::session::{Action, Answer, Config, Input, MessageAnswer, Question, RelayAccess, RelayRules, Session};
+use waypost::session::{
+    Action, Answer, Config, Input, LineEnds, MessageAnswer, Question, RelayAccess, RelayRules, Session,
+};
 use waypost::smtp::{Extension, Extensions, Reply, Status};
 use waypost::store::Content;
 use waypost::time::Timestamp;
@@ -112,6 +114,12 @@ fn session() -> Session {
         max_transactions: 100,
         max_errors: 1000,
         max_hops: 30,
+        max_line_length: 1 << 20,
+        line_ends: LineEnds::Reject,
+        strict_pipelining: true,
+        lmtp: false,
+        xclient_from: Vec::new(),
+        max_hold: 0,
         require_auth: false,
         allow_plaintext_auth: false,
     };
@@ -153,6 +161,7 @@ async fn receive(mut stream: DuplexStream, piece: usize) -> Vec<Kept> {
                 0 => return kept,
                 read => session.receive(Input::Octets(&buffer[..read])),
             },
+            Action::Listen => session.receive(Input::Listened),
             Action::Ask(question) => session.answer(answer(*question, &mut body, &mut kept)),
             Action::Begin => session.begin(QueueId::from_u64(7), Timestamp::from_secs(7), RelayAccess::Ruled),
             Action::Open => body.clear(),
@@ -189,7 +198,7 @@ fn answer(question: Question, body: &mut Vec<u8>, kept: &mut Vec<Kept>) -> Answe
                 content: [message.header.block(), separator, body].concat(),
             });
             body.clear();
-            Answer::Message(MessageAnswer::Queued(QueueId::from_u64(7)))
+            Answer::Message(MessageAnswer::Queued(QueueId::from_u64(7), Vec::new()))
         }
     }
 }
@@ -240,6 +249,7 @@ fn mail((sender, recipients, head, body): &Parts) -> OutboundMail<'_> {
         sender,
         recipients,
         body_kind: BodyKind::EightBitMime,
+        terms: Default::default(),
         smtputf8: false,
         size: head.len() as u64 + body.len(),
         params: &[],

@@ -17,11 +17,18 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
 pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> Config {
     let certificate = tls::certificate(&root.table("tls"), base);
     let (credentials, offered) = auth::config(&root.table("auth"), base);
-    let (dialogue, client_names) = dialogue::config(&root.table("smtp"), hostname, relay::rules(&root.table("relay")));
+    let (dialogue, greeting) = dialogue::config(&root.table("smtp"), hostname, relay::rules(&root.table("relay")));
     let shared = Shared { dialogue, has_certificate: certificate.is_some(), offers_auth: offered };
     let listeners = listeners(root, &shared);
     let limits = limits::limits(&root.table("limits"));
-    Config { listeners, limits, certificate, credentials, client_names }
+    Config {
+        listeners,
+        limits,
+        certificate,
+        credentials,
+        client_names: greeting.client_names,
+        greet_delay: greeting.delay,
+    }
 }
 
 /// What all listeners have in common.
@@ -79,8 +86,10 @@ fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared) -> Option<Liste
             "set tls to \"starttls\" or \"implicit\"",
         );
     }
+    let mut session = session_of(shared, tls, require_auth, plaintext);
+    dialogue::listener(table, &mut session);
     table.finish();
-    let session = Arc::new(session_of(shared, tls, require_auth, plaintext));
+    let session = Arc::new(session);
     Some(Listener { name: name.clone(), address: address?, tls, session })
 }
 

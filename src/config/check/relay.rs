@@ -19,7 +19,7 @@ pub(super) fn rules(table: &Table<'_>) -> RelayRules {
 
 /// A network of clients that may send to anybody. What is wider than the widest private network (10.0.0.0/8, fc00::/7)
 /// makes an open relay, and is taken only from somebody who says that they want one.
-fn network(value: &Value<'_>, everyone: bool) -> Option<IpNet> {
+pub(super) fn network(value: &Value<'_>, everyone: bool) -> Option<IpNet> {
     let net = value.parsed(|text| {
         let help = "write a network such as \"192.0.2.0/24\", or an address".to_owned();
         let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));

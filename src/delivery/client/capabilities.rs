@@ -19,6 +19,18 @@ pub struct Capabilities {
     pub size: bool,
     /// The limit that SIZE gave; none: no fixed one.
     pub size_limit: Option<u64>,
+    /// CHUNKING and BINARYMIME (RFC 3030), both.
+    pub binary: bool,
+    /// CHUNKING.
+    pub chunking: bool,
+    /// BINARYMIME.
+    pub binary_mime: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+    /// MT-PRIORITY (RFC 6710).
+    pub mt_priority: bool,
+    /// DELIVERBY (RFC 2852).
+    pub deliver_by: bool,
     /// AUTH PLAIN (RFC 4616).
     pub auth_plain: bool,
     /// AUTH LOGIN.
@@ -32,6 +44,7 @@ impl Capabilities {
         for line in reply.lines.iter().skip(1) {
             all.add(line);
         }
+        all.binary = all.chunking && all.binary_mime;
         all
     }
 
@@ -44,6 +57,11 @@ impl Capabilities {
             "SMTPUTF8" => self.smtputf8 = true,
             "STARTTLS" => self.starttls = true,
             "DSN" => self.dsn = true,
+            "CHUNKING" => self.chunking = true,
+            "BINARYMIME" => self.binary_mime = true,
+            "REQUIRETLS" => self.require_tls = true,
+            "MT-PRIORITY" => self.mt_priority = true,
+            "DELIVERBY" => self.deliver_by = true,
             "SIZE" => {
                 self.size = true;
                 // RFC 1870 section 4: 0 is no fixed limit. A value that is no number says nothing.

@@ -36,7 +36,7 @@ impl Envelope {
     /// commands.
     pub(super) fn render(
         mail: &OutboundMail<'_>,
-        peer: &Capabilities,
+        (peer, lmtp): (&Capabilities, bool),
         reset: bool,
         mut refuse: impl FnMut(usize, Delivered),
     ) -> Self {
@@ -44,7 +44,7 @@ impl Envelope {
             commands: String::with_capacity(64 * (mail.recipients.len() + 2)),
             steps: Vec::with_capacity(mail.recipients.len() + 3),
         };
-        if let Some(refused) = refusal(mail, peer) {
+        if let Some(refused) = refusal(mail, peer, lmtp) {
             for place in 0..mail.recipients.len() {
                 refuse(place, refused.clone());
             }
@@ -67,7 +67,10 @@ impl Envelope {
         if !any {
             return Self::default();
         }
-        all.end(Step::Data, "DATA\r\n");
+        // A chunk needs no leave: its command goes out with it.
+        if !mail.is_binary() {
+            all.end(Step::Data, "DATA\r\n");
+        }
         all
     }
 
@@ -85,6 +88,19 @@ impl Envelope {
         // on it, converting breaks signatures, and every other relay sends it as it is: so does this one.
         if peer.eight_bit_mime && mail.body_kind == BodyKind::EightBitMime {
             out.push_str(" BODY=8BITMIME");
+        }
+        if mail.is_binary() {
+            out.push_str(" BODY=BINARYMIME");
+        }
+        let requests = &mail.terms.requests;
+        if requests.require_tls && peer.require_tls {
+            out.push_str(" REQUIRETLS");
+        }
+        if let Some(priority) = requests.priority.filter(|_| peer.mt_priority) {
+            let _ = write!(out, " MT-PRIORITY={priority}");
+        }
+        if let Some(by) = requests.deliver_by.filter(|_| peer.deliver_by) {
+            let _ = write!(out, " BY={}", by.passed_on(mail.terms.arrived, mail.terms.now));
         }
         if peer.smtputf8 && (mail.smtputf8 || !sender_is_ascii(mail) || !mail.recipients.iter().all(is_ascii)) {
             out.push_str(" SMTPUTF8");
@@ -120,14 +136,24 @@ fn params(out: &mut String, params: &[Param], passed_on: &[&str]) {
 }
 
 /// Why nobody can get this message here.
-fn refusal(mail: &OutboundMail<'_>, peer: &Capabilities) -> Option<Delivered> {
+fn refusal(mail: &OutboundMail<'_>, peer: &Capabilities, lmtp: bool) -> Option<Delivered> {
     let no = |code, status, text: String| Some(Delivered::permanent(Stage::Mail, Reply::new(code, status, text)));
     if let Some(limit) = peer.size_limit.filter(|limit| mail.wire_size() > *limit) {
         // RFC 1870 section 6: what can't be taken is not tried. RFC 3463 section 3.4: X.3.4, too big for system.
         let text = format!("the message has {} octets, the next hop takes {limit}", mail.wire_size());
         return no(552, Status::new(5, 3, 4), text);
     }
-    if mail.body_kind == BodyKind::BinaryMime {
+    // What LMTP takes has arrived: there is no further way on which something could be asked.
+    let requests = mail.terms.requests;
+    if requests.require_tls && !lmtp && !(mail.terms.verified && peer.require_tls) {
+        // RFC 8689 section 4.2.1 and 5.
+        return no(550, Status::new(5, 7, 30), "the next hop does not offer REQUIRETLS".to_owned());
+    }
+    if requests.deliver_by.is_some_and(|by| by.give_up) && !lmtp && !peer.deliver_by {
+        // RFC 2852 section 4.1.4: nobody there would give it up in time.
+        return no(550, Status::new(5, 3, 3), "the next hop does not offer DELIVERBY".to_owned());
+    }
+    if mail.is_binary() && !peer.binary {
         // RFC 3030 section 3: without BINARYMIME and BDAT it can't be sent, and it is not converted here.
         return no(554, Status::new(5, 6, 3), "binary content can't be sent to the next hop".to_owned());
     }

@@ -17,8 +17,9 @@ pub use capabilities::Capabilities;
 pub use opener::{Next, OpenError, Opener, TlsUse};
 pub use transaction::{Transaction, Wanted};
 
-use crate::mail::{BodyKind, Header, HeaderEdit, Param, Recipient, ReversePath};
+use crate::mail::{BodyKind, Header, HeaderEdit, Param, Recipient, Requests, ReversePath};
 use crate::store::Content;
+use crate::time::Timestamp;
 
 /// A message on its way out: what one transaction sends.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,21 @@ pub struct OutboundMail<'a> {
     pub head: &'a Bytes,
     /// What follows.
     pub body: &'a Content,
+    /// What the sender asked of every relay on the way.
+    pub terms: Terms,
+}
+
+/// What the sender asked of every relay, and what of it the connection at hand can keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// As the parameters of MAIL said.
+    pub requests: Requests,
+    /// The connection is under TLS, and the certificate was found to be the host's.
+    pub verified: bool,
+    /// When the message arrived.
+    pub arrived: Timestamp,
+    /// The time of this attempt.
+    pub now: Timestamp,
 }
 
 impl OutboundMail<'_> {
@@ -55,6 +71,11 @@ impl OutboundMail<'_> {
             }
         }
         top
+    }
+
+    /// It goes as one chunk (RFC 3030): octets that are no lines would not survive DATA.
+    pub fn is_binary(&self) -> bool {
+        self.body_kind == BodyKind::BinaryMime
     }
 
     fn wire_size(&self) -> u64 {

@@ -165,6 +165,7 @@ impl Letter {
             sender: &self.sender,
             recipients: &self.recipients,
             body_kind: self.body_kind,
+            terms: Default::default(),
             smtputf8: self.smtputf8,
             size: self.head.len() as u64 + self.body.len(),
             params: &self.params,

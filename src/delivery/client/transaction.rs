@@ -35,6 +35,8 @@ pub struct Transaction {
     envelope: Envelope,
     pipelining: bool,
     lmtp: bool,
+    /// The content goes as a chunk, without DATA.
+    chunk: bool,
     sent: usize,
     answered: usize,
     phase: Phase,
@@ -67,7 +69,7 @@ impl Transaction {
     /// For `mail`. `reset`: the transaction before was left open.
     pub fn new(mail: &OutboundMail<'_>, peer: &Capabilities, lmtp: bool, reset: bool) -> Self {
         let mut seats: Vec<Seat> = mail.recipients.iter().map(|_| Seat::Waiting).collect();
-        let envelope = Envelope::render(mail, peer, reset, |place, refused| {
+        let envelope = Envelope::render(mail, (peer, lmtp), reset, |place, refused| {
             if let Some(seat) = seats.get_mut(place) {
                 *seat = Seat::Settled(refused);
             }
@@ -77,6 +79,7 @@ impl Transaction {
             envelope,
             pipelining: peer.pipelining,
             lmtp,
+            chunk: mail.is_binary(),
             sent: 0,
             answered: 0,
             phase,
@@ -108,6 +111,10 @@ impl Transaction {
             Phase::Commands if self.answered < self.sent => Wanted::Reply(self.stage()),
             Phase::Commands => match self.next_group() {
                 Some((from, to)) => Wanted::Send(self.envelope.commands.as_bytes().get(from..to).unwrap_or_default()),
+                None if self.chunk && self.sent == self.envelope.steps.len() && self.any_accepted() => {
+                    self.phase = Phase::Content;
+                    Wanted::Content
+                }
                 None => {
                     self.phase = Phase::Done;
                     Wanted::Nothing

@@ -124,6 +124,7 @@ impl Letter {
             sender: &self.sender,
             recipients: &self.recipients,
             body_kind: BodyKind::SevenBit,
+            terms: Default::default(),
             smtputf8: false,
             size: self.head.len() as u64 + self.body.len(),
             params: &[],

@@ -144,6 +144,7 @@ impl Player {
                     self.replies.extend(text.split_terminator("\r\n").map(Into::into));
                 }
                 Action::Ask(question) => self.answer(*question),
+                Action::Listen => self.session.receive(Input::Listened),
                 Action::Begin => {
                     self.session.begin(QueueId::from_u64(1), Timestamp::from_secs(1), self.relay_access);
                 }
@@ -254,7 +255,11 @@ impl Player {
         let canned = self.canned("message").unwrap_or_else(|| "queue".into());
         let (answer, text) = canned.split_once(' ').unwrap_or((&canned, ""));
         match answer {
-            "queue" => MessageAnswer::Queued(QueueId::from_u64(1)),
+            "queue" => MessageAnswer::Queued(QueueId::from_u64(1), Vec::new()),
+            "queue-but" => {
+                let (index, text) = text.split_once(' ').unwrap();
+                MessageAnswer::Queued(QueueId::from_u64(1), vec![(index.parse().unwrap(), reply(text))])
+            }
             "discard" => MessageAnswer::Discarded(QueueId::from_u64(1)),
             "refuse" => MessageAnswer::Refused(reply(text)),
             "close" => MessageAnswer::RefusedClosing(reply(text)),

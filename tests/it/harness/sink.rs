@@ -1,7 +1,7 @@
 //! An SMTP server in the test's own process: takes everything, remembers it, and answers as it is told.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -157,6 +157,11 @@ impl Session {
     fn run(mut self) -> std::io::Result<()> {
         self.write("220 sink.test ESMTP")?;
         while let Some(line) = self.line()? {
+            if let Some(size) = line.strip_prefix("BDAT ") {
+                let reply = self.chunk(size)?;
+                self.write(&reply)?;
+                continue;
+            }
             let verb = line.get(..4).unwrap_or(&line).to_ascii_uppercase();
             let ruled = self.rule(&line);
             let refused = ruled.as_ref().is_some_and(|reply| !reply.starts_with('2'));
@@ -190,6 +195,14 @@ impl Session {
         Ok(())
     }
 
+    /// A message in one chunk (RFC 3030), as the relay sends them.
+    fn chunk(&mut self, size: &str) -> std::io::Result<String> {
+        let size = size.strip_suffix(" LAST").and_then(|size| size.parse().ok());
+        let mut content = vec![0; size.ok_or(std::io::ErrorKind::InvalidData)?];
+        self.stream.read_exact(&mut content)?;
+        Ok(self.take(String::from_utf8_lossy(&content).into_owned()))
+    }
+
     fn data(&mut self) -> std::io::Result<String> {
         let mut content = String::new();
         loop {
@@ -199,14 +212,18 @@ impl Session {
             }
             content.push_str(line.strip_prefix('.').unwrap_or(&line));
         }
+        Ok(self.take(content))
+    }
+
+    fn take(&mut self, content: String) -> String {
         if let Some(reply) = self.rule(".") {
-            return Ok(reply);
+            return reply;
         }
         let (recipients, envelope) = (std::mem::take(&mut self.recipients), std::mem::take(&mut self.envelope));
         let taken = Taken { sender: self.sender.clone(), recipients, content, envelope };
         self.shared.state.lock().unwrap().taken.push_back(taken);
         self.shared.changed.notify_all();
-        Ok("250 2.0.0 taken".into())
+        "250 2.0.0 taken".into()
     }
 
     /// What the test wants said to this, and that it was heard.

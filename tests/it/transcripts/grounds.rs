@@ -14,7 +14,17 @@ use crate::harness::{Relay, Sink, component};
 use crate::hostile::encode;
 
 /// What the next hop offers. No SIZE: the octets that the trace field adds are nobody's business here.
-const OFFERED: [&str; 5] = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"];
+const OFFERED: [&str; 9] = [
+    "PIPELINING",
+    "8BITMIME",
+    "SMTPUTF8",
+    "ENHANCEDSTATUSCODES",
+    "DSN",
+    "CHUNKING",
+    "BINARYMIME",
+    "MT-PRIORITY",
+    "DELIVERBY 0",
+];
 
 /// What all relays share.
 pub(super) struct World {
@@ -67,11 +77,7 @@ impl World {
             set.unwrap_or(default).to_owned()
         };
         let timeout = if is_set(key, TIMEOUT) { "1s" } else { "1m" };
-        let listen = format!(
-            "require-auth = {}\nallow-plaintext-auth = {}",
-            is_set(key, "require-auth"),
-            is_set(key, "plaintext-auth")
-        );
+        let listen = listen(key);
         let mut config = format!(
             "hostname = \"mx.example.net\"\n[queue]\npath = \"DIR/spool\"\nmin-free = \"1 MiB\"\n\
              [admin]\nsocket = \"DIR/admin.sock\"\n[retry]\nfirst = \"1s\"\nlongest = \"1s\"\n\
@@ -80,13 +86,13 @@ impl World {
              [relay]\nnetworks = [\"{TRUSTED}\"]\ndomains = [\"example.net\", \".example.org\"]\n\
              [limits]\nper-client = 1000\ncommand-timeout = \"{timeout}\"\ndata-timeout = \"{timeout}\"\n\
              [smtp]\nmax-message-size = {}\nmax-header-size = {}\nmax-recipients = 100\nmax-transactions = {}\n\
-             max-errors = {}\nmax-hops = 5\ndsn = {}\n[listeners.clear]\naddress = \"127.0.0.1:0\"\n{listen}\n",
+             max-errors = {}\nmax-hops = 5\nmax-line-length = {}\nmax-hold = \"1h\"\n[listeners.clear]\naddress = \"127.0.0.1:0\"\n{listen}\n",
             self.sink.address(),
             value("max-message-size", "65536"),
             value("max-header-size", "1024"),
             value("max-transactions", "5"),
             value("max-errors", "6"),
-            !is_set(key, "no-extensions"),
+            value("max-line", "2000"),
         );
         if !is_set(key, "no-extensions") {
             let folder = self.folder.path().display();
@@ -105,6 +111,21 @@ impl World {
         }
         config
     }
+}
+
+/// What listeners are told.
+fn listen(key: &[String]) -> String {
+    let told = [
+        ("require-auth", "require-auth = true"),
+        ("plaintext-auth", "allow-plaintext-auth = true"),
+        ("no-extensions", "withhold = [\"DSN\"]"),
+        ("no-pipelining", "withhold = [\"PIPELINING\"]"),
+        ("binarymime", "offer = [\"BINARYMIME\"]"),
+        ("normalise", "bare-line-ends = \"normalise\""),
+        ("lenient", "strict-pipelining = false"),
+        ("xclient", "xclient-from = [\"127.0.0.0/24\"]"),
+    ];
+    told.iter().filter(|(setting, _)| is_set(key, setting)).map(|(_, line)| format!("{line}\n")).collect()
 }
 
 impl Ground {

@@ -69,16 +69,21 @@ impl Script {
 }
 
 /// The commands that lead to where a `go:` line wants to be.
-pub(crate) fn way(to: &str) -> &'static [&'static str] {
+pub(crate) fn way(to: &str) -> Vec<&'static str> {
     const WAY: [&str; 4] =
         ["EHLO client.example", "MAIL FROM:<ann@client.example>", "RCPT TO:<bob@example.net>", "DATA"];
-    match to {
-        "ehlo" => &WAY[..1],
-        "mail" => &WAY[..2],
-        "rcpt" => &WAY[..3],
-        "data" => &WAY,
+    let (steps, hello) = match to {
+        "ehlo" => (1, WAY[0]),
+        "mail" => (2, WAY[0]),
+        "rcpt" => (3, WAY[0]),
+        "data" => (4, WAY[0]),
+        "lhlo" => (1, "LHLO client.example"),
+        "lmtp-mail" => (2, "LHLO client.example"),
+        "lmtp-rcpt" => (3, "LHLO client.example"),
+        "lmtp-data" => (4, "LHLO client.example"),
         _ => panic!("where is {to}?"),
-    }
+    };
+    [&[hello], &WAY[1..steps]].concat()
 }
 
 /// True if this was wanted; `…` at the end of what was wanted is any rest.

@@ -1,0 +1,99 @@
+//! XCLIENT: a trusted front end says for which client it speaks, as Postfix documents it.
+//!
+//! The session then begins anew, as that client's: hook connect, banner, no greeting yet. Only peers that the listener names
+//! are heard; what they say of a client is checked like what a client says of itself.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::{Session, State};
+use crate::hooks::{Endpoint, Identity, Protocol, SessionFacts};
+use crate::smtp::{Extension, xtext};
+
+/// What is understood, as EHLO announces it.
+pub(super) const ATTRIBUTES: &str = "NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT";
+
+/// The value for what a front end does not know.
+const UNKNOWN: [&str; 2] = ["[UNAVAILABLE]", "[TEMPUNAVAIL]"];
+
+impl Session {
+    pub(super) fn xclient(&mut self, attributes: &[(&str, &str)]) {
+        if !self.offers(Extension::Xclient) {
+            return self.refuse("502 5.5.1 XCLIENT is not offered");
+        }
+        if !self.may_xclient {
+            return self.refuse("550 5.7.0 XCLIENT is not for you");
+        }
+        if self.transaction.is_some() {
+            return self.refuse("503 5.5.1 not within a transaction");
+        }
+        if self.is_out_of_turn() {
+            return;
+        }
+        let mut facts = SessionFacts::clone(&self.facts);
+        facts.helo = None;
+        facts.protocol = Protocol::default();
+        facts.identity = None;
+        facts.client_name = None;
+        for (name, value) in attributes {
+            if let Err(why) = set(&mut facts, name, value) {
+                return self.refuse(&format!("501 5.5.4 {why}"));
+            }
+        }
+        let address = facts.client.address.parse().ok();
+        self.trusted = address.is_some_and(|address| self.config.relay.trusts(address));
+        facts.may_relay = self.trusted || facts.identity.is_some();
+        tracing::info!(client = %facts.client.address, "the peer speaks for another client");
+        self.facts = Arc::new(facts);
+        self.state = State::Start;
+    }
+}
+
+/// One attribute; the error says what is wrong with it.
+fn set(facts: &mut SessionFacts, name: &str, value: &str) -> Result<(), &'static str> {
+    let value = xtext::decode(value).ok_or("a value is xtext")?;
+    let known = (!UNKNOWN.iter().any(|unknown| unknown.eq_ignore_ascii_case(&value))).then_some(value);
+    let text = || known.as_deref().filter(|text| is_name(text)).map(Arc::from);
+    match name.to_ascii_uppercase().as_str() {
+        "NAME" => facts.client_name = text(),
+        "HELO" => facts.helo = text(),
+        "ADDR" => facts.client.address = address(known.as_deref())?,
+        "DESTADDR" => facts.server.address = address(known.as_deref())?,
+        "PORT" => facts.client.port = port(known.as_deref())?,
+        "DESTPORT" => facts.server.port = port(known.as_deref())?,
+        "PROTO" => match known.as_deref() {
+            Some(protocol) if protocol.eq_ignore_ascii_case("SMTP") => facts.protocol = Protocol::Smtp,
+            Some(protocol) if protocol.eq_ignore_ascii_case("ESMTP") => facts.protocol = Protocol::Esmtp,
+            None => {}
+            Some(_) => return Err("PROTO is SMTP or ESMTP"),
+        },
+        "LOGIN" => {
+            facts.identity = text().map(|name| Identity {
+                mechanism: "XCLIENT".into(),
+                name,
+                acts_as: None,
+                attributes: Vec::new(),
+            });
+        }
+        _ => return Err("attribute not known"),
+    }
+    Ok(())
+}
+
+/// `192.0.2.1`, or `IPV6:2001:db8::1`. What is not known is an address of nobody.
+fn address(value: Option<&str>) -> Result<Arc<str>, &'static str> {
+    let Some(value) = value else { return Ok(Endpoint::of(([0, 0, 0, 0], 0).into()).address) };
+    let tagged = value.get(..5).is_some_and(|tag| tag.eq_ignore_ascii_case("IPV6:"));
+    let v6 = || value.get(5..).unwrap_or_default().parse::<Ipv6Addr>().ok();
+    let ip = if tagged { v6().map(Into::into) } else { value.parse::<Ipv4Addr>().ok().map(std::net::IpAddr::from) };
+    ip.map(|ip| Endpoint::of((ip, 0).into()).address).ok_or("no IP address")
+}
+
+fn port(value: Option<&str>) -> Result<u16, &'static str> {
+    value.map_or(Ok(0), |text| text.parse().map_err(|_| "no port"))
+}
+
+/// Names get into logs and fields.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 255 && !text.contains(|c: char| c.is_control() || c == ' ')
+}
