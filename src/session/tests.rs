@@ -81,7 +81,7 @@ fn session(settings: &[&str]) -> Session {
     };
     for setting in settings {
         match setting.split_once('=').unwrap_or((setting, "")) {
-            ("packets-matter" | "relay-asked" | "pure", _) => {}
+            ("packets-matter" | "relay-asked" | "pure" | "greet-delay", _) => {}
             ("tls", _) => facts.tls = Some(tls()),
             ("client", address) => facts.client.address = address.into(),
             ("no-extensions", _) => {

@@ -83,16 +83,17 @@ impl World {
              [admin]\nsocket = \"DIR/admin.sock\"\n[retry]\nfirst = \"1s\"\nlongest = \"1s\"\n\
              [routing]\ndefault = {{ hops = [\"smtp://{}\"], tls = \"off\" }}\n\
              [delivery]\nrecipients = 1000\n\
-             [relay]\nnetworks = [\"{TRUSTED}\"]\ndomains = [\"example.net\", \".example.org\"]\n\
+             [relay]\nnetworks = [\"{TRUSTED}\", \"192.0.2.0/24\"]\ndomains = [\"example.net\", \".example.org\"]\n\
              [limits]\nper-client = 1000\ncommand-timeout = \"{timeout}\"\ndata-timeout = \"{timeout}\"\n\
              [smtp]\nmax-message-size = {}\nmax-header-size = {}\nmax-recipients = 100\nmax-transactions = {}\n\
-             max-errors = {}\nmax-hops = 5\nmax-line-length = {}\nmax-hold = \"1h\"\n[listeners.clear]\naddress = \"127.0.0.1:0\"\n{listen}\n",
+             max-errors = {}\nmax-hops = 5\nmax-line-length = {}\nmax-hold = \"1h\"\ngreet-delay = \"{}\"\n[listeners.clear]\naddress = \"127.0.0.1:0\"\n{listen}\n",
             self.sink.address(),
             value("max-message-size", "65536"),
             value("max-header-size", "1024"),
             value("max-transactions", "5"),
             value("max-errors", "6"),
             value("max-line", "2000"),
+            value("greet-delay", "0s"),
         );
         if !is_set(key, "no-extensions") {
             let folder = self.folder.path().display();
