@@ -145,8 +145,10 @@ pub(super) async fn transmit(
         };
         let (reused, now) = (line.sent > 0, dispatcher.clock().now());
         let next = next.filter(|next| line.may_take(next, 1, most));
-        let next = next.and_then(|next| next.content.map(|(head, body)| outbound(next, head, body, line.verified, now)));
-        let delivered = line.connection.send_with_next(&outbound(mail, head, body, line.verified, now), next.as_ref()).await;
+        let next =
+            next.and_then(|next| next.content.map(|(head, body)| outbound(next, head, body, line.verified, now)));
+        let delivered =
+            line.connection.send_with_next(&outbound(mail, head, body, line.verified, now), next.as_ref()).await;
         line.sent += 1;
         if reused && !line.connection.is_usable() && was_stale(&delivered) {
             // It had waited too long and was closed under us before it took anything: a new one may do better, and
