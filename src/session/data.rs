@@ -131,6 +131,9 @@ impl Session {
             .or_else(|| decoder.saw_bare().then_some(BARE))
             .or_else(|| (hop_count(&header) > self.config.max_hops).then_some(LOOP));
         if let Some(line) = refusal {
+            if line == BARE {
+                self.count_violation();
+            }
             self.abandon();
             return self.refuse(line);
         }

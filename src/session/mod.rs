@@ -12,6 +12,7 @@ mod action;
 mod auth;
 mod config;
 mod data;
+mod faults;
 mod greeting;
 mod params;
 mod transaction;
@@ -26,6 +27,7 @@ use bytes::BytesMut;
 
 pub use action::{Action, Answer, Input, MessageAnswer, Question, RelayAccess};
 pub use config::{Config, RelayRules};
+pub use faults::Faults;
 
 use crate::hooks::{Protocol, SessionFacts, Subject, TransactionFacts};
 use crate::smtp::command::{self, Command, CommandError};
@@ -58,6 +60,9 @@ pub struct Session {
     actions: VecDeque<Action>,
     errors: u32,
     auth_failures: u32,
+    faults: Faults,
+    /// The first error is one too many.
+    strict: bool,
     draining: bool,
 }
 
@@ -111,6 +116,8 @@ impl Session {
             actions: VecDeque::new(),
             errors: 0,
             auth_failures: 0,
+            faults: Faults::default(),
+            strict: false,
             draining: false,
         }
     }
@@ -137,6 +144,8 @@ impl Session {
             (Input::TimedOut, State::Asked(_) | State::Closed) => {}
             (Input::TimedOut, State::Handshake) => self.state = State::Closed,
             (Input::TimedOut, _) => self.close_with(&format!("421 4.4.2 {} timed out", self.config.hostname)),
+            (Input::End(_), State::Asked(_) | State::Closed) => {}
+            (Input::End(line), _) => self.close_with(line),
             (Input::Draining, _) => self.draining = true,
         }
     }
@@ -201,6 +210,9 @@ impl Session {
             Some(Cut::Line(line)) => self.command(&line),
             Some(cut) => {
                 self.state = State::Ready;
+                if !matches!(cut, Cut::TooLong) {
+                    self.count_violation();
+                }
                 self.refuse(match cut {
                     Cut::TooLong if in_auth => "500 5.5.6 line too long",
                     Cut::TooLong => "500 5.5.2 line too long",
@@ -214,7 +226,10 @@ impl Session {
         match command::parse(line) {
             Ok(command) => self.perform(command),
             Err(CommandError::Unknown) => self.refuse("500 5.5.2 command not recognized"),
-            Err(CommandError::Http) => self.close_with("421 4.7.0 this is SMTP, not HTTP"),
+            Err(CommandError::Http) => {
+                self.count_violation();
+                self.close_with("421 4.7.0 this is SMTP, not HTTP");
+            }
             Err(CommandError::Argument(why)) => self.refuse(&format!("501 5.5.4 {why}")),
         }
     }
@@ -308,14 +323,6 @@ impl Session {
             self.close();
         } else if reply.is_permanent() {
             self.count_error();
-        }
-    }
-
-    /// A client that gets everything wrong is not a mail client.
-    fn count_error(&mut self) {
-        self.errors += 1;
-        if self.errors >= self.config.max_errors {
-            self.close_with("421 4.7.0 too many errors");
         }
     }
 
