@@ -180,7 +180,7 @@ impl App {
         let drain = self.inner.reception.rules.load().config.limits.drain;
         self.draining.cancel();
         if tokio::time::timeout(drain, self.inner.reception.drained()).await.is_err() {
-            tracing::warn!(connections = self.inner.reception.connections(), "drain time is over");
+            tracing::warn!(connections = self.inner.reception.load().connections, "drain time is over");
         }
         self.delivering.cancel();
         if tokio::time::timeout(drain, self.dispatcher).await.is_err() {
