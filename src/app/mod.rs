@@ -6,6 +6,7 @@
 mod change;
 mod control;
 mod history;
+mod load;
 mod plugins;
 mod reload;
 mod rules;
