@@ -5,6 +5,7 @@
 
 mod change;
 mod control;
+mod descriptors;
 mod history;
 mod load;
 mod plugins;
@@ -123,6 +124,7 @@ impl App {
         compiler: Option<Compiler>,
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(System);
+        descriptors::provide(settings.listen.limits.connections);
         // First of all: two relays must never work on one queue, and this is the clearest way to be told.
         let socket = admin::bind(&settings.admin)?;
         let bound = bind(&settings)?;
