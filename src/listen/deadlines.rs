@@ -47,6 +47,8 @@ pub(super) struct Deadlines {
     since: Instant,
     /// The command has begun to come in.
     midway: bool,
+    /// What came last was a CR.
+    cr: bool,
     /// A command was heard.
     heard: bool,
     /// The message began.
@@ -70,6 +72,7 @@ impl Deadlines {
             awaited: Awaited::Command,
             since: now,
             midway: false,
+            cr: false,
             heard: false,
             message_since: None,
             pace,
@@ -101,7 +104,9 @@ impl Deadlines {
     pub(super) fn arrived(&mut self, octets: &[u8], now: Instant) {
         match self.awaited {
             Awaited::Command => {
-                let whole = octets.contains(&b'\n');
+                // CRLF alone ends a command (RFC 5321 section 2.3.8): a bare LF gains no time.
+                let whole = octets.windows(2).any(|two| two == b"\r\n") || self.cr && octets.first() == Some(&b'\n');
+                self.cr = octets.last() == Some(&b'\r');
                 self.midway = !whole;
                 self.heard |= whole;
             }
@@ -200,6 +205,7 @@ mod tests {
         let long = Limits { session_timeout: secs(9000), ..Limits::default() };
         let cases = [
             (trickle(Awaited::Command, b"x", 10, &limits, false), (300, "not a single command")),
+            (trickle(Awaited::Command, b"\n", 10, &limits, false), (300, "not a single command")),
             (trickle(Awaited::Command, b"NOOP\r\n", 200, &limits, false), (3600, "the session took too long")),
             (trickle(Awaited::Command, b"NOOP\r\n", 400, &limits, false), (300, "not a single command")),
             (trickle(Awaited::Data, b"x", 10, &limits, false), (60, "mail data came too slowly")),

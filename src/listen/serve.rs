@@ -84,7 +84,7 @@ pub(crate) async fn serve_as(
     facts: SessionFacts,
     permit: Permit,
 ) {
-    let draining = reception.draining.clone().cancelled_owned();
+    let draining = reception.draining.child_token().cancelled_owned();
     let patience = Patience::new(rules.clone(), permit.guard().clone(), draining);
     converse(reception, rules, &listener, Wire::Plain(stream), patience, facts, permit).await;
 }
@@ -130,7 +130,7 @@ impl Starting<'_> {
         let server = Endpoint::of(stream.local_addr()?);
         let peer = stream.peer_addr()?.ip().to_canonical();
         let Self { reception, rules, permit } = *self;
-        let draining = reception.draining.clone().cancelled_owned();
+        let draining = reception.draining.child_token().cancelled_owned();
         let patience = Patience::new(rules.clone(), permit.guard().clone(), draining);
         let mut wire = Wire::Plain(stream);
         let mut tls = None;

@@ -264,7 +264,8 @@ impl Session {
 
     fn flush(&mut self) {
         if !self.out.is_empty() {
-            self.actions.push_back(Action::Send(self.out.split().freeze()));
+            // Not split off: an idle session holds no buffer.
+            self.actions.push_back(Action::Send(std::mem::take(&mut self.out).freeze()));
         }
     }
 
