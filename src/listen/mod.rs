@@ -170,7 +170,8 @@ impl Reception {
         self.guard.lift(network)
     }
 
-    /// Accepts until the relay drains; each connection is a task of its own.
+    /// Accepts until the relay drains; each connection is a task of its own. One wake-up takes all that wait: the system is
+    /// asked again before anything sleeps, and a connection that is turned away is over before the next one is taken.
     pub async fn accept(self, bound: Bound) {
         loop {
             let accepted = tokio::select! {
@@ -244,3 +245,6 @@ fn turn_away(stream: &TcpStream, why: Shed, tls: Option<TlsMode>) {
     let mut rest = [std::mem::MaybeUninit::uninit(); 2048];
     let _ = socket.recv(&mut rest);
 }
+
+#[cfg(test)]
+mod tests;

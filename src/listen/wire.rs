@@ -126,5 +126,19 @@ impl Wire {
             }
         };
         let _ = tokio::time::timeout(FAREWELL, close).await;
+        self.drop_rest();
+    }
+
+    /// Octets that came and were not read would make the system answer with a reset, and that may take the last reply away
+    /// from the client. Nothing is waited for.
+    fn drop_rest(&self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Gone => return,
+        };
+        let mut rest = [0; 2048];
+        // As much as a socket usually holds; a client that goes on and on is not owed more.
+        let _all = (0..32).take_while(|_| stream.try_read(&mut rest).is_ok_and(|read| read > 0)).count();
     }
 }
