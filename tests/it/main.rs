@@ -18,6 +18,9 @@ mod house;
 /// What a client may and may not do, on the wire.
 mod dialogues;
 
+/// What clients may take, and for how long.
+mod limits;
+
 /// From the queue to a next hop or a Maildir, with retries.
 mod delivery;
 

@@ -80,6 +80,11 @@ impl Relay {
         Smtp::connect(self.address)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where the relay keeps its things.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
