@@ -1,8 +1,10 @@
 //! What goes over the admin socket. A request is one line; the answer is any number of `item` lines, then one `done` or
 //! one `refused`. Queue ids and times are texts, so that nothing is lost in a reader whose numbers are floats.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{MessageView, Summary};
@@ -47,6 +49,20 @@ pub enum Request {
         all: bool,
         /// What.
         command: CommandForm,
+    },
+    /// Who is not served.
+    BanList,
+    /// Do not serve a network for a while.
+    BanAdd {
+        /// A network or an address.
+        network: IpNet,
+        /// So many seconds.
+        secs: u64,
+    },
+    /// Serve it again.
+    BanRemove {
+        /// As it was banned.
+        network: IpNet,
     },
     /// Every plugin.
     Plugins,
@@ -289,6 +305,13 @@ pub enum Done {
     Message(Box<MessageView>),
     /// To `queue-command`.
     Changed(u64),
+    /// To `ban-list`, after a [`BanStatus`] for each.
+    Bans {
+        /// All of them; no more than some thousand are listed.
+        in_force: u64,
+    },
+    /// To `ban-add` and `ban-remove`.
+    BansChanged,
     /// To `plugins`, after an item for each.
     Plugins,
     /// To `plugin-metrics`, after an item for each plugin that is loaded.
@@ -353,6 +376,9 @@ pub struct Status {
     pub generation: u64,
     /// Its sockets.
     pub listeners: Vec<ListenerStatus>,
+    /// What comes in.
+    #[serde(default)]
+    pub load: LoadStatus,
     /// Of the queue.
     pub queue: Counts,
     /// Where the queue is kept.
@@ -388,6 +414,32 @@ pub struct ListenerStatus {
     pub tls: String,
     /// Open connections.
     pub connections: u64,
+}
+
+/// What comes in, and what is turned away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadStatus {
+    /// Open connections.
+    pub connections: u64,
+    /// `limits.connections`.
+    pub connections_most: u64,
+    /// Places are scarce: deadlines are short.
+    pub stressed: bool,
+    /// Bans in force.
+    pub banned: u64,
+    /// Connections turned away since the start, by reason.
+    pub shed: BTreeMap<String, u64>,
+}
+
+/// A ban in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanStatus {
+    /// Whose: an address is a network of its own.
+    pub network: IpNet,
+    /// How much longer.
+    pub left_secs: u64,
+    /// `operator`, or the rule: `limits.ban.errors`.
+    pub rule: String,
 }
 
 /// The store.

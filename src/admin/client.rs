@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::{AsyncWriteExt as _, BufReader};
@@ -11,8 +12,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{
-    CommandForm, Done, FilterForm, MessageView, PluginChange, RecordingStatus, ReloadReport, Request, Response,
-    SetStatus, Status, Summary, WhyForm, frame,
+    BanStatus, CommandForm, Done, FilterForm, MessageView, PluginChange, RecordingStatus, ReloadReport, Request,
+    Response, SetStatus, Status, Summary, WhyForm, frame,
 };
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
@@ -121,6 +122,40 @@ impl Client {
     ) -> Result<u64, ClientError> {
         match self.ask::<()>(&Request::QueueCommand { filter, all, command }).await? {
             (_, Done::Changed(count)) => Ok(count),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// The longest bans in force, and how many there are.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn bans(&mut self) -> Result<(Vec<BanStatus>, u64), ClientError> {
+        match self.ask(&Request::BanList).await? {
+            (bans, Done::Bans { in_force }) => Ok((bans, in_force)),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has a network not served for some seconds.
+    ///
+    /// # Errors
+    /// When there are too many bans already.
+    pub async fn ban(&mut self, network: IpNet, secs: u64) -> Result<(), ClientError> {
+        self.change_bans(&Request::BanAdd { network, secs }).await
+    }
+
+    /// Has it served again.
+    ///
+    /// # Errors
+    /// When it is not banned.
+    pub async fn lift_ban(&mut self, network: IpNet) -> Result<(), ClientError> {
+        self.change_bans(&Request::BanRemove { network }).await
+    }
+
+    async fn change_bans(&mut self, request: &Request) -> Result<(), ClientError> {
+        match self.ask::<()>(request).await? {
+            (_, Done::BansChanged) => Ok(()),
             (_, other) => Err(unexpected(&other)),
         }
     }

@@ -15,10 +15,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 
 pub use api::{
-    CommandForm, DecisionsStatus, Done, FilterForm, ListenerStatus, PluginChange, RecordingStatus, ReloadReport,
-    Request, Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
+    BanStatus, CommandForm, DecisionsStatus, Done, FilterForm, ListenerStatus, LoadStatus, PluginChange,
+    RecordingStatus, ReloadReport, Request, Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
 };
 pub use client::{Client, ClientError, Page};
 pub use server::{BindError, bind, serve};
@@ -42,6 +43,12 @@ pub trait Control: Send + Sync + 'static {
     fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>>;
     /// How many messages it was done to.
     fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64>;
+    /// The longest bans in force, and how many there are.
+    fn bans(&self) -> Pending<'_, (Vec<BanStatus>, u64)>;
+    /// Does not serve a network for some seconds.
+    fn ban(&self, by: Peer, network: IpNet, secs: u64) -> Pending<'_, ()>;
+    /// Serves it again.
+    fn lift_ban(&self, by: Peer, network: IpNet) -> Pending<'_, ()>;
     /// Every plugin, as the plugin host describes it; has `name`.
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>>;
     /// What each plugin counted, or the one of this name, as the plugin host describes it.

@@ -193,6 +193,19 @@ async fn perform(request: Request, peer: Peer, control: &dyn Control) -> Result<
             let changed = control.queue_command(filter.filter().map_err(one)?, command).await?;
             Ok((Vec::new(), Done::Changed(changed)))
         }
+        Request::BanList => {
+            let (bans, in_force) = control.bans().await?;
+            let item = |ban| serde_json::to_value(ban).map(Response::Item).map_err(|error| one(error.to_string()));
+            Ok((bans.into_iter().map(item).collect::<Result<_, _>>()?, Done::Bans { in_force }))
+        }
+        Request::BanAdd { network, secs } => {
+            control.ban(peer, network, secs).await?;
+            Ok((Vec::new(), Done::BansChanged))
+        }
+        Request::BanRemove { network } => {
+            control.lift_ban(peer, network).await?;
+            Ok((Vec::new(), Done::BansChanged))
+        }
         about_plugins => perform_on_plugins(about_plugins, peer, control).await,
     }
 }

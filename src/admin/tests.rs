@@ -54,6 +54,19 @@ impl Control for Fake {
         ready(Ok(count))
     }
 
+    fn bans(&self) -> Pending<'_, (Vec<BanStatus>, u64)> {
+        let network = "192.0.2.0/24".parse().unwrap();
+        ready(Ok((vec![BanStatus { network, left_secs: 60, rule: "operator".into() }], 2)))
+    }
+
+    fn ban(&self, _: Peer, network: IpNet, secs: u64) -> Pending<'_, ()> {
+        ready(if secs > 0 { Ok(()) } else { Err(vec![format!("{network} for {secs}")]) })
+    }
+
+    fn lift_ban(&self, _: Peer, network: IpNet) -> Pending<'_, ()> {
+        ready(Err(vec![format!("{network} is not banned")]))
+    }
+
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {
         ready(Ok(vec![json!({"name": "greylist", "state": "serving"})]))
     }
@@ -232,6 +245,20 @@ async fn plugins_are_looked_at_and_changed_in_the_peers_name() {
         lines[0].starts_with("{\"done\":{\"plugin-change\":") && lines[0].contains("weakening Refused"),
         "{lines:?}"
     );
+}
+
+#[tokio::test]
+async fn bans_are_listed_added_and_lifted() {
+    let served = Served::start(Vec::new());
+    let mut client = served.client().await;
+    let (bans, in_force) = client.bans().await.unwrap();
+    assert_eq!((bans[0].network.to_string().as_str(), bans[0].left_secs, in_force), ("192.0.2.0/24", 60, 2));
+    let network = "2001:db8::/48".parse().unwrap();
+    client.ban(network, 60).await.unwrap();
+    let refused = client.lift_ban(network).await.unwrap_err();
+    assert!(matches!(&refused, ClientError::Refused(why) if why[..] == ["2001:db8::/48 is not banned"]), "{refused}");
+    let lines = served.raw(b"{\"request\":\"ban-add\",\"network\":\"nonsense\",\"secs\":1}\n").await;
+    assert!(lines[0].starts_with("{\"refused\":[\"not a request: "), "{lines:?}");
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 
 use super::Inner;
 use super::change::Change;
 use super::history::Cause;
 use crate::admin::{
-    Control, DecisionsStatus, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus, ReloadReport, SetStatus,
-    Status, StoreStatus, Weakening, WhyForm,
+    BanStatus, Control, DecisionsStatus, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus, ReloadReport,
+    SetStatus, Status, StoreStatus, Weakening, WhyForm,
 };
 use crate::mail::QueueId;
 use crate::plugin::{DecisionsInfo, Override, Query, RecordingInfo, TrialMode};
@@ -26,6 +27,7 @@ impl Control for Inner {
                 uptime_secs: self.clock.now().since(self.started_at).as_secs(),
                 generation: *self.generation.lock().await,
                 listeners: self.listeners(),
+                load: self.load(),
                 queue: self.queue.counts(),
                 store: StoreStatus {
                     path: self.started.queue.path.display().to_string(),
@@ -61,6 +63,18 @@ impl Control for Inner {
             tracing::info!(?filter, ?command, changed, "an operator changed the queue");
             Ok(changed)
         })
+    }
+
+    fn bans(&self) -> Pending<'_, (Vec<BanStatus>, u64)> {
+        Box::pin(std::future::ready(Ok(self.listed_bans())))
+    }
+
+    fn ban(&self, by: Peer, network: IpNet, secs: u64) -> Pending<'_, ()> {
+        Box::pin(std::future::ready(self.add_ban(by, network, secs)))
+    }
+
+    fn lift_ban(&self, by: Peer, network: IpNet) -> Pending<'_, ()> {
+        Box::pin(std::future::ready(self.remove_ban(by, network)))
     }
 
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {

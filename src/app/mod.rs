@@ -5,7 +5,9 @@
 
 mod change;
 mod control;
+mod descriptors;
 mod history;
+mod load;
 mod plugins;
 mod reload;
 mod rules;
@@ -122,6 +124,7 @@ impl App {
         compiler: Option<Compiler>,
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(System);
+        descriptors::provide(settings.listen.limits.connections);
         // First of all: two relays must never work on one queue, and this is the clearest way to be told.
         let socket = admin::bind(&settings.admin)?;
         let bound = bind(&settings)?;
@@ -180,7 +183,7 @@ impl App {
         let drain = self.inner.reception.rules.load().config.limits.drain;
         self.draining.cancel();
         if tokio::time::timeout(drain, self.inner.reception.drained()).await.is_err() {
-            tracing::warn!(connections = self.inner.reception.connections(), "drain time is over");
+            tracing::warn!(connections = self.inner.reception.load().connections, "drain time is over");
         }
         self.delivering.cancel();
         if tokio::time::timeout(drain, self.dispatcher).await.is_err() {

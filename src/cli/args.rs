@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::ban::Ban;
 use super::workbench::New;
 use crate::admin::{FilterForm, WhyForm};
 use crate::mail::QueueId;
@@ -64,6 +65,9 @@ pub(super) enum Command {
     /// Look at the running relay's queue, and change what is in it.
     #[command(subcommand)]
     Queue(Queue),
+    /// Look at who is not served, and change it until the relay restarts.
+    #[command(subcommand)]
+    Ban(Ban),
     /// Look at plugins, sign them, and change which of their versions serve.
     #[command(subcommand)]
     Plugin(Plugin),
@@ -475,7 +479,7 @@ fn json(text: &str) -> Result<serde_json::Value, String> {
 }
 
 /// `90s`, `15m`, `12h`, `7d`.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86400)];
     let known = units.iter().find_map(|(unit, secs)| Some((text.strip_suffix(*unit)?, secs)));
     let number = known.and_then(|(number, secs)| number.parse::<u64>().ok()?.checked_mul(*secs));

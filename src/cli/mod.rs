@@ -5,6 +5,7 @@
 //! `plugin` (a look into a component). Must never touch the queue's files: the running relay owns them.
 
 mod args;
+mod ban;
 mod bench;
 mod check;
 mod diff;
@@ -115,6 +116,7 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Reload(weaken) => wait(reload::reload(&common, weaken.allow_weaken, out)),
         Command::Status => wait(status::status(&common, out)),
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
+        Command::Ban(command) => wait(ban::ban(&common, command, out)),
         Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
         Command::Why(which) => wait(why::why(&common, which, out)),
         Command::CompileComponent { memory } => {

@@ -6,7 +6,7 @@ use std::io::Write;
 use super::args::Common;
 use super::render::{age, clean, count, size};
 use super::{Failure, connect, plugin};
-use crate::admin::{DecisionsStatus, Status};
+use crate::admin::{DecisionsStatus, LoadStatus, Status};
 
 /// Shows how the relay stands.
 pub(super) async fn status(common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
@@ -27,6 +27,7 @@ pub(super) fn show(status: &Status) -> String {
         let _ =
             writeln!(text, "listener {} on {}, TLS {}, {connections}", listener.name, listener.address, listener.tls);
     }
+    text.push_str(&load(&status.load));
     let messages = count(queue.messages, "message");
     let _ = write!(text, "queue: {messages}, {} under delivery, {} held", queue.leased, queue.held);
     if queue.damaged > 0 {
@@ -47,5 +48,25 @@ pub(super) fn show(status: &Status) -> String {
         text.push('\n');
         text.push_str(&plugin::show(&status.plugins));
     }
+    text
+}
+
+/// `reception: 12 of 1000 connections, 3 turned away (2 ban, 1 limits.per-client), 1 ban`.
+fn load(load: &LoadStatus) -> String {
+    let LoadStatus { connections, connections_most, stressed, banned, shed } = load;
+    let mut text = format!("reception: {connections} of {}", count(*connections_most, "connection"));
+    let sum: u64 = shed.values().sum();
+    if sum > 0 {
+        let reasons = shed.iter().filter(|(_, count)| **count > 0).map(|(why, count)| format!("{count} {why}"));
+        // Infallible for a String, here and below.
+        let _ = write!(text, ", {sum} turned away ({})", reasons.collect::<Vec<_>>().join(", "));
+    }
+    if *banned > 0 {
+        let _ = write!(text, ", {} in force", count(*banned, "ban"));
+    }
+    if *stressed {
+        text.push_str("; places are scarce, deadlines are short");
+    }
+    text.push('\n');
     text
 }

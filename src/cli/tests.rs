@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::admin::{
-    self, Control, DecisionsStatus, ListenerStatus, MessageView, OutcomeView, Pending, RecipientView, RecordingStatus,
-    ReloadReport, Status, StoreStatus, Summary, WhyForm,
+    self, BanStatus, Control, DecisionsStatus, ListenerStatus, LoadStatus, MessageView, OutcomeView, Pending,
+    RecipientView, RecordingStatus, ReloadReport, Status, StoreStatus, Summary, WhyForm,
 };
 use crate::mail::QueueId;
 use crate::queue::{Counts, Filter, Record};
@@ -153,6 +153,7 @@ fn relay_status() -> Status {
             tls: "starttls".into(),
             connections: 1,
         }],
+        load: LoadStatus { connections: 1, connections_most: 1000, ..LoadStatus::default() },
         queue: Counts { messages: 5, leased: 2, held: 1, ..Counts::default() },
         store: StoreStatus { path: "waypost-data/spool".into(), free: Some(12 << 30), refusing: None },
         plugins: vec![
@@ -169,13 +170,33 @@ fn the_status_of_a_relay() {
     let decisions = DecisionsStatus { dropped: 7, trouble: Some("no space".into()), ..DecisionsStatus::default() };
     let full = StoreStatus { refusing: Some("12 MiB free, 256 MiB wanted".into()), free: None, ..relay_status().store };
     let queue = Counts { damaged: 1, ..relay_status().queue };
+    let shed = [("ban".to_owned(), 12), ("limits.per-client".to_owned(), 1), ("store".to_owned(), 0)].into();
+    let load = LoadStatus { stressed: true, banned: 2, shed, ..relay_status().load };
     insta::assert_snapshot!(status::show(&Status {
         store: full,
+        load,
         queue,
         plugins: Vec::new(),
         decisions,
         ..relay_status()
     }));
+}
+
+#[test]
+fn bans_are_shown() {
+    let ban = |network: &str, left_secs, rule: &str| BanStatus {
+        network: network.parse().unwrap(),
+        left_secs,
+        rule: rule.to_owned(),
+    };
+    let bans = [ban("2001:db8::/48", 90_000, "operator"), ban("192.0.2.1/32", 59, "limits.ban.errors")];
+    insta::assert_snapshot!(ban::show(&bans, 7), @"
+    NETWORK        LEFT   RULE
+    2001:db8::/48  1d 1h  operator
+    192.0.2.1/32   59s    limits.ban.errors
+    7 bans, 5 not shown
+    ");
+    assert_eq!(ban::show(&[], 0), "0 bans\n");
 }
 
 #[test]
@@ -220,6 +241,18 @@ impl Control for Fake {
 
     fn queue_command(&self, _: Filter, _: crate::queue::Command) -> Pending<'_, u64> {
         ready(Ok(self.0 as u64))
+    }
+
+    fn bans(&self) -> Pending<'_, (Vec<BanStatus>, u64)> {
+        ready(Ok((Vec::new(), 0)))
+    }
+
+    fn ban(&self, _: admin::Peer, _: ipnet::IpNet, _: u64) -> Pending<'_, ()> {
+        ready(Ok(()))
+    }
+
+    fn lift_ban(&self, _: admin::Peer, network: ipnet::IpNet) -> Pending<'_, ()> {
+        ready(Err(vec![format!("{network} is not banned")]))
     }
 
     fn plugins(&self) -> Pending<'_, Vec<serde_json::Value>> {

@@ -150,7 +150,19 @@ fn the_reference_lists_every_key_and_no_other() {
     let text = text + more;
     check_source(&source, &repository("tests/configs/full.toml"), &text).unwrap();
     let sections = ["listeners", "tls", "limits", "smtp", "relay", "auth", "queue", "routing", "destinations"];
-    let more = ["credentials", "sources", "delivery", "lanes", "retry", "plugins", "plugin-host", "admin", "log"];
+    let more = [
+        "limits.ban",
+        "limits.tarpit",
+        "credentials",
+        "sources",
+        "delivery",
+        "lanes",
+        "retry",
+        "plugins",
+        "plugin-host",
+        "admin",
+        "log",
+    ];
     let is_section = |key: &String| sections.contains(&key.as_str()) || more.contains(&key.as_str());
     let by_hook = |key: &String| {
         key.starts_with("plugins.NAME.on-failure.")

@@ -1,6 +1,6 @@
 //! Settings of `[listeners.NAME]` and `[limits]`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,21 +59,82 @@ pub struct Certificate {
     pub key: PathBuf,
 }
 
-/// What clients may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What clients may take. Of counts and rates, zero is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections in all; one more is answered 421.
     pub connections: usize,
     /// Connections of one address.
     pub per_client: usize,
-    /// Waiting for a command (RFC 5321 section 4.5.3.2.7: 5 minutes).
+    /// Connections of one network.
+    pub per_network: usize,
+    /// New connections of one address in a minute; all of them may come at once, here and below.
+    pub connections_per_minute: u32,
+    /// Transactions of one address in a minute.
+    pub messages_per_minute: u32,
+    /// Recipients of one address in a minute.
+    pub recipients_per_minute: u32,
+    /// What a network may take, in shares of one address: rates and errors.
+    pub network_factor: u32,
+    /// Bits of an IPv4 address that name its network.
+    pub network_v4: u8,
+    /// Bits of an IPv6 address that name its network.
+    pub network_v6: u8,
+    /// Clients remembered, and as many bans.
+    pub clients: usize,
+    /// Clients of these are held to `connections` and `per_client` alone.
+    pub exempt: Vec<ipnet::IpNet>,
+    /// When a client is banned, and for how long.
+    pub ban: BanRule,
+    /// Slow answers to those who keep getting it wrong.
+    pub tarpit: Tarpit,
+    /// Above this share of `connections` (percent) deadlines are short, until three quarters of it are left.
+    pub stress_at: u8,
+    /// Waiting for a command, the whole of it (RFC 5321 section 4.5.3.2.7: 5 minutes).
     pub command_timeout: Duration,
     /// Waiting for a piece of mail data (RFC 5321 section 4.5.3.2.5: 3 minutes).
     pub data_timeout: Duration,
+    /// A whole message, from the answer to DATA to its end.
+    pub message_timeout: Duration,
+    /// A handshake.
+    pub handshake_timeout: Duration,
     /// A whole connection, whatever it does.
     pub session_timeout: Duration,
+    /// Octets a second that mail data has to come with, on the average of each `min_rate_over`.
+    pub min_rate: u64,
+    /// See `min_rate`.
+    pub min_rate_over: Duration,
     /// At shutdown, transactions under way have this long.
     pub drain: Duration,
+}
+
+/// `[limits.ban]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BanRule {
+    /// Weighted errors in an hour; one more bans. Zero: nobody is banned.
+    pub errors: u32,
+    /// The first ban; each one that follows soon is twice as long.
+    pub time: Duration,
+    /// The longest.
+    pub time_max: Duration,
+}
+
+/// `[limits.tarpit]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tarpit {
+    /// Errors of a connection that are answered at once.
+    pub after_errors: u32,
+    /// How much later each further one is answered than the one before. Zero: never.
+    pub delay: Duration,
+    /// The longest delay.
+    pub delay_max: Duration,
+}
+
+impl Limits {
+    /// True for clients that are not held to rates.
+    pub fn exempts(&self, client: IpAddr) -> bool {
+        self.exempt.iter().any(|net| net.contains(&client))
+    }
 }
 
 impl Default for Limits {
@@ -81,10 +142,38 @@ impl Default for Limits {
         Self {
             connections: 1000,
             per_client: 100,
+            per_network: 500,
+            connections_per_minute: 0,
+            messages_per_minute: 0,
+            recipients_per_minute: 0,
+            network_factor: 10,
+            network_v4: 24,
+            network_v6: 64,
+            clients: 100_000,
+            exempt: Vec::new(),
+            ban: BanRule::default(),
+            tarpit: Tarpit::default(),
+            stress_at: 80,
             command_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(180),
+            message_timeout: Duration::from_secs(3600),
+            handshake_timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(3600),
+            min_rate: 100,
+            min_rate_over: Duration::from_secs(60),
             drain: Duration::from_secs(30),
         }
+    }
+}
+
+impl Default for BanRule {
+    fn default() -> Self {
+        Self { errors: 1000, time: Duration::from_secs(600), time_max: Duration::from_secs(86_400) }
+    }
+}
+
+impl Default for Tarpit {
+    fn default() -> Self {
+        Self { after_errors: 5, delay: Duration::from_secs(2), delay_max: Duration::from_secs(20) }
     }
 }

@@ -3,9 +3,11 @@
 //! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`; never `delivery`, `routing`, `plugin`.
 
 mod config;
-mod connections;
 mod credentials;
+mod deadlines;
+mod guard;
 mod message;
+mod patience;
 mod perform;
 mod serve;
 mod wire;
@@ -15,21 +17,24 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{Certificate, Config, Limits, Listener, TlsMode};
+pub use config::{BanRule, Certificate, Config, Limits, Listener, Tarpit, TlsMode};
 pub use credentials::{CredentialError, Credentials};
+pub use guard::{BanInForce, Load, ShedCounts};
 
 use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
 use crate::queue::Queue;
 use crate::time::Clock;
-use connections::{Connections, Crowded};
+use guard::{Guard, Permit, Shed};
 
 /// Looks up the confirmed name of a client.
 pub type ClientNames = dyn Fn(IpAddr) -> Pin<Box<dyn Future<Output = Option<Arc<str>>> + Send>> + Send + Sync;
@@ -49,7 +54,7 @@ pub struct Reception {
     pub session_ids: Arc<QueueIds>,
     /// Cancelled when no new work is to begin.
     pub draining: CancellationToken,
-    connections: Connections,
+    guard: Guard,
     sessions: TaskTracker,
 }
 
@@ -132,22 +137,41 @@ impl Reception {
             client_names,
             session_ids: Arc::default(),
             draining,
-            connections: Connections::default(),
+            guard: Guard::new(),
             sessions: TaskTracker::new(),
         }
     }
 
-    /// Open connections.
-    pub fn connections(&self) -> usize {
-        self.connections.len()
+    /// How many connections there are, who is kept out, and whether places are scarce.
+    pub fn load(&self) -> Load {
+        self.guard.load()
     }
 
     /// Open connections of one listener.
     pub fn connections_of(&self, listener: &str) -> usize {
-        self.connections.of(listener)
+        self.guard.of(listener)
     }
 
-    /// Accepts until the relay drains; each connection is a task of its own.
+    /// Bans in force, the longest first, at most so many.
+    pub fn bans(&self, most: usize) -> Vec<BanInForce> {
+        self.guard.bans(most)
+    }
+
+    /// Bans a network for a time. Connections that are open go on.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn ban(&self, network: IpNet, time: Duration) -> Result<(), String> {
+        self.guard.ban(network, time)
+    }
+
+    /// Ends a ban, an operator's or one for errors; false if there is none.
+    pub fn lift_ban(&self, network: &IpNet) -> bool {
+        self.guard.lift(network)
+    }
+
+    /// Accepts until the relay drains; each connection is a task of its own. One wake-up takes all that wait: the system is
+    /// asked again before anything sleeps, and a connection that is turned away is over before the next one is taken.
     pub async fn accept(self, bound: Bound) {
         loop {
             let accepted = tokio::select! {
@@ -160,7 +184,7 @@ impl Reception {
                 Err(error) => {
                     // Out of descriptors, or a connection that died in the backlog: the socket itself is sound.
                     tracing::warn!(listener = %bound.name, %error, "accept failed");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
         }
@@ -177,29 +201,50 @@ impl Reception {
     pub async fn rehearse(&self, stream: TcpStream, listener: &str, facts: SessionFacts) {
         let rules = self.rules.load_full();
         let Some(listener) = rules.listener(listener).cloned() else { return };
-        serve::serve_as(self.clone(), rules, listener, stream, facts).await;
+        let permit = self.guard.admit_anyway(&listener.name);
+        serve::serve_as(self.clone(), rules, listener, stream, facts, permit).await;
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, listener: &Arc<str>) {
-        let rules = self.rules.load_full();
+        let rules = self.rules.load();
+        let client = peer.ip().to_canonical();
+        let permit = match self.admit_peer(listener, &rules).and_then(|mut permit| {
+            permit.admit_client(client, &rules.config.limits)?;
+            Ok(permit)
+        }) {
+            Ok(permit) => permit,
+            Err(why) => {
+                self.guard.turned_away(why, client, listener);
+                return turn_away(&stream, why, rules.listener(listener).map(|l| l.tls));
+            }
+        };
+        let rules = Arc::clone(&rules);
         let Some(listener) = rules.listener(listener).cloned() else { return };
-        match self.connections.admit(peer.ip().to_canonical(), &listener.name, &rules.config.limits) {
-            Ok(permit) => {
-                let reception = self.clone();
-                self.sessions.spawn(async move {
-                    serve::serve(reception, rules, listener, stream, peer).await;
-                    drop(permit);
-                });
-            }
-            Err(crowded) => {
-                tracing::info!(client = %peer, ?crowded, "connection refused: too many");
-                // RFC 5321 section 3.8: 421 tells the client to come back. Not awaited: the socket's buffer takes it.
-                let text: &[u8] = match crowded {
-                    Crowded::InAll => b"421 4.3.2 Too many connections, try again later\r\n",
-                    Crowded::ByClient => b"421 4.7.0 Too many connections from your address\r\n",
-                };
-                let _ = stream.into_std().and_then(|mut stream| io::Write::write(&mut stream, text));
-            }
-        }
+        let reception = self.clone();
+        self.sessions.spawn(serve::serve(reception, rules, listener, stream, peer, permit));
+    }
+
+    /// A place for whoever is at the other end, if the relay can take anything at all.
+    fn admit_peer(&self, listener: &Arc<str>, rules: &Rules) -> Result<Permit, Shed> {
+        // Nothing that a client could be asked for would be of use (invariant 15: no flush, no mail, until a restart).
+        self.queue.health().map_err(|_| Shed::Store)?;
+        self.guard.admit_peer(listener, &rules.config.limits)
     }
 }
+
+/// Says 421 and goes, without waiting: the socket's buffer takes the line. A client that waits for its handshake gets none,
+/// it could not read it.
+fn turn_away(stream: &TcpStream, why: Shed, tls: Option<TlsMode>) {
+    let socket = socket2::SockRef::from(stream);
+    // Nobody is left to be told of an error.
+    if tls != Some(TlsMode::Implicit) {
+        let _ = socket.send(why.reply());
+    }
+    let _ = socket.shutdown(std::net::Shutdown::Write);
+    // What the client has sent already would make the system answer with a reset, and that takes the line away from it.
+    let mut rest = [std::mem::MaybeUninit::uninit(); 2048];
+    let _ = socket.recv(&mut rest);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,11 @@
 //! Questions of the session put to whoever answers: the hooks, the credentials.
 
+use super::guard::Fault;
 use super::serve::Serve;
 use crate::hooks::{AuthAttempt, AuthVerdict, Hook, Identity, SessionVerdict, Subject};
 use crate::session::{Answer, Question};
 use crate::smtp::{Reply, Status};
+use crate::store::StoreError;
 
 impl Serve {
     /// Asks, and hands the answer to the session.
@@ -12,7 +14,7 @@ impl Serve {
             Question::Connect(subject) => self.ask_session(Hook::Connect, subject).await,
             Question::Helo(subject) => self.ask_session(Hook::Helo, subject).await,
             Question::Mail(subject) => self.ask_mail(subject).await,
-            Question::Rcpt(subject) => self.ask_session(Hook::Rcpt, subject).await,
+            Question::Rcpt(subject) => self.ask_rcpt(subject).await,
             Question::Auth(subject, attempt) => self.ask_auth(subject, attempt).await,
             Question::Message(subject) => Answer::Message(self.take_message(subject).await),
         };
@@ -35,13 +37,32 @@ impl Serve {
         Answer::Session(subject, verdict)
     }
 
-    /// A full spool says so before the client sends anything (RFC 5321 section 4.3.2: 452 to MAIL).
+    /// A full spool says so before the client sends anything (RFC 5321 section 4.3.2: 452 to MAIL); where nothing can be
+    /// stored until a restart, there is no use in going on.
     async fn ask_mail(&self, subject: Subject) -> Answer {
-        if let Err(error) = self.reception.queue.has_room() {
-            tracing::warn!(%error, "mail refused for want of space");
-            return Answer::Session(subject, SessionVerdict::Tempfail(insufficient_storage()));
+        match self.reception.queue.has_room() {
+            Ok(()) => {}
+            Err(error @ StoreError::Full(_)) => {
+                tracing::warn!(%error, "mail refused for want of space");
+                return Answer::Session(subject, SessionVerdict::Tempfail(insufficient_storage()));
+            }
+            Err(error) => {
+                tracing::error!(%error, "mail refused: it can't be stored");
+                let reply = Reply::new(421, Status::new(4, 3, 0), "Mail can't be stored for now, try again later");
+                return Answer::Session(subject, SessionVerdict::Close(reply));
+            }
+        }
+        if !self.permit.spend_message(&self.rules.config.limits) {
+            return Answer::Session(subject, too_fast("messages"));
         }
         self.ask_session(Hook::Mail, subject).await
+    }
+
+    async fn ask_rcpt(&self, subject: Subject) -> Answer {
+        if !self.permit.spend_recipient(&self.rules.config.limits) {
+            return Answer::Session(subject, too_fast("recipients"));
+        }
+        self.ask_session(Hook::Rcpt, subject).await
     }
 
     async fn ask_auth(&self, subject: Subject, attempt: AuthAttempt) -> Answer {
@@ -57,6 +78,9 @@ impl Serve {
         match &verdict {
             AuthVerdict::Success(identity) => tracing::info!(name = %identity.name, "authenticated"),
             _ => tracing::info!(name = %attempt.name, mechanism = %attempt.mechanism, "authentication refused"),
+        }
+        if matches!(verdict, AuthVerdict::Failure(_) | AuthVerdict::Proceed) {
+            self.permit.err(Fault::Auth, 1, &self.rules.config.limits);
         }
         Answer::Auth(subject, verdict)
     }
@@ -79,6 +103,12 @@ impl Serve {
         // RFC 4954 section 6.
         AuthVerdict::Failure(Reply::new(535, Status::new(5, 7, 8), "Authentication credentials invalid"))
     }
+}
+
+/// A deferral, not an end: the client may go on with what it has.
+fn too_fast(what: &str) -> SessionVerdict {
+    let reply = Reply::new(451, Status::new(4, 7, 1), format!("Too many {what} from your address, try again later"));
+    SessionVerdict::Tempfail(reply)
 }
 
 /// RFC 5321 section 4.2.3.

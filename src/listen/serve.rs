@@ -2,26 +2,32 @@
 //!
 //! Performs what the session asks for and decides nothing itself.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::wire::{Arrived, Patience, Wire};
+use super::deadlines::Deadlines;
+use super::guard::{Fault, Permit};
+use super::patience::Patience;
+use super::wire::{Arrived, Wire};
 use super::{Listener, Reception, Rules, TlsMode};
 use crate::hooks::{Endpoint, Hooks, SessionFacts, TlsFacts};
 use crate::mail::Annotations;
-use crate::session::{Action, Input, RelayAccess, Session};
+use crate::session::{Action, Faults, Input, RelayAccess, Session};
 use crate::store::Draft;
 
 /// Octets of replies gathered before they are written even though more is coming.
 const OUT_MAX: usize = 64 * 1024;
 
-/// One connection.
+/// One connection. An idle one is little else than this: what is rare and large is in boxes of its own while it lasts.
 pub(crate) struct Serve {
     pub(crate) reception: Reception,
     pub(crate) rules: Arc<Rules>,
@@ -30,8 +36,12 @@ pub(crate) struct Serve {
     /// As pinned at MAIL; before that, as of the connection.
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) draft: Option<Draft>,
+    /// Its place among all connections.
+    pub(crate) permit: Permit,
     wire: Wire,
     patience: Patience,
+    /// Those of the session that the guard has been told of.
+    told: Faults,
     out: Vec<u8>,
 }
 
@@ -49,16 +59,19 @@ pub(crate) async fn serve(
     listener: Listener,
     stream: TcpStream,
     peer: SocketAddr,
+    permit: Permit,
 ) {
     let id: Arc<str> = reception.session_ids.next(reception.clock.now()).to_string().into();
     let client = Endpoint::of(peer);
     let span = tracing::info_span!("session", session = %id, client = %client.address, listener = %listener.name);
     let run = async {
-        let (wire, patience, facts) = match greet(&reception, &rules, &listener, stream, client, id).await {
+        let start = Starting { reception: &reception, rules: &rules, permit: &permit };
+        // In a box, because it is over before the long part begins.
+        let (wire, patience, facts) = match Box::pin(start.greet(&listener, stream, client, id)).await {
             Ok(ready) => ready,
             Err(error) => return tracing::info!(%error, "connection ended before the greeting"),
         };
-        converse(reception, rules, &listener, wire, patience, facts).await;
+        converse(reception, rules, &listener, wire, patience, facts, permit).await;
     };
     run.instrument(span).await;
 }
@@ -70,11 +83,11 @@ pub(crate) async fn serve_as(
     listener: Listener,
     stream: TcpStream,
     facts: SessionFacts,
+    permit: Permit,
 ) {
-    let limits = rules.config.limits;
     let draining = reception.draining.child_token().cancelled_owned();
-    let patience = Patience::new(limits.command_timeout, limits.session_timeout, draining);
-    converse(reception, rules, &listener, Wire::Plain(stream), patience, facts).await;
+    let patience = Patience::new(rules.clone(), permit.guard().clone(), draining);
+    converse(reception, rules, &listener, Wire::Plain(stream), patience, facts, permit).await;
 }
 
 async fn converse(
@@ -84,66 +97,86 @@ async fn converse(
     wire: Wire,
     patience: Patience,
     facts: SessionFacts,
+    permit: Permit,
 ) {
     tracing::debug!("connected");
     let hooks = rules.hooks.clone();
     let config = listener.session.clone();
     let session = Session::new(config.clone(), facts);
-    let out = Vec::with_capacity(512);
-    let mut serve = Serve { reception, rules, session, config, hooks, draft: None, wire, patience, out };
+    let (told, out) = (Faults::default(), Vec::new());
+    let mut serve = Serve { reception, rules, session, config, hooks, draft: None, permit, wire, patience, told, out };
     match serve.run().await {
         Ok(()) => tracing::debug!("disconnected"),
         Err(error) => tracing::info!(%error, "connection lost"),
     }
 }
 
-/// The facts of a connection that has said nothing yet, and its wire: already under TLS where TLS is implicit.
-async fn greet(
-    reception: &Reception,
-    rules: &Rules,
-    listener: &Listener,
-    stream: TcpStream,
-    client: Endpoint,
-    id: Arc<str>,
-) -> io::Result<(Wire, Patience, SessionFacts)> {
-    stream.set_nodelay(true)?;
-    let server = Endpoint::of(stream.local_addr()?);
-    let peer = stream.peer_addr()?.ip().to_canonical();
-    let limits = rules.config.limits;
-    let draining = reception.draining.child_token().cancelled_owned();
-    let patience = Patience::new(limits.command_timeout, limits.session_timeout, draining);
-    let mut wire = Wire::Plain(stream);
-    let mut tls = None;
-    if listener.tls == TlsMode::Implicit {
-        tls = Some(start_tls(&mut wire, rules, &reception.draining).await?);
+/// A connection that has said nothing yet.
+struct Starting<'a> {
+    reception: &'a Reception,
+    rules: &'a Arc<Rules>,
+    permit: &'a Permit,
+}
+
+impl Starting<'_> {
+    /// Its facts and its wire: already under TLS where TLS is implicit.
+    async fn greet(
+        &self,
+        listener: &Listener,
+        stream: TcpStream,
+        client: Endpoint,
+        id: Arc<str>,
+    ) -> io::Result<(Wire, Patience, SessionFacts)> {
+        stream.set_nodelay(true)?;
+        let server = Endpoint::of(stream.local_addr()?);
+        let peer = stream.peer_addr()?.ip().to_canonical();
+        let Self { reception, rules, permit } = *self;
+        let draining = reception.draining.child_token().cancelled_owned();
+        let patience = Patience::new(rules.clone(), permit.guard().clone(), draining);
+        let mut wire = Wire::Plain(stream);
+        let mut tls = None;
+        if listener.tls == TlsMode::Implicit {
+            tls = Some(start_tls(&mut wire, rules, permit, &reception.draining).await?);
+        }
+        let client_name = if rules.config.client_names { (reception.client_names)(peer).await } else { None };
+        let facts = SessionFacts {
+            id,
+            listener: listener.name.clone(),
+            connected_at: reception.clock.now(),
+            client,
+            server,
+            client_name,
+            protocol: Default::default(),
+            helo: None,
+            tls,
+            identity: None,
+            may_relay: listener.session.relay.trusts(peer),
+            transactions: 0,
+            refused_recipients: 0,
+            withheld: Default::default(),
+            notes: Annotations::default(),
+        };
+        Ok((wire, patience, facts))
     }
-    let client_name = if rules.config.client_names { (reception.client_names)(peer).await } else { None };
-    let facts = SessionFacts {
-        id,
-        listener: listener.name.clone(),
-        connected_at: reception.clock.now(),
-        client,
-        server,
-        client_name,
-        protocol: Default::default(),
-        helo: None,
-        tls,
-        identity: None,
-        may_relay: listener.session.relay.trusts(peer),
-        transactions: 0,
-        refused_recipients: 0,
-        withheld: Default::default(),
-        notes: Annotations::default(),
-    };
-    Ok((wire, patience, facts))
 }
 
 /// A handshake is never within a transaction: one that is half done must not hold up a relay that drains.
-async fn start_tls(wire: &mut Wire, rules: &Rules, draining: &CancellationToken) -> io::Result<TlsFacts> {
+async fn start_tls(
+    wire: &mut Wire,
+    rules: &Rules,
+    permit: &Permit,
+    draining: &CancellationToken,
+) -> io::Result<TlsFacts> {
     let acceptor = rules.acceptor.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-    let handshake = tokio::time::timeout(rules.config.limits.command_timeout, wire.start_tls(acceptor));
+    let limits = &rules.config.limits;
+    let within = Deadlines::for_handshake(permit.guard().is_stressed(), limits);
+    let handshake = tokio::time::timeout(within, wire.start_tls(acceptor));
     let shaken = draining.run_until_cancelled(handshake).await.ok_or(io::ErrorKind::Interrupted)?;
-    shaken.map_err(|_| io::ErrorKind::TimedOut)??;
+    let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    if shaken.is_err() {
+        permit.err(Fault::Tls, 1, limits);
+    }
+    shaken?;
     Ok(wire.tls_facts())
 }
 
@@ -170,19 +203,22 @@ impl Serve {
                 self.listen().await?;
                 self.session.receive(Input::Listened);
             }
-            Action::Ask(question) => self.perform(*question).await,
+            // What a question may lead to is larger than all the rest of a connection.
+            Action::Ask(question) => Box::pin(self.perform(*question)).await,
             Action::Begin => self.begin(),
             Action::Open => self.draft = Some(self.reception.queue.spool().draft()),
-            Action::Keep(octets) => self.keep(&octets).await,
+            Action::Keep(octets) => Box::pin(self.keep(&octets)).await,
             Action::Discard => self.draft = None,
             Action::StartTls => {
                 self.flush().await?;
-                let facts = start_tls(&mut self.wire, &self.rules, &self.reception.draining).await?;
+                let draining = &self.reception.draining;
+                let facts = Box::pin(start_tls(&mut self.wire, &self.rules, &self.permit, draining)).await?;
                 self.session.receive(Input::Tls(facts));
             }
             Action::Close => {
+                self.tell_guard();
                 self.flush().await?;
-                self.wire.close().await;
+                Box::pin(self.wire.close()).await;
                 return Ok(Next::Stop);
             }
         }
@@ -190,18 +226,19 @@ impl Serve {
     }
 
     async fn read(&mut self, data: bool) -> io::Result<Next> {
+        let told = self.told;
+        if self.tell_guard() {
+            self.session.receive(Input::End("421 4.7.0 too many errors from your address"));
+            return Ok(Next::Go);
+        }
+        if self.told.refused > told.refused {
+            self.stall().await;
+        }
         self.flush().await?;
-        let limits = &self.rules.config.limits;
-        self.patience.set(if data { limits.data_timeout } else { limits.command_timeout });
+        self.session.be_strict(self.permit.guard().is_stressed());
+        self.patience.expect(data);
         let session = &mut self.session;
-        let arrived = self
-            .wire
-            .read(&mut self.patience, |octets| {
-                if !octets.is_empty() {
-                    session.receive(Input::Octets(octets));
-                }
-            })
-            .await?;
+        let arrived = self.wire.read(&mut self.patience, |octets| session.receive(Input::Octets(octets))).await?;
         match arrived {
             Arrived::Octets => {}
             Arrived::End => return Ok(Next::Stop),
@@ -214,31 +251,59 @@ impl Serve {
     /// Hands over what the client says before it was greeted, if it does not wait.
     async fn listen(&mut self) -> io::Result<()> {
         let mut delay = self.rules.config.greet_delay;
-        if delay.is_zero() && !self.config.strict_pipelining {
-            return Ok(());
-        }
-        if self.wire.has_early() {
+        if self.config.strict_pipelining && self.wire.has_early() {
             delay = delay.max(Duration::from_secs(1));
+        }
+        if delay.is_zero() {
+            return Ok(());
         }
         let session = &mut self.session;
         let read = self.wire.read_early(|octets| session.receive(Input::Octets(octets)));
-        match tokio::time::timeout(delay, read).await {
-            Ok(read) => read,
-            // It waits, as it should.
-            Err(_) => Ok(()),
+        // One that waits, as it should, makes it end without a word.
+        Box::pin(tokio::time::timeout(delay, read)).await.unwrap_or(Ok(()))
+    }
+
+    /// Tells the guard what the client got wrong since the last time; true if the client is banned.
+    fn tell_guard(&mut self) -> bool {
+        let (told, now) = (self.told, self.session.faults());
+        if told == now {
+            return false;
         }
+        self.told = now;
+        let limits = &self.rules.config.limits;
+        let violated = self.permit.err(Fault::Violation, now.violations.saturating_sub(told.violations), limits);
+        self.permit.err(Fault::Refused, now.refused.saturating_sub(told.refused), limits) || violated
+    }
+
+    /// The tarpit: whoever goes on getting it wrong waits for the answer. Not while places are scarce: it would keep one.
+    async fn stall(&self) {
+        let tarpit = &self.rules.config.limits.tarpit;
+        let beyond = self.told.refused.saturating_sub(tarpit.after_errors);
+        let delay = tarpit.delay.saturating_mul(beyond).min(tarpit.delay_max);
+        if delay.is_zero() || self.permit.is_exempt() || self.permit.guard().is_stressed() {
+            return;
+        }
+        tracing::debug!(?delay, errors = self.told.refused, "answering late");
+        let wait = Box::pin(tokio::time::sleep(delay.min(self.patience.for_reply())));
+        self.reception.draining.run_until_cancelled(wait).await;
     }
 
     async fn flush(&mut self) -> io::Result<()> {
         if self.out.is_empty() {
             return Ok(());
         }
-        // A client that reads nothing must not hold the connection for longer than one that says nothing.
-        let limit = self.rules.config.limits.command_timeout;
-        let written = tokio::time::timeout(limit, self.wire.write(&self.out)).await;
-        self.out.clear();
-        self.out.shrink_to(4096);
-        written.map_err(|_| io::ErrorKind::TimedOut)?
+        // It goes with what was in it: a connection that waits holds no buffer.
+        let out = std::mem::take(&mut self.out);
+        let limit = self.patience.for_reply();
+        let mut write = pin!(self.wire.write(&out));
+        // Nearly always the socket takes it at once.
+        match poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
+            Poll::Ready(written) => written,
+            Poll::Pending => {
+                let written = Box::pin(tokio::time::timeout(limit, write)).await;
+                written.map_err(|_| io::ErrorKind::TimedOut)?
+            }
+        }
     }
 
     /// A transaction keeps the set of plugins it begins with, and an idle connection holds back no reload.

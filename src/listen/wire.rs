@@ -4,7 +4,7 @@
 //! session. Never interprets what it carries.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::patience::Patience;
 use crate::hooks::TlsFacts;
 
 /// Octets taken from a socket at a time: a large message costs few system calls.
@@ -53,12 +52,12 @@ pub(crate) enum Arrived {
 impl Wire {
     /// Hands the next octets to `take`.
     pub(crate) async fn read(&mut self, patience: &mut Patience, mut take: impl FnMut(&[u8])) -> io::Result<Arrived> {
-        patience.start();
         poll_fn(|cx| {
             let read = BUFFER.with_borrow_mut(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
                 let ready = self.poll_read(cx, &mut buffer)?;
                 Ok::<_, io::Error>(ready.map(|()| {
+                    patience.arrived(buffer.filled());
                     take(buffer.filled());
                     if buffer.filled().is_empty() { Arrived::End } else { Arrived::Octets }
                 }))
@@ -148,55 +147,19 @@ impl Wire {
             }
         };
         let _ = tokio::time::timeout(FAREWELL, close).await;
-    }
-}
-
-/// How long a read may take. One timer for the life of a connection: it is set again only when it fires too early,
-/// so a busy connection never touches the timer wheel.
-pub(crate) struct Patience {
-    limit: Duration,
-    until: Instant,
-    timer: Pin<Box<Sleep>>,
-    draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// The whole connection ends then, whatever it does.
-    pub(crate) last: Instant,
-}
-
-impl Patience {
-    pub(crate) fn new(limit: Duration, session: Duration, draining: WaitForCancellationFutureOwned) -> Self {
-        let now = Instant::now();
-        let timer = Box::pin(tokio::time::sleep(limit));
-        Self { limit, until: now + limit, timer, draining: Some(Box::pin(draining)), last: now + session }
+        self.drop_rest();
     }
 
-    /// Another limit from the next read on.
-    pub(crate) fn set(&mut self, limit: Duration) {
-        self.limit = limit;
-    }
-
-    fn start(&mut self) {
-        self.until = (Instant::now() + self.limit).min(self.last);
-        if self.timer.deadline() > self.until {
-            let until = self.until;
-            self.timer.as_mut().reset(until);
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrived> {
-        if let Some(draining) = &mut self.draining
-            && draining.as_mut().poll(cx).is_ready()
-        {
-            // Told once: a transaction under way then goes on to its end.
-            self.draining = None;
-            return Poll::Ready(Arrived::Draining);
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= self.until {
-                return Poll::Ready(Arrived::TimedOut);
-            }
-            let until = self.until;
-            self.timer.as_mut().reset(until);
-        }
-        Poll::Pending
+    /// Octets that came and were not read would make the system answer with a reset, and that may take the last reply away
+    /// from the client. Nothing is waited for.
+    fn drop_rest(&self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Gone => return,
+        };
+        let mut rest = [0; 2048];
+        // As much as a socket usually holds; a client that goes on and on is not owed more.
+        let _all = (0..32).take_while(|_| stream.try_read(&mut rest).is_ok_and(|read| read > 0)).count();
     }
 }

@@ -184,13 +184,22 @@ impl Queue {
     /// Whether more mail can be taken. Cheap: to be asked at MAIL and at the end of the data.
     ///
     /// # Errors
-    /// [`StoreError::Full`] below the floor of free space.
+    /// [`StoreError::Full`] below the floor of free space, [`StoreError::Broken`] once the store is.
     pub fn has_room(&self) -> Result<(), StoreError> {
+        self.health()?;
         let room = self.shared.spool.room().check();
         if room.is_err() {
             self.shared.tidy_sometimes();
         }
         room
+    }
+
+    /// Whether the store works at all. Cheap: to be asked at every connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] once nothing will be taken until a restart.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.shared.store.health()
     }
 
     /// How many there are.

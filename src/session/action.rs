@@ -107,6 +107,8 @@ pub enum Input<'a> {
     Tls(TlsFacts),
     /// Too long without a command or data. Ignored while a question is out.
     TimedOut,
+    /// It is enough: say this line, a 421, and close. Ignored while a question is out.
+    End(&'a str),
     /// The relay is shutting down: 421 as soon as no transaction is open, an open message is still taken.
     Draining,
 }

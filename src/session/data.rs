@@ -225,6 +225,9 @@ impl Session {
         let refusal = refusal.or_else(bare).or_else(header_fault).or_else(looping);
         if let Some(line) = refusal {
             let answers = self.answers();
+            if line == BARE || line == NUL {
+                self.count_violation();
+            }
             self.abandon();
             return self.refuse_all(line, answers);
         }

@@ -137,6 +137,7 @@ impl Session {
         // 3207 section 4.2, CVE-2011-0411). An honest client sends nothing, so the session ends with it.
         if !self.lines.is_empty() {
             tracing::warn!("clear text behind STARTTLS");
+            self.count_violation();
             return self.close_with("554 5.5.0 protocol error: nothing may follow STARTTLS");
         }
         if !self.offers(Extension::StartTls) {

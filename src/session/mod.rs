@@ -13,6 +13,7 @@ mod auth;
 mod chunk;
 mod config;
 mod data;
+mod faults;
 mod greeting;
 mod params;
 mod proxied;
@@ -28,6 +29,7 @@ use bytes::BytesMut;
 
 pub use action::{Action, Answer, Input, MessageAnswer, Question, RelayAccess};
 pub use config::{Config, LineEnds, RelayRules};
+pub use faults::Faults;
 
 use crate::hooks::{Protocol, SessionFacts, Subject, TransactionFacts};
 use crate::smtp::command::{self, Command, CommandError};
@@ -66,6 +68,9 @@ pub struct Session {
     actions: VecDeque<Action>,
     errors: u32,
     auth_failures: u32,
+    faults: Faults,
+    /// The first error is one too many.
+    strict: bool,
     draining: bool,
 }
 
@@ -127,6 +132,8 @@ impl Session {
             actions: VecDeque::new(),
             errors: 0,
             auth_failures: 0,
+            faults: Faults::default(),
+            strict: false,
             draining: false,
         }
     }
@@ -155,6 +162,8 @@ impl Session {
             (Input::TimedOut, State::Asked(_) | State::Closed) => {}
             (Input::TimedOut, State::Handshake) => self.state = State::Closed,
             (Input::TimedOut, _) => self.close_with(&format!("421 4.4.2 {} timed out", self.config.hostname)),
+            (Input::End(_), State::Asked(_) | State::Closed) => {}
+            (Input::End(line), _) => self.close_with(line),
             (Input::Draining, _) => self.draining = true,
         }
     }
@@ -220,6 +229,9 @@ impl Session {
             Some(Cut::Line(line)) => self.command(&line),
             Some(cut) => {
                 self.state = State::Ready;
+                if !matches!(cut, Cut::TooLong) {
+                    self.count_violation();
+                }
                 self.refuse(match cut {
                     Cut::TooLong if in_auth => "500 5.5.6 line too long",
                     Cut::TooLong => "500 5.5.2 line too long",
@@ -233,7 +245,10 @@ impl Session {
         match command::parse(line) {
             Ok(command) => self.perform(command),
             Err(CommandError::Unknown) => self.refuse("500 5.5.2 command not recognized"),
-            Err(CommandError::Http) => self.close_with("421 4.7.0 this is SMTP, not HTTP"),
+            Err(CommandError::Http) => {
+                self.count_violation();
+                self.close_with("421 4.7.0 this is SMTP, not HTTP");
+            }
             Err(CommandError::Argument(why)) => self.refuse(&format!("501 5.5.4 {why}")),
             // RFC 3030 section 2 has no way back from here: what follows may be mail or commands.
             Err(CommandError::Chunk) => {
@@ -246,7 +261,9 @@ impl Session {
     fn perform(&mut self, command: Command<'_>) {
         // Pipelining was not offered to this client (RFC 2920 section 3.1: only to those who said EHLO).
         let one_by_one = self.facts.protocol == Protocol::Smtp || !self.offers(Extension::Pipelining);
-        if one_by_one && !matches!(command, Command::Quit) && self.is_out_of_turn() {
+        // The octets of a chunk are part of its command (RFC 3030 section 4.2), whatever else may not follow.
+        let alone = matches!(command, Command::Quit | Command::Bdat { .. });
+        if one_by_one && !alone && self.is_out_of_turn() {
             return;
         }
         match command {
@@ -280,7 +297,7 @@ impl Session {
             return false;
         }
         tracing::info!("the client did not wait for an answer it had to wait for");
-        self.errors = self.errors.saturating_add(1);
+        self.count_violation();
         self.close_with("554 5.5.0 protocol error: wait for the answer");
         true
     }
@@ -299,7 +316,8 @@ impl Session {
 
     fn flush(&mut self) {
         if !self.out.is_empty() {
-            self.actions.push_back(Action::Send(self.out.split().freeze()));
+            // Not split off: an idle session holds no buffer.
+            self.actions.push_back(Action::Send(std::mem::take(&mut self.out).freeze()));
         }
     }
 
@@ -358,14 +376,6 @@ impl Session {
             self.close();
         } else if reply.is_permanent() {
             self.count_error();
-        }
-    }
-
-    /// A client that gets everything wrong is not a mail client.
-    fn count_error(&mut self) {
-        self.errors += 1;
-        if self.errors >= self.config.max_errors {
-            self.close_with("421 4.7.0 too many errors");
         }
     }
 

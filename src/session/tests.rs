@@ -152,7 +152,7 @@ fn proceed(session: &mut Session) -> Vec<Action> {
 
 #[test]
 fn replies_are_gathered_and_data_comes_in_large_pieces() {
-    let mut session = session(&["client=192.0.2.1"]);
+    let mut session = session(&["lenient", "client=192.0.2.1"]);
     let banner = proceed(&mut session);
     assert!(matches!(&banner[..], [Action::Send(_), Action::Read { data: false }]), "{banner:?}");
     session.receive(Input::Octets(b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\n"));
@@ -170,7 +170,7 @@ fn replies_are_gathered_and_data_comes_in_large_pieces() {
 
 #[test]
 fn what_happened_is_counted() {
-    let mut session = session(&[]);
+    let mut session = session(&["lenient"]);
     session.receive(Input::Octets(
         b"HELO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<\xff>\r\nRCPT TO:<>\r\nRSET\r\nMAIL FROM:<>\r\nQUIT\r\n",
     ));

@@ -42,6 +42,10 @@ impl Lines {
         };
         let line = self.buffer.split_to(after).freeze();
         self.seen = 0;
+        if self.buffer.is_empty() {
+            // Nothing waits: what the octets came in must not be held by a client that says nothing more.
+            self.buffer = BytesMut::new();
+        }
         if std::mem::take(&mut self.skipping) || line.len() > limit {
             return Some(Cut::TooLong);
         }

@@ -121,4 +121,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Everything up to and with this ticket is covered by a flush (or was refused as a whole).
     fn flushed(&self) -> Ticket;
+
+    /// Whether it can still be written to; a disk without space is no matter of health. Cheap.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] where nothing will be written until a restart.
+    fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

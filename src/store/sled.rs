@@ -156,9 +156,7 @@ impl Store for Sled {
     }
 
     fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {
-        if let State::Broken(why) = &*self.shared.state.read() {
-            return Err(StoreError::Broken(Arc::clone(why)));
-        }
+        self.health()?;
         self.shared.line.push(Item { tree, writes, waiter: None })
     }
 
@@ -168,6 +166,13 @@ impl Store for Sled {
 
     fn flushed(&self) -> Ticket {
         self.shared.line.flushed()
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        match &*self.shared.state.read() {
+            State::Broken(why) => Err(StoreError::Broken(Arc::clone(why))),
+            State::Open(_) | State::Full(..) => Ok(()),
+        }
     }
 }
 

@@ -21,6 +21,9 @@ mod dialogues;
 /// The transcripts of tests/dialogues, on the wire.
 mod transcripts;
 
+/// What clients may take, and for how long.
+mod limits;
+
 /// From the queue to a next hop or a Maildir, with retries.
 mod delivery;
 

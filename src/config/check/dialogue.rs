@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::YEAR;
-use super::relay::network;
+use super::relay::plain_network;
 use crate::config::raw::{Table, Value};
 use crate::session::{self, LineEnds, RelayRules};
 use crate::smtp::{Extension, Extensions};
@@ -60,7 +60,7 @@ pub(super) fn listener(table: &Table<'_>, session: &mut session::Config) {
     session.extensions = extensions(table, session.extensions);
     session.line_ends = table.choice("bare-line-ends", session.line_ends, &LINE_ENDS);
     session.strict_pipelining = table.bool("strict-pipelining", session.strict_pipelining);
-    session.xclient_from = table.array("xclient-from").iter().filter_map(|value| network(value, true)).collect();
+    session.xclient_from = table.array("xclient-from").iter().filter_map(plain_network).collect();
     session.extensions.set(Extension::Xclient, !session.xclient_from.is_empty());
 }
 

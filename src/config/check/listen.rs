@@ -20,7 +20,7 @@ pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> Conf
     let (dialogue, greeting) = dialogue::config(&root.table("smtp"), hostname, relay::rules(&root.table("relay")));
     let shared = Shared { dialogue, has_certificate: certificate.is_some(), offers_auth: offered };
     let listeners = listeners(root, &shared);
-    let limits = limits::limits(&root.table("limits"));
+    let limits = limits::limits(&root.table("limits"), &shared.dialogue.relay.networks);
     Config {
         listeners,
         limits,

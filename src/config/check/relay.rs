@@ -19,7 +19,21 @@ pub(super) fn rules(table: &Table<'_>) -> RelayRules {
 
 /// A network of clients that may send to anybody. What is wider than the widest private network (10.0.0.0/8, fc00::/7)
 /// makes an open relay, and is taken only from somebody who says that they want one.
-pub(super) fn network(value: &Value<'_>, everyone: bool) -> Option<IpNet> {
+fn network(value: &Value<'_>, everyone: bool) -> Option<IpNet> {
+    let net = plain_network(value)?;
+    let widest = if net.addr().is_ipv4() { 8 } else { 7 };
+    if net.prefix_len() < widest && !everyone {
+        value.wrong(
+            format!("{net} lets strangers send through this relay to anybody"),
+            "name your own networks; if an open relay is what you want, say allow-everyone = true",
+        );
+        return None;
+    }
+    Some(net)
+}
+
+/// A network of any width.
+pub(super) fn plain_network(value: &Value<'_>) -> Option<IpNet> {
     let net = value.parsed(|text| {
         let help = "write a network such as \"192.0.2.0/24\", or an address".to_owned();
         let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
@@ -27,14 +41,6 @@ pub(super) fn network(value: &Value<'_>, everyone: bool) -> Option<IpNet> {
     })?;
     if net != net.trunc() {
         value.wrong(format!("{net} has bits set behind its prefix"), &format!("write \"{}\"", net.trunc()));
-        return None;
-    }
-    let widest = if net.addr().is_ipv4() { 8 } else { 7 };
-    if net.prefix_len() < widest && !everyone {
-        value.wrong(
-            format!("{net} lets strangers send through this relay to anybody"),
-            "name your own networks; if an open relay is what you want, say allow-everyone = true",
-        );
         return None;
     }
     Some(net)

@@ -193,6 +193,12 @@ const NOTHING: Capabilities = Capabilities {
     size_limit: None,
     auth_plain: false,
     auth_login: false,
+    binary: false,
+    chunking: false,
+    binary_mime: false,
+    require_tls: false,
+    mt_priority: false,
+    deliver_by: false,
 };
 const PIPELINING: Capabilities = Capabilities { pipelining: true, ..NOTHING };
 

@@ -227,8 +227,10 @@ fn a_full_disk_is_told_from_a_broken_one() {
 async fn a_broken_engine_fails_the_batch_and_all_that_comes_later() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
+    store.health().unwrap();
     let error = store.shared.fail(failure(&io::Error::other("the disk is gone")));
     assert!(matches!(error, StoreError::Broken(_)));
+    assert!(matches!(store.health(), Err(StoreError::Broken(_))));
     assert!(matches!(store.commit("queue", vec![put("a", "1")]).await, Err(StoreError::Broken(_))));
     assert!(matches!(store.ride("queue", Vec::new()), Err(StoreError::Broken(_))));
     assert!(matches!(store.get("queue", b"a"), Err(StoreError::Broken(_))));

@@ -93,6 +93,11 @@ impl Relay {
         listener["address"].as_str().unwrap().parse().unwrap()
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where the relay keeps its things.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
