@@ -164,6 +164,7 @@ address = "127.0.0.1:{port}"
 
 [relay]
 networks = ["127.0.0.0/8"]
+domains = ["ours.test"]
 
 [routing]
 default = {{ hops = ["smtp://127.0.0.1:{sink}"], tls = "off" }}

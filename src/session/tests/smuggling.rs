@@ -54,7 +54,8 @@ fn has_bare(octets: &[u8]) -> bool {
 fn asked(octets: &[u8], piece: usize) -> Vec<String> {
     let mut player = Player::new(&["max-errors=1000", "max-transactions=1000"], usize::MAX);
     player.pump();
-    player.send(format!("EHLO client.example\r\n{ENVELOPE}").as_bytes());
+    player.send(b"EHLO client.example\r\n");
+    player.send(ENVELOPE.as_bytes());
     player.piece = piece;
     player.send(octets);
     player.acts.iter().filter_map(|act| act.strip_prefix("body ")).map(ToOwned::to_owned).collect()

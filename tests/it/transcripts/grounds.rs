@@ -125,6 +125,8 @@ fn listen(key: &[String]) -> String {
         ("normalise", "bare-line-ends = \"normalise\""),
         ("lenient", "strict-pipelining = false"),
         ("xclient", "xclient-from = [\"127.0.0.0/24\"]"),
+        ("lmtp", "protocol = \"lmtp\""),
+        ("proxy", "proxy-from = [\"127.0.0.0/24\"]"),
     ];
     told.iter().filter(|(setting, _)| is_set(key, setting)).map(|(_, line)| format!("{line}\n")).collect()
 }

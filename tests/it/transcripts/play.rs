@@ -108,7 +108,10 @@ impl Play<'_> {
 
     fn line(&mut self) -> Result<String, String> {
         let line = self.wire.line()?.ok_or("the connection is closed")?;
-        if let Some((_, id)) = line.split_once(" queued as ") {
+        // LMTP says it for each recipient.
+        if let Some((_, id)) = line.split_once(" queued as ")
+            && self.ids.last().is_none_or(|last| last != id)
+        {
             self.ids.push(id.into());
         }
         Ok(line)
