@@ -27,12 +27,37 @@ pub struct Config {
 pub struct Listener {
     /// `[listeners.NAME]`.
     pub name: Arc<str>,
-    /// Where it listens; port 0 takes any.
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub address: Address,
     /// When TLS starts.
     pub tls: TlsMode,
+    /// Clients of this listener may send to anybody, whoever they are.
+    pub relay: bool,
+    /// Nobody is refused as an open relay: `[relay] allow-everyone`. For sockets whose address only the start shows.
+    pub allow_everyone: bool,
     /// The dialogue.
     pub session: Arc<session::Config>,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Address {
+    /// Port 0 takes any.
+    Tcp(SocketAddr),
+    /// A socket file, and the permissions it gets.
+    Unix(PathBuf, u32),
+    /// The sockets of this name that the service manager hands over at the start, TCP or Unix.
+    Systemd(Arc<str>),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path, _) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+        }
+    }
 }
 
 /// When TLS starts on a listener.

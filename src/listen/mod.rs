@@ -2,34 +2,40 @@
 //!
 //! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`; never `delivery`, `routing`, `plugin`.
 
+mod activation;
+mod bind;
 mod config;
 mod connections;
 mod credentials;
 mod message;
 mod perform;
 mod serve;
+mod stream;
 mod wire;
 
 use std::future::Future;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{Certificate, Config, Limits, Listener, TlsMode};
+pub use activation::Activation;
+pub use bind::{Bound, fits};
+pub use config::{Address, Certificate, Config, Limits, Listener, TlsMode};
 pub use credentials::{CredentialError, Credentials};
 
 use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
 use crate::queue::Queue;
 use crate::time::Clock;
-use connections::{Connections, Crowded};
+use bind::Peer;
+use connections::Connections;
+use stream::Stream;
 
 /// Looks up the confirmed name of a client.
 pub type ClientNames = dyn Fn(IpAddr) -> Pin<Box<dyn Future<Output = Option<Arc<str>>> + Send>> + Send + Sync;
@@ -71,51 +77,6 @@ impl Rules {
     }
 }
 
-/// A bound socket that does not accept yet.
-pub struct Bound {
-    name: Arc<str>,
-    socket: TcpListener,
-}
-
-impl Bound {
-    /// Takes the address of a listener.
-    ///
-    /// # Errors
-    /// When the address can't be had; the error names it.
-    pub fn bind(listener: &Listener) -> io::Result<Self> {
-        let bind = || {
-            let socket = socket2::Socket::new(
-                socket2::Domain::for_address(listener.address),
-                socket2::Type::STREAM,
-                Some(socket2::Protocol::TCP),
-            )?;
-            // A restarted relay must get its port back while old connections linger in TIME_WAIT.
-            socket.set_reuse_address(true)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&listener.address.into())?;
-            socket.listen(1024)?;
-            TcpListener::from_std(socket.into())
-        };
-        let socket = bind().map_err(|e| {
-            io::Error::new(e.kind(), format!("listeners.{}: can't listen on {}: {e}", listener.name, listener.address))
-        })?;
-        Ok(Self { name: listener.name.clone(), socket })
-    }
-
-    /// Name of the listener.
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Where it listens, with the port it got.
-    ///
-    /// # Errors
-    /// When the system can't tell.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-}
-
 impl Reception {
     /// Nothing is accepted before [`Self::accept`].
     pub fn new(
@@ -153,13 +114,13 @@ impl Reception {
             let accepted = tokio::select! {
                 biased;
                 () = self.draining.cancelled() => return,
-                accepted = bound.socket.accept() => accepted,
+                accepted = bound.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &bound.name),
+                Ok((stream, peer)) => self.admit(stream, peer, bound.name()),
                 Err(error) => {
                     // Out of descriptors, or a connection that died in the backlog: the socket itself is sound.
-                    tracing::warn!(listener = %bound.name, %error, "accept failed");
+                    tracing::warn!(listener = %bound.name(), %error, "accept failed");
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
             }
@@ -180,25 +141,19 @@ impl Reception {
         serve::serve_as(self.clone(), rules, listener, stream, facts).await;
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, listener: &Arc<str>) {
+    fn admit(&self, stream: Stream, peer: Peer, listener: &Arc<str>) {
         let rules = self.rules.load_full();
         let Some(listener) = rules.listener(listener).cloned() else { return };
-        match self.connections.admit(peer.ip().to_canonical(), &listener.name, &rules.config.limits) {
+        let limits = &rules.config.limits;
+        match self.connections.admit(peer.ip, &listener.name, limits) {
             Ok(permit) => {
-                let reception = self.clone();
-                self.sessions.spawn(async move {
-                    serve::serve(reception, rules, listener, stream, peer).await;
-                    drop(permit);
-                });
+                let arrival = serve::Arrival { stream, peer, permit };
+                self.sessions.spawn(serve::serve(self.clone(), rules, listener, arrival));
             }
             Err(crowded) => {
-                tracing::info!(client = %peer, ?crowded, "connection refused: too many");
-                // RFC 5321 section 3.8: 421 tells the client to come back. Not awaited: the socket's buffer takes it.
-                let text: &[u8] = match crowded {
-                    Crowded::InAll => b"421 4.3.2 Too many connections, try again later\r\n",
-                    Crowded::ByClient => b"421 4.7.0 Too many connections from your address\r\n",
-                };
-                let _ = stream.into_std().and_then(|mut stream| io::Write::write(&mut stream, text));
+                tracing::info!(client = %peer.client.address, ?crowded, "connection refused: too many");
+                // Not awaited: the socket's buffer takes it.
+                stream.leave(crowded.words());
             }
         }
     }

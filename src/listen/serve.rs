@@ -3,13 +3,16 @@
 //! Performs what the session asks for and decides nothing itself.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::bind::Peer;
+use super::connections::Permit;
+use super::stream::Stream;
 use super::wire::{Arrived, Patience, Wire};
 use super::{Listener, Reception, Rules, TlsMode};
 use crate::hooks::{Endpoint, Hooks, SessionFacts, TlsFacts};
@@ -41,25 +44,54 @@ enum Next {
     Stop,
 }
 
+/// A connection that was just accepted.
+pub(crate) struct Arrival {
+    pub(crate) stream: Stream,
+    pub(crate) peer: Peer,
+    /// Its place, given back when it ends.
+    pub(crate) permit: Permit,
+}
+
+/// Both ends of a connection.
+struct Ends {
+    /// None: a client in no network.
+    ip: Option<IpAddr>,
+    client: Endpoint,
+    server: Endpoint,
+}
+
 /// Serves one connection to its end. Errors of the connection are its own affair.
-pub(crate) async fn serve(
-    reception: Reception,
-    rules: Arc<Rules>,
-    listener: Listener,
-    stream: TcpStream,
-    peer: SocketAddr,
-) {
+pub(crate) async fn serve(reception: Reception, rules: Arc<Rules>, listener: Listener, arrival: Arrival) {
     let id: Arc<str> = reception.session_ids.next(reception.clock.now()).to_string().into();
-    let client = Endpoint::of(peer);
-    let span = tracing::info_span!("session", session = %id, client = %client.address, listener = %listener.name);
+    let Arrival { stream, peer, permit } = arrival;
+    let ends = match ends(&stream, peer) {
+        Ok(ends) => ends,
+        Err(error) => return tracing::debug!(%error, listener = %listener.name, "connection ended at once"),
+    };
+    let span = tracing::info_span!("session", session = %id, client = %ends.client.address, listener = %listener.name);
     let run = async {
-        let (wire, patience, facts) = match greet(&reception, &rules, &listener, stream, client, id).await {
+        let (wire, patience, facts) = match greet(&reception, &rules, &listener, stream, ends, id).await {
             Ok(ready) => ready,
             Err(error) => return tracing::info!(%error, "connection ended before the greeting"),
         };
         converse(reception, rules, &listener, wire, patience, facts).await;
     };
     run.instrument(span).await;
+    drop(permit);
+}
+
+/// As the system tells them.
+fn ends(stream: &Stream, peer: Peer) -> io::Result<Ends> {
+    let Peer { ip, client, unix_end } = peer;
+    let server = match (stream, unix_end) {
+        (_, Some(end)) => end,
+        (Stream::Tcp(stream), None) => {
+            stream.set_nodelay(true)?;
+            Endpoint::of(stream.local_addr()?)
+        }
+        (Stream::Unix(stream), None) => super::stream::unix_endpoint(&stream.local_addr()?),
+    };
+    Ok(Ends { ip, client, server })
 }
 
 /// Serves a connection of which everything is known, to its end, whoever is at the other end of the stream.
@@ -73,7 +105,7 @@ pub(crate) async fn serve_as(
     let limits = rules.config.limits;
     let draining = reception.draining.child_token().cancelled_owned();
     let patience = Patience::new(limits.command_timeout, limits.session_timeout, draining);
-    converse(reception, rules, &listener, Wire::Plain(stream), patience, facts).await;
+    converse(reception, rules, &listener, Wire::Plain(Stream::Tcp(stream)), patience, facts).await;
 }
 
 async fn converse(
@@ -101,13 +133,11 @@ async fn greet(
     reception: &Reception,
     rules: &Rules,
     listener: &Listener,
-    stream: TcpStream,
-    client: Endpoint,
+    stream: Stream,
+    ends: Ends,
     id: Arc<str>,
 ) -> io::Result<(Wire, Patience, SessionFacts)> {
-    stream.set_nodelay(true)?;
-    let server = Endpoint::of(stream.local_addr()?);
-    let peer = stream.peer_addr()?.ip().to_canonical();
+    let Ends { ip, client, server } = ends;
     let limits = rules.config.limits;
     let draining = reception.draining.child_token().cancelled_owned();
     let patience = Patience::new(limits.command_timeout, limits.session_timeout, draining);
@@ -116,7 +146,10 @@ async fn greet(
     if listener.tls == TlsMode::Implicit {
         tls = Some(start_tls(&mut wire, rules, &reception.draining).await?);
     }
-    let client_name = if rules.config.client_names { (reception.client_names)(peer).await } else { None };
+    let client_name = match ip {
+        Some(ip) if rules.config.client_names => (reception.client_names)(ip).await,
+        _ => None,
+    };
     let facts = SessionFacts {
         id,
         listener: listener.name.clone(),
@@ -128,7 +161,7 @@ async fn greet(
         helo: None,
         tls,
         identity: None,
-        may_relay: listener.session.relay.trusts(peer),
+        may_relay: listener.relay || ip.is_some_and(|ip| listener.session.relay.trusts(ip)),
         transactions: 0,
         refused_recipients: 0,
         withheld: Default::default(),

@@ -11,12 +11,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::stream::Stream;
 use crate::hooks::TlsFacts;
 
 /// Octets taken from a socket at a time: a large message costs few system calls.
@@ -31,8 +31,8 @@ thread_local! {
 
 /// The connection.
 pub(crate) enum Wire {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Stream),
+    Tls(Box<TlsStream<Stream>>),
     /// While a handshake owns the socket, and after one failed.
     Gone,
 }
@@ -101,7 +101,8 @@ impl Wire {
     pub(crate) async fn start_tls(&mut self, acceptor: &TlsAcceptor) -> io::Result<()> {
         match std::mem::replace(self, Self::Gone) {
             Self::Plain(stream) => {
-                *self = Self::Tls(Box::new(acceptor.accept(stream).await?));
+                // In a box of its own: a handshake needs more room than the connection that waits afterwards.
+                *self = Self::Tls(Box::new(Box::pin(acceptor.accept(stream)).await?));
                 Ok(())
             }
             _ => Err(io::ErrorKind::AlreadyExists.into()),

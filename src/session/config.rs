@@ -12,6 +12,8 @@ use crate::smtp::Extensions;
 pub struct Config {
     /// This relay's name, in the greeting and in trace fields.
     pub hostname: Arc<str>,
+    /// The listener speaks LMTP (RFC 2033) in place of SMTP.
+    pub lmtp: bool,
     /// Who may relay where.
     pub relay: RelayRules,
     /// What is offered at EHLO, to clients for whom it makes sense at the time.

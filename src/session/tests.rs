@@ -35,6 +35,7 @@ const OFFERED: [Extension; 8] = [
 fn session(settings: &[&str]) -> Session {
     let mut config = Config {
         hostname: "mx.example.net".into(),
+        lmtp: false,
         relay: RelayRules {
             networks: vec!["192.0.2.0/24".parse().unwrap()],
             domains: ["example.net", ".example.org"].map(|text| Domain::parse_pattern(text).unwrap()).into(),

@@ -98,6 +98,7 @@ impl Connector for Pipe {
 fn session() -> Session {
     let config = Config {
         hostname: "mx.test".into(),
+        lmtp: false,
         relay: RelayRules { networks: vec!["192.0.2.0/24".parse().unwrap()], domains: [].into() },
         extensions: Extensions::of(&[
             Extension::Pipelining,

@@ -12,6 +12,7 @@ pub(super) fn config(table: &Table<'_>, hostname: &Arc<str>, relay: RelayRules) 
     const TWO_GIB: u64 = (2 << 30) - 1;
     let config = session::Config {
         hostname: hostname.clone(),
+        lmtp: false,
         relay,
         extensions: extensions(table),
         // RFC 5321 section 4.5.3.1.7: at least 64 KiB.

@@ -1,12 +1,13 @@
-//! `[listeners.NAME]`, with what all listeners share: `[limits]`, `[smtp]`, `[relay]`, `[tls]`, `[auth]`.
+//! `[listeners.NAME]`, with what all listeners share: `[limits]`, `[smtp]`, `[relay]`, `[tls]`, `[auth]`. Their sockets
+//! are read in `door.rs`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Base, auth, dialogue, limits, relay, tls};
+use super::{Base, auth, dialogue, door, limits, relay, tls};
 use crate::config::raw::Table;
-use crate::listen::{Config, Listener, TlsMode};
+use crate::listen::{Address, Config, Listener, TlsMode};
 use crate::session;
 use crate::smtp::Extension;
 
@@ -17,9 +18,10 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
 pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> Config {
     let certificate = tls::certificate(&root.table("tls"), base);
     let (credentials, offered) = auth::config(&root.table("auth"), base);
-    let (dialogue, client_names) = dialogue::config(&root.table("smtp"), hostname, relay::rules(&root.table("relay")));
-    let shared = Shared { dialogue, has_certificate: certificate.is_some(), offers_auth: offered };
-    let listeners = listeners(root, &shared);
+    let (relay, everyone) = relay::rules(&root.table("relay"));
+    let (dialogue, client_names) = dialogue::config(&root.table("smtp"), hostname, relay);
+    let shared = Shared { dialogue, has_certificate: certificate.is_some(), offers_auth: offered, everyone };
+    let listeners = listeners(root, &shared, base);
     let limits = limits::limits(&root.table("limits"));
     Config { listeners, limits, certificate, credentials, client_names }
 }
@@ -29,40 +31,42 @@ struct Shared {
     dialogue: session::Config,
     has_certificate: bool,
     offers_auth: bool,
+    /// `[relay] allow-everyone`.
+    everyone: bool,
 }
 
-fn listeners(root: &Table<'_>, shared: &Shared) -> Vec<Listener> {
-    let mut taken: BTreeMap<SocketAddr, Arc<str>> = BTreeMap::new();
+fn listeners(root: &Table<'_>, shared: &Shared, base: &Base) -> Vec<Listener> {
+    let mut taken: BTreeMap<String, Arc<str>> = BTreeMap::new();
     let mut listeners = Vec::new();
     let written = root.named("listeners");
     if written.is_empty() {
         let tls = if shared.has_certificate { TlsMode::Starttls } else { TlsMode::None };
         let session = Arc::new(session_of(shared, tls, false, false));
-        return vec![Listener { name: "smtp".into(), address: DEFAULT_ADDRESS, tls, session }];
+        return vec![Listener {
+            name: "smtp".into(),
+            address: Address::Tcp(DEFAULT_ADDRESS),
+            tls,
+            relay: false,
+            allow_everyone: shared.everyone,
+            session,
+        }];
     }
     for (name, value) in written {
         let Some(table) = value.table() else { continue };
-        let Some(listener) = listener(&name, &table, shared) else { continue };
-        let other = (listener.address.port() != 0).then(|| taken.insert(listener.address, name)).flatten();
+        let Some(listener) = listener(&name, &table, shared, base) else { continue };
+        let any_port = matches!(listener.address, Address::Tcp(address) if address.port() == 0);
+        let other = (!any_port).then(|| taken.insert(listener.address.to_string(), name)).flatten();
         if let Some(other) = other {
-            table.wrong(format!("listens on {} like [listeners.{other}]", listener.address), "use another port");
+            let help = if matches!(listener.address, Address::Tcp(_)) { "use another port" } else { "use another one" };
+            table.wrong(format!("listens on {} like [listeners.{other}]", listener.address), help);
         }
         listeners.push(listener);
     }
     listeners
 }
 
-fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared) -> Option<Listener> {
-    const HELP: &str = "write an IP address and a port, such as \"127.0.0.1:2525\" or \"[::]:25\"";
-    let address = match table.get("address") {
-        Some(value) => {
-            value.parsed(|text| text.parse().map_err(|_| (format!("{text:?} is no address"), HELP.to_owned())))
-        }
-        None => {
-            table.missing("address", HELP);
-            None
-        }
-    };
+fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared, base: &Base) -> Option<Listener> {
+    let address = door::address(table, base);
     let modes = [("none", TlsMode::None), ("starttls", TlsMode::Starttls), ("implicit", TlsMode::Implicit)];
     let usual = if shared.has_certificate { TlsMode::Starttls } else { TlsMode::None };
     let tls = table.choice("tls", usual, &modes);
@@ -79,9 +83,23 @@ fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared) -> Option<Liste
             "set tls to \"starttls\" or \"implicit\"",
         );
     }
+    let lmtp = table.choice("protocol", false, &[("smtp", false), ("lmtp", true)]);
+    let relay = table.bool("relay", false);
+    let mut session = session_of(shared, tls, require_auth, plaintext);
+    session.lmtp = lmtp;
+    let listener = address.map(|address| Listener {
+        name: name.clone(),
+        address,
+        tls,
+        relay,
+        allow_everyone: shared.everyone,
+        session: Arc::new(session),
+    });
+    if let Some(listener) = &listener {
+        door::check(table, listener);
+    }
     table.finish();
-    let session = Arc::new(session_of(shared, tls, require_auth, plaintext));
-    Some(Listener { name: name.clone(), address: address?, tls, session })
+    listener
 }
 
 fn session_of(shared: &Shared, tls: TlsMode, require_auth: bool, plaintext: bool) -> session::Config {

@@ -8,13 +8,13 @@ use crate::config::raw::{Table, Value};
 use crate::mail::Domain;
 use crate::session::RelayRules;
 
-/// Reads the section.
-pub(super) fn rules(table: &Table<'_>) -> RelayRules {
+/// Reads the section: the rules, and whether an open relay is what is wanted.
+pub(super) fn rules(table: &Table<'_>) -> (RelayRules, bool) {
     let everyone = table.bool("allow-everyone", false);
     let networks = table.array("networks").iter().filter_map(|value| network(value, everyone)).collect();
     let domains = table.array("domains").iter().filter_map(domain_pattern).collect::<BTreeSet<_>>();
     table.finish();
-    RelayRules { networks, domains }
+    (RelayRules { networks, domains }, everyone)
 }
 
 /// A network of clients that may send to anybody. What is wider than the widest private network (10.0.0.0/8, fc00::/7)

@@ -1,0 +1,89 @@
+//! An accepted connection: TCP or a Unix socket. An enum, so that an idle one costs no allocation.
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::unix::SocketAddr as UnixAddr;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::hooks::Endpoint;
+
+/// Octets from and to a client.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Sends what the socket takes at once, and closes it.
+    pub(crate) fn leave(self, words: &[u8]) {
+        // Whoever is refused may not hear why; nothing else hangs on it.
+        let _ = match self {
+            Self::Tcp(stream) => stream.into_std().and_then(|mut stream| io::Write::write(&mut stream, words)),
+            Self::Unix(stream) => stream.into_std().and_then(|mut stream| io::Write::write(&mut stream, words)),
+        };
+    }
+}
+
+/// One end of a Unix socket. Clients rarely bind theirs, so that it has no path.
+pub(crate) fn unix_endpoint(address: &UnixAddr) -> Endpoint {
+    unix_path(address.as_pathname().unwrap_or(Path::new("")))
+}
+
+/// The same of a path. It ends up in logs and in trace fields, so one that has more than plain letters is left out.
+pub(crate) fn unix_path(path: &Path) -> Endpoint {
+    let plain = |text: &&str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-@:+=,~".contains(&b));
+    let path = path.to_str().filter(plain).unwrap_or_default();
+    Endpoint { address: format!("unix:{path}").into(), port: 0 }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, octets),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, octets),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
