@@ -1,6 +1,6 @@
 //! Settings of `[listeners.NAME]` and `[limits]`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct Listener {
     pub address: Address,
     /// When TLS starts.
     pub tls: TlsMode,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub proxy_from: ProxyFrom,
     /// Clients of this listener may send to anybody, whoever they are.
     pub relay: bool,
     /// Nobody is refused as an open relay: `[relay] allow-everyone`. For sockets whose address only the start shows.
@@ -57,6 +59,27 @@ impl std::fmt::Display for Address {
             Self::Unix(path, _) => write!(f, "unix:{}", path.display()),
             Self::Systemd(name) => write!(f, "systemd:{name}"),
         }
+    }
+}
+
+/// The peers that say on whose behalf they connect: of these it is required, of others it is never read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyFrom {
+    /// By their address.
+    pub networks: Vec<ipnet::IpNet>,
+    /// All that connect to a socket file.
+    pub unix: bool,
+}
+
+impl ProxyFrom {
+    /// True if this peer must send a header; none: one without an IP address.
+    pub fn requires(&self, peer: Option<IpAddr>) -> bool {
+        peer.map_or(self.unix, |ip| self.networks.iter().any(|net| net.contains(&ip.to_canonical())))
+    }
+
+    /// Nobody must.
+    pub fn is_empty(&self) -> bool {
+        !self.unix && self.networks.is_empty()
     }
 }
 

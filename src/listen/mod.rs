@@ -9,6 +9,7 @@ mod connections;
 mod credentials;
 mod message;
 mod perform;
+mod proxy;
 mod serve;
 mod stream;
 mod wire;
@@ -26,8 +27,11 @@ use tokio_util::task::TaskTracker;
 
 pub use activation::Activation;
 pub use bind::{Bound, fits};
-pub use config::{Address, Certificate, Config, Limits, Listener, TlsMode};
+pub use config::{Address, Certificate, Config, Limits, Listener, ProxyFrom, TlsMode};
 pub use credentials::{CredentialError, Credentials};
+
+#[doc(hidden)]
+pub use proxy::fuzz_proxy;
 
 use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
@@ -145,7 +149,9 @@ impl Reception {
         let rules = self.rules.load_full();
         let Some(listener) = rules.listener(listener).cloned() else { return };
         let limits = &rules.config.limits;
-        match self.connections.admit(peer.ip, &listener.name, limits) {
+        // A proxy is nobody's client: whom it speaks for shows in a moment.
+        let client = peer.ip.filter(|_| !listener.proxy_from.requires(peer.ip));
+        match self.connections.admit(client, &listener.name, limits) {
             Ok(permit) => {
                 let arrival = serve::Arrival { stream, peer, permit };
                 self.sessions.spawn(serve::serve(self.clone(), rules, listener, arrival));

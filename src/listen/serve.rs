@@ -4,7 +4,9 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +14,8 @@ use tracing::Instrument;
 
 use super::bind::Peer;
 use super::connections::Permit;
-use super::stream::Stream;
+use super::proxy::{Proxied, ProxyError};
+use super::stream::{Stream, unix_endpoint, unix_path};
 use super::wire::{Arrived, Patience, Wire};
 use super::{Listener, Reception, Rules, TlsMode};
 use crate::hooks::{Endpoint, Hooks, SessionFacts, TlsFacts};
@@ -22,6 +25,9 @@ use crate::store::Draft;
 
 /// Octets of replies gathered before they are written even though more is coming.
 const OUT_MAX: usize = 64 * 1024;
+
+/// A proxy sends its header at once; its specification asks for at least 3 s, for the sake of one lost packet.
+const PROXY_HEADER: Duration = Duration::from_secs(10);
 
 /// One connection.
 pub(crate) struct Serve {
@@ -63,11 +69,25 @@ struct Ends {
 /// Serves one connection to its end. Errors of the connection are its own affair.
 pub(crate) async fn serve(reception: Reception, rules: Arc<Rules>, listener: Listener, arrival: Arrival) {
     let id: Arc<str> = reception.session_ids.next(reception.clock.now()).to_string().into();
-    let Arrival { stream, peer, permit } = arrival;
-    let ends = match ends(&stream, peer) {
+    let Arrival { mut stream, peer, mut permit } = arrival;
+    let mut ends = match ends(&stream, peer) {
         Ok(ends) => ends,
         Err(error) => return tracing::debug!(%error, listener = %listener.name, "connection ended at once"),
     };
+    if listener.proxy_from.requires(ends.ip) {
+        let proxy = ends.client.address.clone();
+        // In a box: it is over before the rest begins, and needs no room then.
+        if let Err(error) = Box::pin(heed_proxy(&mut stream, &mut ends, &reception.draining)).await {
+            return tracing::info!(%proxy, %error, listener = %listener.name, "connection dropped");
+        }
+        if let Some(client) = ends.ip.filter(|_| ends.client.address != proxy)
+            && let Err(crowded) = permit.belongs_to(client, &rules.config.limits)
+        {
+            tracing::info!(%client, %proxy, ?crowded, "connection refused: too many");
+            return stream.leave(crowded.words());
+        }
+        tracing::debug!(session = %id, %proxy, client = %ends.client.address, "connection by way of a proxy");
+    }
     let span = tracing::info_span!("session", session = %id, client = %ends.client.address, listener = %listener.name);
     let run = async {
         let (wire, patience, facts) = match greet(&reception, &rules, &listener, stream, ends, id).await {
@@ -80,6 +100,21 @@ pub(crate) async fn serve(reception: Reception, rules: Arc<Rules>, listener: Lis
     drop(permit);
 }
 
+/// What a proxy says of both ends counts in place of its own address.
+async fn heed_proxy(stream: &mut Stream, ends: &mut Ends, draining: &CancellationToken) -> Result<(), ProxyError> {
+    let read = tokio::time::timeout(PROXY_HEADER, stream.read_proxy());
+    let read = draining.run_until_cancelled(read).await.ok_or(ProxyError::Cut)?;
+    match read.map_err(|_| ProxyError::Late)?? {
+        Proxied::Itself => {}
+        Proxied::Client { source, destination } => {
+            ends.ip = Some(source.ip().to_canonical());
+            (ends.client, ends.server) = (Endpoint::of(source), Endpoint::of(destination));
+        }
+        Proxied::Local => (ends.ip, ends.client) = (None, unix_path(Path::new(""))),
+    }
+    Ok(())
+}
+
 /// As the system tells them.
 fn ends(stream: &Stream, peer: Peer) -> io::Result<Ends> {
     let Peer { ip, client, unix_end } = peer;
@@ -89,7 +124,7 @@ fn ends(stream: &Stream, peer: Peer) -> io::Result<Ends> {
             stream.set_nodelay(true)?;
             Endpoint::of(stream.local_addr()?)
         }
-        (Stream::Unix(stream), None) => super::stream::unix_endpoint(&stream.local_addr()?),
+        (Stream::Unix(stream), None) => unix_endpoint(&stream.local_addr()?),
     };
     Ok(Ends { ip, client, server })
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::unix::SocketAddr as UnixAddr;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::proxy::{Proxied, ProxyError, Reader};
 use crate::hooks::Endpoint;
 
 /// Octets from and to a client.
@@ -19,6 +20,26 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Reads the header that a proxy sends first, and nothing beyond it.
+    ///
+    /// # Errors
+    /// When there is no good one.
+    pub(crate) async fn read_proxy(&mut self) -> Result<Proxied, ProxyError> {
+        let (mut reader, mut scratch) = (Reader::default(), [0; 256]);
+        loop {
+            let room = scratch.get_mut(..reader.wants().min(256)).unwrap_or_default();
+            let read = self.read(room).await.unwrap_or_default();
+            match room.get(..read) {
+                None | Some([]) => return Err(ProxyError::Cut),
+                Some(octets) => {
+                    if let Some(proxied) = reader.take(octets)? {
+                        return Ok(proxied);
+                    }
+                }
+            }
+        }
+    }
+
     /// Sends what the socket takes at once, and closes it.
     pub(crate) fn leave(self, words: &[u8]) {
         // Whoever is refused may not hear why; nothing else hangs on it.

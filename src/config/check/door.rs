@@ -1,8 +1,9 @@
 //! The socket of a `[listeners.NAME]`: where it is, and what may come through it.
 
+use super::relay::trusted_network;
 use super::{Base, SOCKET_PATH};
 use crate::config::raw::{Table, Value};
-use crate::listen::{Address, Listener, fits};
+use crate::listen::{Address, Listener, ProxyFrom, fits};
 
 const HELP: &str = "write an IP address and a port, such as \"127.0.0.1:2525\" or \"[::]:25\"; or \"unix:/PATH\", or \
                     \"systemd:NAME\"";
@@ -53,6 +54,19 @@ fn read(value: &Value<'_>, base: &Base, mode: u32) -> Option<Address> {
     })
 }
 
+/// Reads `proxy-from`.
+pub(super) fn proxy_from(table: &Table<'_>, everyone: bool) -> ProxyFrom {
+    let mut from = ProxyFrom::default();
+    for value in table.array("proxy-from") {
+        if value.as_text() == Some("unix") {
+            from.unix = true;
+        } else {
+            from.networks.extend(trusted_network(&value, everyone, "lets strangers say that they are anybody"));
+        }
+    }
+    from
+}
+
 /// What does not go together.
 pub(super) fn check(table: &Table<'_>, listener: &Listener) {
     if let Address::Tcp(address) = listener.address
@@ -64,5 +78,19 @@ pub(super) fn check(table: &Table<'_>, listener: &Listener) {
             "listen on loopback or on a Unix socket; if an open relay is what you want, say relay.allow-everyone = true"
         };
         table.wrong(problem, help);
+    }
+    let from = &listener.proxy_from;
+    if listener.relay && !from.is_empty() && !listener.allow_everyone {
+        let problem = "relay = true lets whoever reaches the proxy send through this relay to anybody";
+        table.wrong(problem, "leave it out and list the clients in relay.networks");
+    }
+    match (&listener.address, table.get("proxy-from")) {
+        (Address::Tcp(_), Some(value)) if from.unix => {
+            value.wrong("\"unix\" never connects to a TCP address", "list the networks of the proxies");
+        }
+        (Address::Unix(..), Some(value)) if !from.networks.is_empty() => {
+            value.wrong("nobody connects to a socket file from a network", "write proxy-from = [\"unix\"]");
+        }
+        _ => {}
     }
 }

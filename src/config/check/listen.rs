@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Base, auth, dialogue, door, limits, relay, tls};
 use crate::config::raw::Table;
-use crate::listen::{Address, Config, Listener, TlsMode};
+use crate::listen::{Address, Config, Listener, ProxyFrom, TlsMode};
 use crate::session;
 use crate::smtp::Extension;
 
@@ -46,6 +46,7 @@ fn listeners(root: &Table<'_>, shared: &Shared, base: &Base) -> Vec<Listener> {
             name: "smtp".into(),
             address: Address::Tcp(DEFAULT_ADDRESS),
             tls,
+            proxy_from: ProxyFrom::default(),
             relay: false,
             allow_everyone: shared.everyone,
             session,
@@ -85,12 +86,14 @@ fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared, base: &Base) ->
     }
     let lmtp = table.choice("protocol", false, &[("smtp", false), ("lmtp", true)]);
     let relay = table.bool("relay", false);
+    let proxy_from = door::proxy_from(table, shared.everyone);
     let mut session = session_of(shared, tls, require_auth, plaintext);
     session.lmtp = lmtp;
     let listener = address.map(|address| Listener {
         name: name.clone(),
         address,
         tls,
+        proxy_from,
         relay,
         allow_everyone: shared.everyone,
         session: Arc::new(session),

@@ -20,6 +20,11 @@ pub(super) fn rules(table: &Table<'_>) -> (RelayRules, bool) {
 /// A network of clients that may send to anybody. What is wider than the widest private network (10.0.0.0/8, fc00::/7)
 /// makes an open relay, and is taken only from somebody who says that they want one.
 fn network(value: &Value<'_>, everyone: bool) -> Option<IpNet> {
+    trusted_network(value, everyone, "lets strangers send through this relay to anybody")
+}
+
+/// A network that is trusted with something, and what would come of one that is too wide.
+pub(super) fn trusted_network(value: &Value<'_>, everyone: bool, otherwise: &str) -> Option<IpNet> {
     let net = value.parsed(|text| {
         let help = "write a network such as \"192.0.2.0/24\", or an address".to_owned();
         let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
@@ -32,7 +37,7 @@ fn network(value: &Value<'_>, everyone: bool) -> Option<IpNet> {
     let widest = if net.addr().is_ipv4() { 8 } else { 7 };
     if net.prefix_len() < widest && !everyone {
         value.wrong(
-            format!("{net} lets strangers send through this relay to anybody"),
+            format!("{net} {otherwise}"),
             "name your own networks; if an open relay is what you want, say allow-everyone = true",
         );
         return None;
