@@ -3,6 +3,7 @@
 //! Nothing here decides about mail. What a reload may change lies in shared values, each replaced in one step once
 //! everything new has been built and checked (`rules`).
 
+mod certificates;
 mod change;
 mod control;
 mod history;
@@ -36,7 +37,7 @@ use crate::time::{Clock, System, Timestamp};
 
 use history::History;
 use rules::{Builder, InForce};
-pub use rules::{check_plugins, replay};
+pub use rules::{check_certificates, check_plugins, replay};
 
 /// A running relay.
 pub struct App {
@@ -164,6 +165,7 @@ impl App {
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
         loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
+        loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering })

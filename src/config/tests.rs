@@ -166,6 +166,7 @@ fn the_reference_lists_every_key_and_no_other() {
 fn the_defaults_of_the_reference_are_those_of_the_code() {
     let around = |section: &str| match section {
         "listeners.NAME" => "[listeners.x]\naddress = '127.0.0.1:1'\n".to_owned(),
+        "tls" => "[tls]\ncertificate = 'c.pem'\nkey = 'k.pem'\n".to_owned(),
         "plugins.NAME" => "[plugins.x]\npath = 'x.wasm'\n".to_owned(),
         "plugins.NAME.grants" => "[plugins.x]\npath = 'x.wasm'\n[plugins.x.grants]\n".to_owned(),
         "plugins.NAME.grants.http" => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::session;
+use crate::tls::{ClientCertificates, ServerSettings};
 
 /// All listeners and what they share.
 #[derive(Clone, Debug)]
@@ -14,8 +15,10 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[limits]`.
     pub limits: Limits,
-    /// `[tls]`: certificate chain and key, PEM.
-    pub certificate: Option<Certificate>,
+    /// `[tls]`.
+    pub tls: Option<ServerSettings>,
+    /// How often the files of `[tls]` are looked at; none: at a reload only.
+    pub tls_watch: Option<Duration>,
     /// `[auth]`: file of credentials, `name:argon2-hash` a line.
     pub credentials: Option<PathBuf>,
     /// Look up the client's name (PTR, then forward) before the connect hook.
@@ -31,6 +34,8 @@ pub struct Listener {
     pub address: Address,
     /// When TLS starts.
     pub tls: TlsMode,
+    /// What clients are asked to show then.
+    pub client_certificates: ClientCertificates,
     /// Whose connections begin with a header of the PROXY protocol.
     pub proxy_from: ProxyFrom,
     /// Clients of this listener may send to anybody, whoever they are.
@@ -94,15 +99,6 @@ pub enum TlsMode {
     Starttls,
     /// At once (RFC 8314).
     Implicit,
-}
-
-/// Certificate chain and private key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// PEM, leaf first.
-    pub chain: PathBuf,
-    /// PEM, PKCS #8, SEC 1 or PKCS #1.
-    pub key: PathBuf,
 }
 
 /// What clients may take.

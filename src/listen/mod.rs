@@ -21,14 +21,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use activation::Activation;
 pub use bind::{Bound, fits};
-pub use config::{Address, Certificate, Config, Limits, Listener, ProxyFrom, TlsMode};
+pub use config::{Address, Config, Limits, Listener, ProxyFrom, TlsMode};
 pub use credentials::{CredentialError, Credentials};
+
+pub use crate::tls::{Certificate, ClientCertificates, Minimum, ServerSettings};
 
 #[doc(hidden)]
 pub use proxy::fuzz_proxy;
@@ -37,6 +38,7 @@ use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
 use crate::queue::Queue;
 use crate::time::Clock;
+use crate::tls::Tls;
 use bind::Peer;
 use connections::Connections;
 use stream::Stream;
@@ -64,11 +66,12 @@ pub struct Reception {
 }
 
 /// What a reload replaces, in one step.
+#[derive(Clone)]
 pub struct Rules {
     /// As configured.
     pub config: Config,
     /// For STARTTLS and implicit TLS.
-    pub acceptor: Option<TlsAcceptor>,
+    pub tls: Option<Arc<Tls>>,
     /// The relay's own accounts.
     pub credentials: Option<Arc<Credentials>>,
     /// The plugins.

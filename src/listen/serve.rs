@@ -17,7 +17,7 @@ use super::connections::Permit;
 use super::proxy::{Proxied, ProxyError};
 use super::stream::{Stream, unix_endpoint, unix_path};
 use super::wire::{Arrived, Patience, Wire};
-use super::{Listener, Reception, Rules, TlsMode};
+use super::{ClientCertificates, Listener, Reception, Rules, TlsMode};
 use crate::hooks::{Endpoint, Hooks, SessionFacts, TlsFacts};
 use crate::mail::Annotations;
 use crate::session::{Action, Input, RelayAccess, Session};
@@ -38,6 +38,7 @@ pub(crate) struct Serve {
     /// As pinned at MAIL; before that, as of the connection.
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) draft: Option<Draft>,
+    clients: ClientCertificates,
     wire: Wire,
     patience: Patience,
     out: Vec<u8>,
@@ -156,7 +157,8 @@ async fn converse(
     let config = listener.session.clone();
     let session = Session::new(config.clone(), facts);
     let out = Vec::with_capacity(512);
-    let mut serve = Serve { reception, rules, session, config, hooks, draft: None, wire, patience, out };
+    let clients = listener.client_certificates;
+    let mut serve = Serve { reception, rules, session, config, hooks, draft: None, clients, wire, patience, out };
     match serve.run().await {
         Ok(()) => tracing::debug!("disconnected"),
         Err(error) => tracing::info!(%error, "connection lost"),
@@ -179,7 +181,7 @@ async fn greet(
     let mut wire = Wire::Plain(stream);
     let mut tls = None;
     if listener.tls == TlsMode::Implicit {
-        tls = Some(start_tls(&mut wire, rules, &reception.draining).await?);
+        tls = Some(start_tls(&mut wire, rules, listener.client_certificates, &reception.draining).await?);
     }
     let client_name = match ip {
         Some(ip) if rules.config.client_names => (reception.client_names)(ip).await,
@@ -206,12 +208,16 @@ async fn greet(
 }
 
 /// A handshake is never within a transaction: one that is half done must not hold up a relay that drains.
-async fn start_tls(wire: &mut Wire, rules: &Rules, draining: &CancellationToken) -> io::Result<TlsFacts> {
-    let acceptor = rules.acceptor.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-    let handshake = tokio::time::timeout(rules.config.limits.command_timeout, wire.start_tls(acceptor));
+async fn start_tls(
+    wire: &mut Wire,
+    rules: &Rules,
+    clients: ClientCertificates,
+    draining: &CancellationToken,
+) -> io::Result<TlsFacts> {
+    let tls = rules.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+    let handshake = tokio::time::timeout(rules.config.limits.command_timeout, wire.start_tls(tls, clients));
     let shaken = draining.run_until_cancelled(handshake).await.ok_or(io::ErrorKind::Interrupted)?;
-    shaken.map_err(|_| io::ErrorKind::TimedOut)??;
-    Ok(wire.tls_facts())
+    shaken.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 impl Serve {
@@ -240,7 +246,7 @@ impl Serve {
             Action::Discard => self.draft = None,
             Action::StartTls => {
                 self.flush().await?;
-                let facts = start_tls(&mut self.wire, &self.rules, &self.reception.draining).await?;
+                let facts = start_tls(&mut self.wire, &self.rules, self.clients, &self.reception.draining).await?;
                 self.session.receive(Input::Tls(facts));
             }
             Action::Close => {

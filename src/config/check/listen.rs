@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Base, auth, dialogue, door, limits, relay, tls};
 use crate::config::raw::Table;
-use crate::listen::{Address, Config, Listener, ProxyFrom, TlsMode};
+use crate::listen::{Address, ClientCertificates, Config, Listener, ProxyFrom, TlsMode};
 use crate::session;
 use crate::smtp::Extension;
 
@@ -16,20 +16,23 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
 
 /// Reads the sections.
 pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> Config {
-    let certificate = tls::certificate(&root.table("tls"), base);
+    let (tls, tls_watch) = tls::settings(&root.table("tls"), base);
     let (credentials, offered) = auth::config(&root.table("auth"), base);
+    let has_authorities = tls.as_ref().is_some_and(|tls| tls.authorities.is_some());
     let (relay, everyone) = relay::rules(&root.table("relay"));
     let (dialogue, client_names) = dialogue::config(&root.table("smtp"), hostname, relay);
-    let shared = Shared { dialogue, has_certificate: certificate.is_some(), offers_auth: offered, everyone };
+    let shared = Shared { dialogue, has_certificate: tls.is_some(), has_authorities, offers_auth: offered, everyone };
     let listeners = listeners(root, &shared, base);
     let limits = limits::limits(&root.table("limits"));
-    Config { listeners, limits, certificate, credentials, client_names }
+    Config { listeners, limits, tls, tls_watch, credentials, client_names }
 }
 
 /// What all listeners have in common.
 struct Shared {
     dialogue: session::Config,
     has_certificate: bool,
+    /// `[tls] client-authorities`.
+    has_authorities: bool,
     offers_auth: bool,
     /// `[relay] allow-everyone`.
     everyone: bool,
@@ -46,6 +49,7 @@ fn listeners(root: &Table<'_>, shared: &Shared, base: &Base) -> Vec<Listener> {
             name: "smtp".into(),
             address: Address::Tcp(DEFAULT_ADDRESS),
             tls,
+            client_certificates: ClientCertificates::None,
             proxy_from: ProxyFrom::default(),
             relay: false,
             allow_everyone: shared.everyone,
@@ -74,6 +78,7 @@ fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared, base: &Base) ->
     if tls != TlsMode::None && !shared.has_certificate {
         table.wrong("has TLS but there is no certificate", "add [tls] with certificate and key");
     }
+    let client_certificates = client_certificates(table, shared, tls);
     let require_auth = table.bool("require-auth", false);
     let plaintext = table.bool("allow-plaintext-auth", false);
     if require_auth && !shared.offers_auth {
@@ -93,6 +98,7 @@ fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared, base: &Base) ->
         name: name.clone(),
         address,
         tls,
+        client_certificates,
         proxy_from,
         relay,
         allow_everyone: shared.everyone,
@@ -103,6 +109,17 @@ fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared, base: &Base) ->
     }
     table.finish();
     listener
+}
+
+fn client_certificates(table: &Table<'_>, shared: &Shared, tls: TlsMode) -> ClientCertificates {
+    use ClientCertificates::{Ask, None, Require};
+    let asked = table.choice("client-certificates", None, &[("none", None), ("ask", Ask), ("require", Require)]);
+    if asked != None && tls == TlsMode::None {
+        table.wrong("asks for certificates, which are only shown under TLS", "set tls to \"starttls\" or \"implicit\"");
+    } else if asked == Require && !shared.has_authorities {
+        table.wrong("requires certificates that nobody could vouch for", "add client-authorities to [tls]");
+    }
+    asked
 }
 
 fn session_of(shared: &Shared, tls: TlsMode, require_auth: bool, plaintext: bool) -> session::Config {
