@@ -12,6 +12,8 @@ use crate::smtp::Extensions;
 pub struct Config {
     /// This relay's name, in the greeting and in trace fields.
     pub hostname: Arc<str>,
+    /// The listener speaks LMTP (RFC 2033) in place of SMTP.
+    pub lmtp: bool,
     /// Who may relay where.
     pub relay: RelayRules,
     /// What is offered at EHLO, to clients for whom it makes sense at the time.
@@ -34,8 +36,6 @@ pub struct Config {
     pub line_ends: LineEnds,
     /// Clients that don't wait for answers they must wait for are turned away (RFC 2920 section 3.1).
     pub strict_pipelining: bool,
-    /// This listener speaks LMTP (RFC 2033).
-    pub lmtp: bool,
     /// Peers of these networks may say for whom they speak (XCLIENT).
     pub xclient_from: Vec<ipnet::IpNet>,
     /// How long a message may be asked to wait (RFC 4865), in seconds.

@@ -33,6 +33,9 @@ mod queue_restart;
 /// The shipped components at their hooks.
 mod plugins;
 
+/// Through which sockets clients come, and what protects them.
+mod doors;
+
 /// New settings while mail flows, good ones and bad ones.
 mod reload;
 
