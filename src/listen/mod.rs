@@ -27,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{BanRule, Certificate, Config, Limits, Listener, Tarpit, TlsMode};
-pub use credentials::{CredentialError, Credentials};
+pub use credentials::{CredentialError, Credentials, Forms};
 pub use guard::{BanInForce, Load, ShedCounts};
 
 use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
 use crate::queue::Queue;
+use crate::session::{self, AuthMeans};
 use crate::time::Clock;
 use guard::{Guard, Permit, Shed};
 
@@ -73,6 +74,17 @@ pub struct Rules {
 impl Rules {
     fn listener(&self, name: &str) -> Option<&Listener> {
         self.config.listeners.iter().find(|l| &*l.name == name)
+    }
+
+    /// What clients can be checked with. A client takes the best mechanism that it knows and seldom a second one: unless
+    /// the operator says otherwise, SCRAM is offered only where it works for everybody who has a password.
+    fn auth_means(&self, config: &session::Config) -> AuthMeans {
+        let tokens = self.hooks.sees_secrets();
+        let verifiers = self.credentials.as_ref().is_some_and(|credentials| match config.auth.mechanisms {
+            Some(_) => credentials.verifiers() > 0,
+            None => !tokens && !credentials.is_empty() && credentials.verifiers() == credentials.len(),
+        });
+        AuthMeans { verifiers, tokens }
     }
 }
 

@@ -102,7 +102,7 @@ async fn converse(
     tracing::debug!("connected");
     let hooks = rules.hooks.clone();
     let config = listener.session.clone();
-    let session = Session::new(config.clone(), facts);
+    let session = Session::new(config.clone(), facts).with_means(rules.auth_means(&config));
     let (told, out) = (Faults::default(), Vec::new());
     let mut serve = Serve { reception, rules, session, config, hooks, draft: None, permit, wire, patience, told, out };
     match serve.run().await {

@@ -16,8 +16,10 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
 /// Reads the sections.
 pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> Config {
     let certificate = tls::certificate(&root.table("tls"), base);
-    let (credentials, offered) = auth::config(&root.table("auth"), base);
-    let (dialogue, greeting) = dialogue::config(&root.table("smtp"), hostname, relay::rules(&root.table("relay")));
+    let auth::Auth { credentials, offered, rules } = auth::config(&root.table("auth"), base);
+    let relay = relay::rules(&root.table("relay"));
+    let (mut dialogue, greeting) = dialogue::config(&root.table("smtp"), hostname, relay);
+    dialogue.auth = rules;
     let shared = Shared { dialogue, has_certificate: certificate.is_some(), offers_auth: offered };
     let listeners = listeners(root, &shared);
     let limits = limits::limits(&root.table("limits"), &shared.dialogue.relay.networks);
