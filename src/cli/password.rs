@@ -13,7 +13,8 @@ const MAX: usize = 1024;
 /// Reads a password, prints the line. The password is one line without its end.
 pub(super) fn password(name: &str, forms: Forms, out: &mut dyn Write) -> Result<(), Failure> {
     let secret = read()?;
-    let line = Credentials::line(name, &secret, forms).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
+    let line =
+        Credentials::line(name, &secret, forms).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
     Ok(writeln!(out, "{line}")?)
 }
 

@@ -9,7 +9,9 @@ use super::{
     Action, Answer, AuthMeans, AuthRules, Config, Input, LineEnds, Mechanism, MessageAnswer, Question, RelayAccess,
     RelayRules, Session,
 };
-use crate::hooks::{AuthVerdict, ClientCertificate, Endpoint, Protocol, SessionFacts, SessionVerdict, Subject, TlsFacts};
+use crate::hooks::{
+    AuthVerdict, ClientCertificate, Endpoint, Protocol, SessionFacts, SessionVerdict, Subject, TlsFacts,
+};
 use crate::mail::{Annotations, Domain, QueueId};
 use crate::smtp::{Extension, Extensions};
 use crate::time::Timestamp;

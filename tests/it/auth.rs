@@ -97,7 +97,8 @@ impl Client {
         let Some(challenge) = challenge.strip_prefix("334 ") else { return challenge };
         let first = String::from_utf8(STANDARD.decode(challenge).unwrap()).unwrap();
         let parts: Vec<&str> = first.split(',').collect();
-        let [nonce, salt, iterations] = ["r=", "s=", "i="].map(|key| parts.iter().find_map(|p| p.strip_prefix(key)).unwrap());
+        let [nonce, salt, iterations] =
+            ["r=", "s=", "i="].map(|key| parts.iter().find_map(|p| p.strip_prefix(key)).unwrap());
         assert!(nonce.len() > 20 && nonce.starts_with("rOprNGfwEbeRWgbNEkqO"), "{first}");
         let mut salted = [0; 32];
         let rounds: NonZeroU32 = iterations.parse().unwrap();
@@ -114,7 +115,11 @@ impl Client {
         let last = self.say(&STANDARD.encode(format!("{without_proof},p={}", STANDARD.encode(proof))));
         let Some(last) = last.strip_prefix("334 ") else { return last };
         let own = sign(sign(&salted, "Server Key").as_ref(), &all);
-        assert_eq!(STANDARD.decode(last).unwrap(), format!("v={}", STANDARD.encode(own)).as_bytes(), "who is the server?");
+        assert_eq!(
+            STANDARD.decode(last).unwrap(),
+            format!("v={}", STANDARD.encode(own)).as_bytes(),
+            "who is the server?"
+        );
         self.say("")
     }
 
@@ -173,7 +178,8 @@ fn whoever_does_not_is_not_and_names_can_not_be_told_apart() {
         assert_starts(&reply, "535 5.7.8 authentication failed");
     }
     let mut salts = ["ann", "eve", "eve", "max"].into_iter().map(|name| {
-        let reply = ground.client().0.say(&format!("AUTH SCRAM-SHA-256 {}", STANDARD.encode(format!("n,,n={name},r=x"))));
+        let reply =
+            ground.client().0.say(&format!("AUTH SCRAM-SHA-256 {}", STANDARD.encode(format!("n,,n={name},r=x"))));
         let first = String::from_utf8(STANDARD.decode(reply.strip_prefix("334 ").unwrap()).unwrap()).unwrap();
         let (_, rest) = first.split_once(",s=").unwrap();
         rest.to_owned()
@@ -206,7 +212,8 @@ fn a_proof_is_good_on_its_own_connection_only() {
     assert!(offered.starts_with("SCRAM-SHA-256-PLUS "), "{offered}");
     let (mut other, _) = ground.client();
     let (own, foreign) = (client.exporter(), other.exporter());
-    let mut plus = |header: &str, binding: &[u8]| client.scram("SCRAM-SHA-256-PLUS", header, binding, "ann", "correct horse");
+    let mut plus =
+        |header: &str, binding: &[u8]| client.scram("SCRAM-SHA-256-PLUS", header, binding, "ann", "correct horse");
     assert_starts(&plus("p=tls-exporter,,", &foreign), "535 5.7.8");
     assert_starts(&plus("n,,", b""), "535 5.7.8");
     assert_starts(&plus("p=tls-exporter,,", &own), "235");
@@ -248,7 +255,8 @@ fn a_token_is_worth_what_a_plugin_says() {
         component("http-auth")
     );
     let ground = Ground::new(&account("ann", "correct horse", &[]), &plugin);
-    let token = |token: &str| STANDARD.encode(format!("n,a=ann,\x01host=relay.test\x01port=25\x01auth=Bearer {token}\x01\x01"));
+    let token =
+        |token: &str| STANDARD.encode(format!("n,a=ann,\x01host=relay.test\x01port=25\x01auth=Bearer {token}\x01\x01"));
     let (mut client, offered) = ground.client();
     assert_eq!(offered, "OAUTHBEARER XOAUTH2 PLAIN LOGIN", "the plugin may know passwords, and has no verifiers");
     assert_eq!(client.say(&format!("AUTH OAUTHBEARER {}", token("good"))), "235 2.7.0 authenticated");

@@ -222,7 +222,8 @@ fn check_line(line: &str) -> Result<(&str, Account, u64), String> {
     let (mut account, mut cost) = (Account::default(), 0);
     for form in forms.split_ascii_whitespace() {
         let twice = if form.starts_with("SCRAM-") {
-            let verifier = scram::read(form).map_err(|why| format!("the SCRAM verifier of {name:?} can't be used{why}"))?;
+            let verifier =
+                scram::read(form).map_err(|why| format!("the SCRAM verifier of {name:?} can't be used{why}"))?;
             account.verifier.replace(verifier).is_some()
         } else {
             cost = check_hash(name, form)?;
@@ -307,8 +308,10 @@ mod tests {
     #[test]
     fn all_bad_lines_are_reported_and_none_is_quoted() {
         let dear = "$argon2id$v=19$m=999999,t=2,p=1$bm9ib2R5bm9ib2R5$bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2Q";
-        let file =
-            format!("plain\nann:hunter2\n:x\nbob:{0}\nbob:{0}\neve:$argon2id$v=19$m=8,t=1,p=1\nmax:{dear}\nkim:\nsue:{0} {0}\nliz:SCRAM-SHA-256$4095:YQ==$x:y", cheap("x"));
+        let file = format!(
+            "plain\nann:hunter2\n:x\nbob:{0}\nbob:{0}\neve:$argon2id$v=19$m=8,t=1,p=1\nmax:{dear}\nkim:\nsue:{0} {0}\nliz:SCRAM-SHA-256$4095:YQ==$x:y",
+            cheap("x")
+        );
         let errors = Credentials::parse(Path::new("f"), &file).unwrap_err();
         let shown: Vec<_> = errors.iter().map(ToString::to_string).collect();
         insta::assert_snapshot!(shown.join("\n"), @r#"

@@ -38,12 +38,7 @@ pub(super) fn read(text: &str) -> Result<ScramVerifier, &'static str> {
     if !(1..=64).contains(&salt.len()) {
         return Err(": its salt is not of 1 to 64 octets");
     }
-    Ok(ScramVerifier {
-        iterations,
-        salt: salt.into(),
-        stored_key: key(stored_key)?,
-        server_key: key(server_key)?,
-    })
+    Ok(ScramVerifier { iterations, salt: salt.into(), stored_key: key(stored_key)?, server_key: key(server_key)? })
 }
 
 /// The form that `read` takes.
@@ -59,7 +54,8 @@ pub(super) fn create(secret: &str) -> Result<String, String> {
     getrandom::getrandom(&mut salt).map_err(|error| format!("no random octets: {error}"))?;
     // Clients prepare it before they compute (RFC 5802 section 2.2); one that can't be prepared would never match.
     let secret = stringprep::saslprep(secret).map_err(|_| {
-        "the password has characters that SCRAM does not allow (RFC 4013): take others, or a line of --argon2".to_owned()
+        "the password has characters that SCRAM does not allow (RFC 4013): take others, or a line of --argon2"
+            .to_owned()
     })?;
     derive(&secret, &salt, NEW).map(|verifier| write(&verifier)).ok_or_else(|| "SCRAM has no iterations".to_owned())
 }
@@ -147,7 +143,9 @@ mod tests {
         let written = write(&verifier);
         assert_eq!(read(&written).unwrap(), verifier);
         assert!(!format!("{verifier:?}").contains("salt"));
-        for (from, to) in [("$4096", "$4095"), ("$4096", "$1000001"), ("256", "1"), ("c2FsdA==", ""), ("=:", ":"), ("$4096", "$")] {
+        for (from, to) in
+            [("$4096", "$4095"), ("$4096", "$1000001"), ("256", "1"), ("c2FsdA==", ""), ("=:", ":"), ("$4096", "$")]
+        {
             assert!(read(&written.replacen(from, to, 1)).is_err(), "{from} {to}");
         }
         let made = create("correct horse").unwrap();

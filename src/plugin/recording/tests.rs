@@ -132,8 +132,7 @@ async fn only_what_was_asked_for_is_recorded() {
 
 #[tokio::test]
 async fn a_password_is_never_written_down() {
-    let attempt =
-        || AuthAttempt {
+    let attempt = || AuthAttempt {
         mechanism: "PLAIN".into(),
         name: "ann".into(),
         acts_as: None,

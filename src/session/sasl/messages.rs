@@ -158,7 +158,13 @@ mod tests {
             xoauth2("user=someuser@example.com\x01auth=Bearer ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg\x01\x01"),
             known
         );
-        for bad in ["", "user=\x01auth=Bearer t\x01\x01", "user=a\x01auth=t\x01\x01", "user=a\x01\x01", "n,,\x01auth=Bearer t\x01\x01"] {
+        for bad in [
+            "",
+            "user=\x01auth=Bearer t\x01\x01",
+            "user=a\x01auth=t\x01\x01",
+            "user=a\x01\x01",
+            "n,,\x01auth=Bearer t\x01\x01",
+        ] {
             assert_eq!(xoauth2(bad), None, "{bad:?}");
         }
     }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 pub use mechanism::{AuthMeans, AuthRules, CertificateName, Mechanism};
 use messages::{Bearer, Plain, decode, encode, is_name};
-use scram::{ClientFirst, Flag, Proof, Scram};
 pub use scram::ScramVerifier;
+use scram::{ClientFirst, Flag, Proof, Scram};
 
 use super::{Asked, Question, Session, State, Vouches};
 use crate::hooks::{AuthAttempt, AuthVerdict, Protocol, Subject};
@@ -299,12 +299,7 @@ impl Session {
     }
 }
 
-fn attempt(
-    mechanism: Mechanism,
-    name: Arc<str>,
-    acts_as: Option<Arc<str>>,
-    secret: Option<Arc<str>>,
-) -> AuthAttempt {
+fn attempt(mechanism: Mechanism, name: Arc<str>, acts_as: Option<Arc<str>>, secret: Option<Arc<str>>) -> AuthAttempt {
     AuthAttempt { mechanism: mechanism.name().into(), name, acts_as, details: Vec::new(), secret }
 }
 
@@ -326,7 +321,8 @@ pub fn fuzz_sasl(octets: &[u8]) {
         assert!(graphic && !bearer.token.is_empty() && (bearer.name.is_empty() || is_name(&bearer.name)));
     }
     assert_eq!(decode(encode(first).as_bytes()).as_deref(), Some(first));
-    let verifier = ScramVerifier { iterations: 4096, salt: b"salt"[..].into(), stored_key: [1; 32], server_key: [2; 32] };
+    let verifier =
+        ScramVerifier { iterations: 4096, salt: b"salt"[..].into(), stored_key: [1; 32], server_key: [2; 32] };
     for (mechanism, exporter) in
         [(Mechanism::ScramSha256, None), (Mechanism::ScramSha256Plus, Some(Arc::from(&b"exported"[..])))]
     {
@@ -336,7 +332,9 @@ pub fn fuzz_sasl(octets: &[u8]) {
             continue;
         }
         let Some((mut scram, answer)) = Scram::begin(mechanism, read, verifier.clone(), exporter) else { continue };
-        assert!(answer.starts_with(b"r=") && answer.ends_with(b",s=c2FsdA==,i=4096") && answer.len() < first.len() + 64);
+        assert!(
+            answer.starts_with(b"r=") && answer.ends_with(b",s=c2FsdA==,i=4096") && answer.len() < first.len() + 64
+        );
         assert!(!matches!(scram.finish(last), Proof::Held(_)), "nobody knows the nonce beforehand");
     }
 }
