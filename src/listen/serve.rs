@@ -272,7 +272,8 @@ impl Serve {
         self.told = now;
         let limits = &self.rules.config.limits;
         let violated = self.permit.err(Fault::Violation, now.violations.saturating_sub(told.violations), limits);
-        self.permit.err(Fault::Refused, now.refused.saturating_sub(told.refused), limits) || violated
+        let guessed = self.permit.err(Fault::Auth, now.proofs.saturating_sub(told.proofs), limits);
+        self.permit.err(Fault::Refused, now.refused.saturating_sub(told.refused), limits) || violated || guessed
     }
 
     /// The tarpit: whoever goes on getting it wrong waits for the answer. Not while places are scarce: it would keep one.

@@ -286,7 +286,9 @@ impl Session {
         self.count_auth_failure();
     }
 
+    /// Of a proof that does not hold nobody else hears.
     fn fail_with(&mut self, line: &str) {
+        self.faults.proofs = self.faults.proofs.saturating_add(1);
         self.say(line);
         self.count_auth_failure();
     }
