@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 pub use activation::Activation;
 pub use bind::{Bound, fits};
 pub use config::{Address, BanRule, Config, Limits, Listener, ProxyFrom, Tarpit, TlsMode};
-pub use credentials::{CredentialError, Credentials};
+pub use credentials::{CredentialError, Credentials, Forms};
 pub use guard::{BanInForce, Load, ShedCounts};
 
 pub use crate::tls::{Certificate, ClientCertificates, Minimum, ServerSettings};
@@ -42,6 +42,7 @@ pub use proxy::fuzz_proxy;
 use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
 use crate::queue::Queue;
+use crate::session::{self, AuthMeans};
 use crate::time::Clock;
 use crate::tls::Tls;
 use bind::Peer;
@@ -86,6 +87,17 @@ pub struct Rules {
 impl Rules {
     fn listener(&self, name: &str) -> Option<&Listener> {
         self.config.listeners.iter().find(|l| &*l.name == name)
+    }
+
+    /// What clients can be checked with. A client takes the best mechanism that it knows and seldom a second one: unless
+    /// the operator says otherwise, SCRAM is offered only where it works for everybody who has a password.
+    fn auth_means(&self, config: &session::Config) -> AuthMeans {
+        let tokens = self.hooks.sees_secrets();
+        let verifiers = self.credentials.as_ref().is_some_and(|credentials| match config.auth.mechanisms {
+            Some(_) => credentials.verifiers() > 0,
+            None => !tokens && !credentials.is_empty() && credentials.verifiers() == credentials.len(),
+        });
+        AuthMeans { verifiers, tokens }
     }
 }
 

@@ -166,7 +166,7 @@ async fn converse(
     tracing::debug!("connected");
     let hooks = rules.hooks.clone();
     let config = listener.session.clone();
-    let session = Session::new(config.clone(), facts);
+    let session = Session::new(config.clone(), facts).with_means(rules.auth_means(&config));
     let (told, out, clients) = (Faults::default(), Vec::new(), listener.client_certificates);
     let draft = None;
     let mut serve =
@@ -341,7 +341,8 @@ impl Serve {
         self.told = now;
         let limits = &self.rules.config.limits;
         let violated = self.permit.err(Fault::Violation, now.violations.saturating_sub(told.violations), limits);
-        self.permit.err(Fault::Refused, now.refused.saturating_sub(told.refused), limits) || violated
+        let guessed = self.permit.err(Fault::Auth, now.proofs.saturating_sub(told.proofs), limits);
+        self.permit.err(Fault::Refused, now.refused.saturating_sub(told.refused), limits) || violated || guessed
     }
 
     /// The tarpit: whoever goes on getting it wrong waits for the answer. Not while places are scarce: it would keep one.

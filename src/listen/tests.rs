@@ -91,6 +91,7 @@ fn config() -> Config {
         line_ends: Default::default(),
         strict_pipelining: true,
         lmtp: false,
+        auth: Default::default(),
         xclient_from: Vec::new(),
         max_hold: 0,
         require_auth: false,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::AuthRules;
 use crate::mail::Domain;
 use crate::smtp::Extensions;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub require_auth: bool,
     /// AUTH is offered only under TLS unless this is set; never by default.
     pub allow_plaintext_auth: bool,
+    /// Which mechanisms, and what EXTERNAL takes.
+    pub auth: AuthRules,
 }
 
 /// What is done about a CR or LF that is not part of CRLF, and about NUL.

@@ -257,12 +257,6 @@ struct Secured {
     certificate: CertificateDer<'static>,
 }
 
-impl Secured {
-    fn smtp(self) -> Smtp {
-        Smtp::over(self.stream)
-    }
-}
-
 const IMPLICIT: &str = "[listeners.tls]\naddress = \"127.0.0.1:0\"\ntls = \"implicit\"\n";
 
 #[test]

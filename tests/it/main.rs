@@ -18,6 +18,9 @@ mod house;
 /// What a client may and may not do, on the wire.
 mod dialogues;
 
+/// Who a client is: AUTH under TLS.
+mod auth;
+
 /// What clients may take, and for how long.
 mod limits;
 

@@ -17,10 +17,11 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
 /// Reads the sections.
 pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> Config {
     let (tls, tls_watch) = tls::settings(&root.table("tls"), base);
-    let (credentials, offered) = auth::config(&root.table("auth"), base);
+    let auth::Auth { credentials, offered, rules } = auth::config(&root.table("auth"), base);
     let has_authorities = tls.as_ref().is_some_and(|tls| tls.authorities.is_some());
     let (relay, everyone) = relay::rules(&root.table("relay"));
-    let (dialogue, greeting) = dialogue::config(&root.table("smtp"), hostname, relay);
+    let (mut dialogue, greeting) = dialogue::config(&root.table("smtp"), hostname, relay);
+    dialogue.auth = rules;
     let shared = Shared { dialogue, has_certificate: tls.is_some(), has_authorities, offers_auth: offered, everyone };
     let listeners = listeners(root, &shared, base);
     let limits = limits::limits(&root.table("limits"), &shared.dialogue.relay.networks);
