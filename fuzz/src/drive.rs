@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::hooks::{AuthVerdict, Endpoint, MessageFacts, SessionFacts, SessionVerdict, Subject, TlsFacts};
 use crate::mail::{Domain, QueueId};
 use crate::session::{
-    Action, Answer, Config, Input, LineEnds, MessageAnswer, Question, RelayAccess, RelayRules, Session,
+    Action, Answer, AuthMeans, Config, Input, LineEnds, MessageAnswer, Question, RelayAccess, RelayRules, ScramVerifier,
+    Session,
 };
 use crate::smtp::{Extensions, Reply, Status, extension};
 use crate::time::Timestamp;
@@ -151,8 +152,10 @@ impl Drive {
             max_hold: 60,
             require_auth: settings & 8 != 0,
             allow_plaintext_auth: settings & 16 != 0,
+            auth: Default::default(),
         };
-        Self { session: Session::new(Arc::new(config), facts), settings, asked: 0, body: None, taken: Vec::new(), closed: false }
+        let means = AuthMeans { verifiers: modes & 16 != 0, tokens: modes & 32 != 0 };
+        Self { session: Session::new(Arc::new(config), facts).with_means(means), settings, asked: 0, body: None, taken: Vec::new(), closed: false }
     }
 
     /// Does what the session says, up to the next octet it wants.
@@ -218,7 +221,13 @@ impl Drive {
                 assert!(!text.contains(char::is_control), "{text:?}");
                 Answer::Session(subject, verdict)
             }
-            Question::Auth(subject, attempt) => {
+            Question::Verifier(_) => Answer::Verifier(ScramVerifier {
+                iterations: 4096,
+                salt: b"salt"[..].into(),
+                stored_key: [1; 32],
+                server_key: [2; 32],
+            }),
+            Question::Auth(subject, attempt, _) => {
                 assert!(!attempt.name.contains(char::is_control), "{:?}", attempt.name);
                 Answer::Auth(subject, if refused { AuthVerdict::Failure(reply()) } else { AuthVerdict::Proceed })
             }

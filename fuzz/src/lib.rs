@@ -5,6 +5,8 @@
 pub mod hooks;
 #[path = "../../src/mail/mod.rs"]
 pub mod mail;
+#[path = "../../src/listen/proxy.rs"]
+pub mod proxy;
 #[path = "../../src/session/mod.rs"]
 pub mod session;
 #[path = "../../src/smtp/mod.rs"]

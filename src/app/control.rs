@@ -241,12 +241,12 @@ impl Inner {
 
     fn listeners(&self) -> Vec<ListenerStatus> {
         let rules = self.reception.rules.load();
-        let listener = |(name, address): &(Arc<str>, std::net::SocketAddr)| {
+        let listener = |(name, address): &(Arc<str>, String)| {
             let configured = rules.config.listeners.iter().find(|l| l.name == *name);
             let tls = configured.map(|l| l.tls).and_then(|tls| serde_json::to_value(tls).ok());
             ListenerStatus {
                 name: name.to_string(),
-                address: address.to_string(),
+                address: address.clone(),
                 tls: tls.and_then(|tls| tls.as_str().map(ToOwned::to_owned)).unwrap_or_default(),
                 connections: self.reception.connections_of(name) as u64,
             }

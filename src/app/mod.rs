@@ -3,6 +3,7 @@
 //! Nothing here decides about mail. What a reload may change lies in shared values, each replaced in one step once
 //! everything new has been built and checked (`rules`).
 
+mod certificates;
 mod change;
 mod control;
 mod descriptors;
@@ -14,7 +15,6 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::admin::{self, Weakening};
 use crate::config::Settings;
 use crate::delivery::Dispatcher;
 use crate::delivery::tcp::Tcp;
-use crate::listen::{Bound, Reception};
+use crate::listen::{Activation, Bound, Reception};
 use crate::plugin::{Compiler, Events};
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
@@ -39,7 +39,7 @@ use crate::time::{Clock, System, Timestamp};
 
 use history::History;
 use rules::{Builder, InForce};
-pub use rules::{check_plugins, replay};
+pub use rules::{check_certificates, check_plugins, replay};
 
 /// A running relay.
 pub struct App {
@@ -62,7 +62,7 @@ pub(crate) struct Inner {
     builder: Builder,
     in_force: InForce,
     history: Arc<History>,
-    addresses: Vec<(Arc<str>, SocketAddr)>,
+    addresses: Vec<(Arc<str>, String)>,
     /// One reload at a time; the number of the last one.
     generation: tokio::sync::Mutex<u64>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Inner {
 /// long before; what is cut off here costs a second attempt, or a longer start.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Runs the relay until it is told to stop: SIGTERM or SIGINT drain it, a second one ends it at once, SIGHUP reloads it.
+/// Runs the relay, with the sockets that it was started with, until it is told to stop: SIGTERM or SIGINT drain it, a second one ends it at once, SIGHUP reloads it.
 ///
 /// # Errors
 /// When it can't start; the error says what and where.
@@ -80,11 +80,12 @@ pub async fn run(
     config_path: PathBuf,
     log: LogFile,
     compiler: Option<Compiler>,
+    activation: Activation,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let app = App::start(settings, config_path, log, compiler).await?;
+    let app = App::start(settings, config_path, log, compiler, activation).await?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -113,7 +114,7 @@ fn told_twice() -> anyhow::Error {
 
 impl App {
     /// Opens the queue, builds the plugins, binds the listeners and starts to work. `compiler` compiles components in a
-    /// process of its own; none: this one does.
+    /// process of its own; none: this one does. `activation` has the sockets that the process was started with.
     ///
     /// # Errors
     /// When the queue, a listener or the admin socket can't be had.
@@ -122,12 +123,13 @@ impl App {
         config_path: PathBuf,
         log: LogFile,
         compiler: Option<Compiler>,
+        activation: Activation,
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(System);
         descriptors::provide(settings.listen.limits.connections);
         // First of all: two relays must never work on one queue, and this is the clearest way to be told.
         let socket = admin::bind(&settings.admin)?;
-        let bound = bind(&settings)?;
+        let bound = bind(&settings, activation)?;
         let store = open_store(&settings).await?;
         let queue =
             Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
@@ -166,13 +168,14 @@ impl App {
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
         loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
+        loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering })
     }
 
     /// Where it listens, by the name of the listener.
-    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+    pub fn addresses(&self) -> &[(Arc<str>, String)] {
         &self.inner.addresses
     }
 
@@ -228,8 +231,15 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     Ok(Arc::new(opened.await??))
 }
 
-fn bind(settings: &Settings) -> anyhow::Result<Vec<Bound>> {
-    Ok(settings.listen.listeners.iter().map(Bound::bind).collect::<Result<_, _>>()?)
+fn bind(settings: &Settings, mut activation: Activation) -> anyhow::Result<Vec<Bound>> {
+    let mut bound = Vec::new();
+    for listener in &settings.listen.listeners {
+        bound.extend(Bound::bind(listener, &mut activation)?);
+    }
+    for name in activation.left() {
+        tracing::warn!("no listener has address = \"systemd:{name}\": what comes to that socket is not answered");
+    }
+    Ok(bound)
 }
 
 fn dispatcher(

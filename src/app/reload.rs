@@ -121,8 +121,9 @@ fn plugin_settings<'a>(before: &'a plugin::Config, after: &'a plugin::Config) ->
 
 /// What a running relay keeps from its start, whatever the file says now.
 fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
-    let sockets =
-        |settings: &Settings| settings.listen.listeners.iter().map(|l| (l.name.clone(), l.address)).collect::<Vec<_>>();
+    let sockets = |settings: &Settings| {
+        settings.listen.listeners.iter().map(|l| (l.name.clone(), l.address.clone())).collect::<Vec<_>>()
+    };
     let parts = [
         ("listeners", sockets(started) != sockets(new)),
         ("queue", format!("{:?}", started.queue) != format!("{:?}", new.queue)),

@@ -182,29 +182,33 @@ impl InForce {
         self.plugin_config.store(Arc::new(new.plugin_config));
     }
 
+    /// Only the certificates: new handshakes use them, connections that stand go on.
+    pub(crate) fn replace_certificates(&self, tls: Arc<tls::Tls>) {
+        let rules = self.rules.load();
+        self.rules.store(Arc::new(Rules { tls: Some(tls), ..Rules::clone(&rules) }));
+    }
+
     /// The same for a new set of plugins alone: whatever else was configured stays as it is.
     pub(crate) fn replace_plugins(&self, set: PluginSet, config: plugin::Config) {
         let plugins = Arc::new(set);
         let hooks: Arc<dyn Hooks> = plugins.clone();
         let rules = self.rules.load();
-        self.rules.store(Arc::new(Rules {
-            config: rules.config.clone(),
-            acceptor: rules.acceptor.clone(),
-            credentials: rules.credentials.clone(),
-            hooks: hooks.clone(),
-        }));
+        self.rules.store(Arc::new(Rules { hooks: hooks.clone(), ..Rules::clone(&rules) }));
         self.hooks.store(Arc::new(hooks));
         self.plugins.store(plugins);
         self.plugin_config.store(Arc::new(config));
     }
 }
 
-/// What receiving needs; reads certificate and credentials from disk.
+/// What receiving needs; reads certificates and credentials from disk.
 fn rules(config: crate::listen::Config, hooks: Arc<dyn Hooks>) -> anyhow::Result<Rules> {
-    let acceptor = match &config.certificate {
-        Some(certificate) => Some(tls::Tls::acceptor(&certificate.chain, &certificate.key)?),
+    let tls = match &config.tls {
+        Some(settings) => Some(Arc::new(tls::Tls::load(settings)?)),
         None => None,
     };
+    for text in tls.iter().flat_map(|tls| tls.warnings()) {
+        tracing::warn!("{text}");
+    }
     let credentials = match &config.credentials {
         Some(path) => {
             let loaded = Credentials::load(path).map_err(|errors| anyhow::anyhow!(lines(&errors).join("\n")))?;
@@ -212,7 +216,17 @@ fn rules(config: crate::listen::Config, hooks: Arc<dyn Hooks>) -> anyhow::Result
         }
         None => None,
     };
-    Ok(Rules { config, acceptor, credentials, hooks })
+    Ok(Rules { config, tls, credentials, hooks })
+}
+
+/// Reads the certificates of the settings as a start would; blocking.
+///
+/// # Errors
+/// What is wrong with them. Otherwise what an operator should know, a line each.
+pub fn check_certificates(settings: &Settings) -> Result<Vec<String>, String> {
+    let Some(settings) = &settings.listen.tls else { return Ok(Vec::new()) };
+    let tls = tls::Tls::load(settings).map_err(|error| error.to_string())?;
+    Ok(tls.warnings().to_vec())
 }
 
 /// Loads every plugin of the settings as a reload would, against a store of its own; returns what is wrong. `cache`: where

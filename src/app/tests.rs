@@ -25,7 +25,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let path = write(dir.path(), stamp, host);
         let settings = crate::config::load(&path).unwrap();
-        let app = App::start(settings, path, LOG.file(), None).await.unwrap();
+        let app = App::start(settings, path, LOG.file(), None, Activation::default()).await.unwrap();
         Self { dir, app }
     }
 

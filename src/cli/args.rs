@@ -87,6 +87,12 @@ pub(super) enum Command {
         /// The user name.
         #[arg(value_parser = user_name)]
         name: String,
+        /// Only an argon2 hash: safest if the file is stolen, but clients have to send the password (PLAIN, LOGIN).
+        #[arg(long, conflicts_with = "scram")]
+        argon2: bool,
+        /// Only a SCRAM verifier. Without either, both are printed.
+        #[arg(long)]
+        scram: bool,
     },
 }
 

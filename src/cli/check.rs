@@ -22,9 +22,13 @@ pub(super) async fn check(common: &Common, how: &Check, out: &mut dyn Write) -> 
     if how.print {
         write!(out, "{}", settings.print())?;
     }
-    let problems = problems(&settings).await;
+    let (problems, warnings) = problems(&settings).await;
     if common.json {
-        writeln!(out, "{}", json!({ "ok": problems.is_empty(), "errors": problems }))?;
+        writeln!(out, "{}", json!({ "ok": problems.is_empty(), "errors": problems, "warnings": warnings }))?;
+    } else {
+        for warning in &warnings {
+            writeln!(out, "warning: {warning}")?;
+        }
     }
     if !problems.is_empty() {
         return Err(Failure::Refused(problems));
@@ -35,8 +39,18 @@ pub(super) async fn check(common: &Common, how: &Check, out: &mut dyn Write) -> 
     Ok(())
 }
 
-/// What only shows when the files that the settings name are looked at.
-async fn problems(settings: &Settings) -> Vec<String> {
+/// What only shows when the files that the settings name are looked at: mistakes, and what is no mistake yet.
+async fn problems(settings: &Settings) -> (Vec<String>, Vec<String>) {
     let absent = settings.absent_files();
-    if absent.is_empty() { app::check_plugins(settings, super::compiler(), None).await } else { absent }
+    if !absent.is_empty() {
+        return (absent, Vec::new());
+    }
+    let mut problems = app::check_plugins(settings, super::compiler(), None).await;
+    match app::check_certificates(settings) {
+        Ok(warnings) => (problems, warnings),
+        Err(problem) => {
+            problems.insert(0, problem);
+            (problems, Vec::new())
+        }
+    }
 }

@@ -33,6 +33,7 @@ use clap::Parser as _;
 
 use crate::admin::{Client, ClientError};
 use crate::config::{self, ConfigError};
+use crate::listen::Forms;
 use crate::plugin::{Compiler, compile_for_relay};
 use args::{Cli, Command, Common};
 
@@ -122,7 +123,14 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::CompileComponent { memory } => {
             compile_for_relay(memory, io::stdin().lock(), io::stdout().lock()).map_err(Failure::refused)
         }
-        Command::Password { name } => password::password(&name, out),
+        Command::Password { name, argon2, scram } => {
+            let forms = match (argon2, scram) {
+                (true, _) => Forms::Argon2,
+                (_, true) => Forms::Scram,
+                _ => Forms::Both,
+            };
+            password::password(&name, forms, out)
+        }
     }
 }
 

@@ -5,15 +5,16 @@ use std::io::{BufRead as _, IsTerminal as _, Write};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Failure;
-use crate::listen::Credentials;
+use crate::listen::{Credentials, Forms};
 
 /// Longer than any password, shorter than a file given by mistake.
 const MAX: usize = 1024;
 
 /// Reads a password, prints the line. The password is one line without its end.
-pub(super) fn password(name: &str, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn password(name: &str, forms: Forms, out: &mut dyn Write) -> Result<(), Failure> {
     let secret = read()?;
-    let line = Credentials::line(name, &secret).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
+    let line =
+        Credentials::line(name, &secret, forms).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
     Ok(writeln!(out, "{line}")?)
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Failure;
 use super::args::Common;
+use crate::listen::Activation;
 use crate::{app, config, telemetry};
 
 /// How long work on blocking threads - a disk that does not answer, a plugin being compiled - may hold up the end.
@@ -11,11 +12,14 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// Runs the relay until it is told to stop.
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
+    // First of all, while there are no threads.
+    let activation = Activation::from_environment();
     let settings = config::load(&common.config)?;
     let telemetry = telemetry::start(&settings.log).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("waypost").enable_all().build();
     let runtime = runtime.map_err(|error| Failure::refused(format!("waypost: no runtime: {error}")))?;
-    let ended = runtime.block_on(app::run(settings, common.config.clone(), telemetry.file(), super::compiler()));
+    let run = app::run(settings, common.config.clone(), telemetry.file(), super::compiler(), activation);
+    let ended = runtime.block_on(run);
     // Told twice to stop, nobody wants to wait.
     runtime.shutdown_timeout(if ended.is_ok() { LINGER } else { Duration::ZERO });
     ended.map_err(|error| Failure::refused(format!("waypost: {error:#}")))

@@ -89,10 +89,8 @@ impl Settings {
 
     /// Files that the settings name and that are not there.
     pub fn absent_files(&self) -> Vec<String> {
-        let certificate = self.listen.certificate.iter();
-        let mut named: Vec<(String, &Path)> = certificate
-            .flat_map(|c| [("tls.certificate".to_owned(), &*c.chain), ("tls.key".to_owned(), &*c.key)])
-            .collect();
+        let tls = self.listen.tls.iter().flat_map(|tls| tls.files());
+        let mut named: Vec<(String, &Path)> = tls.map(|(key, path)| (key.to_owned(), path)).collect();
         named.extend(self.listen.credentials.iter().map(|path| ("auth.credentials".to_owned(), &**path)));
         named.extend(self.plugins.plugins.iter().map(|(name, p)| (format!("plugins.{name}.path"), &*p.path)));
         let absent = named.into_iter().filter(|(_, path)| !path.is_file());

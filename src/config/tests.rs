@@ -55,7 +55,7 @@ fn good_configurations_load() {
 fn the_smallest_configuration_is_safe() {
     let settings = parse(Path::new("etc/waypost.toml"), "hostname = 'relay.example.org'").unwrap();
     let [listener] = settings.listen.listeners.as_slice() else { panic!("one listener") };
-    assert!(listener.address.ip().is_loopback());
+    assert!(matches!(listener.address, listen::Address::Tcp(address) if address.ip().is_loopback()));
     assert!(listener.session.relay.networks.is_empty() && listener.session.relay.domains.is_empty());
     assert!(!listener.session.allow_plaintext_auth && !listener.session.extensions.has(crate::smtp::Extension::Auth));
     assert_eq!(settings.queue.path, Path::new("etc/waypost-data/spool"));
@@ -178,6 +178,7 @@ fn the_reference_lists_every_key_and_no_other() {
 fn the_defaults_of_the_reference_are_those_of_the_code() {
     let around = |section: &str| match section {
         "listeners.NAME" => "[listeners.x]\naddress = '127.0.0.1:1'\n".to_owned(),
+        "tls" => "[tls]\ncertificate = 'c.pem'\nkey = 'k.pem'\n".to_owned(),
         "plugins.NAME" => "[plugins.x]\npath = 'x.wasm'\n".to_owned(),
         "plugins.NAME.grants" => "[plugins.x]\npath = 'x.wasm'\n[plugins.x.grants]\n".to_owned(),
         "plugins.NAME.grants.http" => {

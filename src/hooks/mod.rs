@@ -114,6 +114,11 @@ pub trait Hooks: Send + Sync + 'static {
     fn may_authorize(&self) -> bool {
         false
     }
+    /// True where somebody bound to auth is shown secrets: what clients offer may be known there and nowhere else, and a
+    /// bearer token can be. By default nobody is.
+    fn sees_secrets(&self) -> bool {
+        false
+    }
     /// `subject.session` is there.
     fn connect(&self, subject: Subject) -> Answer<'_, SessionVerdict>;
     /// As `connect`; `name` is HELO's argument.

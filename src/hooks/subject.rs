@@ -98,7 +98,7 @@ pub struct ClientCertificate {
 /// Who an authenticated client is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// `PLAIN`, `LOGIN`.
+    /// The registered name, such as `PLAIN`.
     pub mechanism: Arc<str>,
     /// Authentication identity.
     pub name: Arc<str>,

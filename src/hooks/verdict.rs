@@ -45,14 +45,16 @@ pub enum MessageVerdict {
 /// What a client offers to prove who it is (RFC 4954).
 #[derive(Clone)]
 pub struct AuthAttempt {
-    /// `PLAIN` or `LOGIN`.
+    /// The registered name of a SASL mechanism.
     pub mechanism: Arc<str>,
-    /// Authentication identity.
+    /// Authentication identity; empty where a token says it.
     pub name: Arc<str>,
     /// Authorization identity, where it differs.
     pub acts_as: Option<Arc<str>>,
-    /// The password.
-    pub secret: Arc<str>,
+    /// What else the mechanism says: OAUTHBEARER's `host` and `port`.
+    pub details: Vec<(Arc<str>, Arc<str>)>,
+    /// The password or the token. None where the exchange has proved the name already.
+    pub secret: Option<Arc<str>>,
 }
 
 impl fmt::Debug for AuthAttempt {

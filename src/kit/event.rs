@@ -72,7 +72,8 @@ fn question(hook: Hook, client: &Client, event: &Event, outcomes: Vec<Outcome>) 
                 mechanism: auth.mechanism.as_deref().unwrap_or("PLAIN").into(),
                 name: (&*auth.name).into(),
                 acts_as: auth.acts_as.as_deref().map(Into::into),
-                secret: (&*auth.secret).into(),
+                details: Vec::new(),
+                secret: Some((&*auth.secret).into()),
             })
         }
         Hook::Mail => Question::Mail,

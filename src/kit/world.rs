@@ -15,7 +15,7 @@ use super::web::Servers;
 use crate::authres::Authenticator;
 use crate::config;
 use crate::hooks::{Decision, Hooks, SessionFacts};
-use crate::listen::{Credentials, Reception, Rules};
+use crate::listen::{Credentials, Forms, Reception, Rules};
 use crate::plugin::{Build, Compiler, Engine, Instances, Line, PluginSet, Services};
 use crate::queue::Queue;
 use crate::store::{Sled, Spool, Store};
@@ -134,7 +134,7 @@ impl World {
             None => None,
         };
         let hooks: Arc<dyn Hooks> = set.clone();
-        let rules = Rules { config: settings.listen, acceptor: None, credentials, hooks };
+        let rules = Rules { config: settings.listen, tls: None, credentials, hooks };
         let clock: Arc<dyn Clock> = self.clock.clone();
         let nobody = Arc::new(|_| -> std::pin::Pin<Box<dyn Future<Output = Option<Arc<str>>> + Send>> {
             Box::pin(std::future::ready(None))
@@ -183,7 +183,7 @@ impl World {
         if fakes.accounts.is_empty() {
             return Ok(None);
         }
-        let line = |(name, secret): (&String, &String)| Credentials::line(name, secret).map_err(|e| e.to_string());
+        let line = |(name, secret): (&String, &String)| Credentials::line(name, secret, Forms::Argon2);
         let lines = fakes.accounts.iter().map(line).collect::<Result<Vec<_>, _>>()?;
         self.write("accounts", &format!("{}\n", lines.join("\n"))).map(Some)
     }

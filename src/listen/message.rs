@@ -249,8 +249,12 @@ fn trace(session: &SessionFacts, transaction: &TransactionFacts, by: &str, now: 
     };
     let tls = session.tls.as_ref().map(|tls| format!("{} {}", tls.protocol, tls.cipher));
     let address = &session.client.address;
-    let client: std::borrow::Cow<'_, str> =
-        if address.contains(':') { format!("IPv6:{address}").into() } else { (&**address).into() };
+    let client: std::borrow::Cow<'_, str> = match address.strip_prefix("unix:") {
+        Some("") => "unix".into(),
+        Some(_) => (&**address).into(),
+        None if address.contains(':') => format!("IPv6:{address}").into(),
+        None => (&**address).into(),
+    };
     Received {
         helo: session.helo.as_deref().unwrap_or("unknown"),
         client_name: session.client_name.as_deref(),

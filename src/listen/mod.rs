@@ -2,6 +2,8 @@
 //!
 //! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`; never `delivery`, `routing`, `plugin`.
 
+mod activation;
+mod bind;
 mod config;
 mod credentials;
 mod deadlines;
@@ -9,32 +11,43 @@ mod guard;
 mod message;
 mod patience;
 mod perform;
+mod proxy;
 mod serve;
+mod stream;
 mod wire;
 
 use std::future::Future;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{BanRule, Certificate, Config, Limits, Listener, Tarpit, TlsMode};
-pub use credentials::{CredentialError, Credentials};
+pub use activation::Activation;
+pub use bind::{Bound, fits};
+pub use config::{Address, BanRule, Config, Limits, Listener, ProxyFrom, Tarpit, TlsMode};
+pub use credentials::{CredentialError, Credentials, Forms};
 pub use guard::{BanInForce, Load, ShedCounts};
+
+pub use crate::tls::{Certificate, ClientCertificates, Minimum, ServerSettings};
+
+#[doc(hidden)]
+pub use proxy::fuzz_proxy;
 
 use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
 use crate::queue::Queue;
+use crate::session::{self, AuthMeans};
 use crate::time::Clock;
+use crate::tls::Tls;
+use bind::Peer;
 use guard::{Guard, Permit, Shed};
+use stream::Stream;
 
 /// Looks up the confirmed name of a client.
 pub type ClientNames = dyn Fn(IpAddr) -> Pin<Box<dyn Future<Output = Option<Arc<str>>> + Send>> + Send + Sync;
@@ -59,11 +72,12 @@ pub struct Reception {
 }
 
 /// What a reload replaces, in one step.
+#[derive(Clone)]
 pub struct Rules {
     /// As configured.
     pub config: Config,
     /// For STARTTLS and implicit TLS.
-    pub acceptor: Option<TlsAcceptor>,
+    pub tls: Option<Arc<Tls>>,
     /// The relay's own accounts.
     pub credentials: Option<Arc<Credentials>>,
     /// The plugins.
@@ -74,50 +88,16 @@ impl Rules {
     fn listener(&self, name: &str) -> Option<&Listener> {
         self.config.listeners.iter().find(|l| &*l.name == name)
     }
-}
 
-/// A bound socket that does not accept yet.
-pub struct Bound {
-    name: Arc<str>,
-    socket: TcpListener,
-}
-
-impl Bound {
-    /// Takes the address of a listener.
-    ///
-    /// # Errors
-    /// When the address can't be had; the error names it.
-    pub fn bind(listener: &Listener) -> io::Result<Self> {
-        let bind = || {
-            let socket = socket2::Socket::new(
-                socket2::Domain::for_address(listener.address),
-                socket2::Type::STREAM,
-                Some(socket2::Protocol::TCP),
-            )?;
-            // A restarted relay must get its port back while old connections linger in TIME_WAIT.
-            socket.set_reuse_address(true)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&listener.address.into())?;
-            socket.listen(1024)?;
-            TcpListener::from_std(socket.into())
-        };
-        let socket = bind().map_err(|e| {
-            io::Error::new(e.kind(), format!("listeners.{}: can't listen on {}: {e}", listener.name, listener.address))
-        })?;
-        Ok(Self { name: listener.name.clone(), socket })
-    }
-
-    /// Name of the listener.
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Where it listens, with the port it got.
-    ///
-    /// # Errors
-    /// When the system can't tell.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    /// What clients can be checked with. A client takes the best mechanism that it knows and seldom a second one: unless
+    /// the operator says otherwise, SCRAM is offered only where it works for everybody who has a password.
+    fn auth_means(&self, config: &session::Config) -> AuthMeans {
+        let tokens = self.hooks.sees_secrets();
+        let verifiers = self.credentials.as_ref().is_some_and(|credentials| match config.auth.mechanisms {
+            Some(_) => credentials.verifiers() > 0,
+            None => !tokens && !credentials.is_empty() && credentials.verifiers() == credentials.len(),
+        });
+        AuthMeans { verifiers, tokens }
     }
 }
 
@@ -177,13 +157,13 @@ impl Reception {
             let accepted = tokio::select! {
                 biased;
                 () = self.draining.cancelled() => return,
-                accepted = bound.socket.accept() => accepted,
+                accepted = bound.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &bound.name),
+                Ok((stream, peer)) => self.admit(stream, peer, bound.name()),
                 Err(error) => {
                     // Out of descriptors, or a connection that died in the backlog: the socket itself is sound.
-                    tracing::warn!(listener = %bound.name, %error, "accept failed");
+                    tracing::warn!(listener = %bound.name(), %error, "accept failed");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -205,23 +185,28 @@ impl Reception {
         serve::serve_as(self.clone(), rules, listener, stream, facts, permit).await;
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, listener: &Arc<str>) {
+    fn admit(&self, stream: Stream, peer: Peer, listener: &Arc<str>) {
         let rules = self.rules.load();
-        let client = peer.ip().to_canonical();
+        let implicit = rules.listener(listener).is_some_and(|l| l.tls == TlsMode::Implicit);
+        // A proxy is nobody's client: whom it speaks for shows in a moment.
+        let by_proxy = rules.listener(listener).is_some_and(|l| l.proxy_from.requires(peer.ip));
         let permit = match self.admit_peer(listener, &rules).and_then(|mut permit| {
-            permit.admit_client(client, &rules.config.limits)?;
+            if let Some(client) = peer.ip.filter(|_| !by_proxy) {
+                permit.admit_client(client, &rules.config.limits)?;
+            }
             Ok(permit)
         }) {
             Ok(permit) => permit,
             Err(why) => {
-                self.guard.turned_away(why, client, listener);
-                return turn_away(&stream, why, rules.listener(listener).map(|l| l.tls));
+                self.guard.turned_away(why, &peer.client.address, listener);
+                // A client that waits for its handshake could not read the line.
+                return stream.leave(if implicit { b"" } else { why.reply() });
             }
         };
         let rules = Arc::clone(&rules);
         let Some(listener) = rules.listener(listener).cloned() else { return };
-        let reception = self.clone();
-        self.sessions.spawn(serve::serve(reception, rules, listener, stream, peer, permit));
+        let arrival = serve::Arrival { stream, peer, permit };
+        self.sessions.spawn(serve::serve(self.clone(), rules, listener, arrival));
     }
 
     /// A place for whoever is at the other end, if the relay can take anything at all.
@@ -230,20 +215,6 @@ impl Reception {
         self.queue.health().map_err(|_| Shed::Store)?;
         self.guard.admit_peer(listener, &rules.config.limits)
     }
-}
-
-/// Says 421 and goes, without waiting: the socket's buffer takes the line. A client that waits for its handshake gets none,
-/// it could not read it.
-fn turn_away(stream: &TcpStream, why: Shed, tls: Option<TlsMode>) {
-    let socket = socket2::SockRef::from(stream);
-    // Nobody is left to be told of an error.
-    if tls != Some(TlsMode::Implicit) {
-        let _ = socket.send(why.reply());
-    }
-    let _ = socket.shutdown(std::net::Shutdown::Write);
-    // What the client has sent already would make the system answer with a reset, and that takes the line away from it.
-    let mut rest = [std::mem::MaybeUninit::uninit(); 2048];
-    let _ = socket.recv(&mut rest);
 }
 
 #[cfg(test)]

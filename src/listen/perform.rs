@@ -3,7 +3,8 @@
 use super::guard::Fault;
 use super::serve::Serve;
 use crate::hooks::{AuthAttempt, AuthVerdict, Hook, Identity, SessionVerdict, Subject};
-use crate::session::{Answer, Question};
+use crate::listen::Credentials;
+use crate::session::{Answer, Question, ScramVerifier, Vouches};
 use crate::smtp::{Reply, Status};
 use crate::store::StoreError;
 
@@ -15,7 +16,8 @@ impl Serve {
             Question::Helo(subject) => self.ask_session(Hook::Helo, subject).await,
             Question::Mail(subject) => self.ask_mail(subject).await,
             Question::Rcpt(subject) => self.ask_rcpt(subject).await,
-            Question::Auth(subject, attempt) => self.ask_auth(subject, attempt).await,
+            Question::Verifier(name) => Answer::Verifier(self.verifier(&name)),
+            Question::Auth(subject, attempt, vouches) => self.ask_auth(subject, attempt, vouches).await,
             Question::Message(subject) => Answer::Message(self.take_message(subject).await),
         };
         self.session.answer(answer);
@@ -65,18 +67,24 @@ impl Serve {
         self.ask_session(Hook::Rcpt, subject).await
     }
 
-    async fn ask_auth(&self, subject: Subject, attempt: AuthAttempt) -> Answer {
+    fn verifier(&self, name: &str) -> ScramVerifier {
+        self.rules.credentials.as_ref().map_or_else(|| Credentials::no_verifier(name), |known| known.verifier(name))
+    }
+
+    async fn ask_auth(&self, subject: Subject, attempt: AuthAttempt, vouches: Vouches) -> Answer {
         let (subject, verdict) = if self.hooks.listens(Hook::Auth) {
             self.hooks.auth(subject, attempt.clone()).await
         } else {
             (subject, AuthVerdict::Proceed)
         };
         let verdict = match verdict {
-            AuthVerdict::Proceed => self.check_credentials(&attempt).await,
+            AuthVerdict::Proceed => self.vouch(&attempt, vouches).await,
             decided => decided,
         };
         match &verdict {
-            AuthVerdict::Success(identity) => tracing::info!(name = %identity.name, "authenticated"),
+            AuthVerdict::Success(identity) => {
+                tracing::info!(name = %identity.name, mechanism = %attempt.mechanism, "authenticated");
+            }
             _ => tracing::info!(name = %attempt.name, mechanism = %attempt.mechanism, "authentication refused"),
         }
         if matches!(verdict, AuthVerdict::Failure(_) | AuthVerdict::Proceed) {
@@ -85,14 +93,17 @@ impl Serve {
         Answer::Auth(subject, verdict)
     }
 
-    async fn check_credentials(&self, attempt: &AuthAttempt) -> AuthVerdict {
+    async fn vouch(&self, attempt: &AuthAttempt, vouches: Vouches) -> AuthVerdict {
         // Nobody of ours may act for somebody else: only a plugin can allow that.
         let other = attempt.acts_as.as_ref().is_some_and(|acts_as| *acts_as != attempt.name);
-        let good = match &self.rules.credentials {
-            Some(credentials) if !other => credentials.verify(&attempt.name, &attempt.secret).await,
+        let good = match (vouches, &self.rules.credentials, &attempt.secret) {
+            (Vouches::Session, ..) => true,
+            (Vouches::Credentials, Some(credentials), Some(secret)) if !other => {
+                credentials.verify(&attempt.name, secret).await
+            }
             _ => false,
         };
-        if good {
+        if good && !other {
             return AuthVerdict::Success(Identity {
                 mechanism: attempt.mechanism.clone(),
                 name: attempt.name.clone(),

@@ -4,7 +4,8 @@
 
 use std::future::{Future as _, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,11 +15,14 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::bind::Peer;
 use super::deadlines::Deadlines;
 use super::guard::{Fault, Permit};
 use super::patience::Patience;
+use super::proxy::{Proxied, ProxyError};
+use super::stream::{Stream, unix_endpoint, unix_path};
 use super::wire::{Arrived, Wire};
-use super::{Listener, Reception, Rules, TlsMode};
+use super::{ClientCertificates, Listener, Reception, Rules, TlsMode};
 use crate::hooks::{Endpoint, Hooks, SessionFacts, TlsFacts};
 use crate::mail::Annotations;
 use crate::session::{Action, Faults, Input, RelayAccess, Session};
@@ -26,6 +30,9 @@ use crate::store::Draft;
 
 /// Octets of replies gathered before they are written even though more is coming.
 const OUT_MAX: usize = 64 * 1024;
+
+/// A proxy sends its header at once; its specification asks for at least 3 s, for the sake of one lost packet.
+const PROXY_HEADER: Duration = Duration::from_secs(10);
 
 /// One connection. An idle one is little else than this: what is rare and large is in boxes of its own while it lasts.
 pub(crate) struct Serve {
@@ -38,6 +45,7 @@ pub(crate) struct Serve {
     pub(crate) draft: Option<Draft>,
     /// Its place among all connections.
     pub(crate) permit: Permit,
+    clients: ClientCertificates,
     wire: Wire,
     patience: Patience,
     /// Those of the session that the guard has been told of.
@@ -52,28 +60,84 @@ enum Next {
     Stop,
 }
 
+/// A connection that was just accepted.
+pub(crate) struct Arrival {
+    pub(crate) stream: Stream,
+    pub(crate) peer: Peer,
+    /// Its place, given back when it ends.
+    pub(crate) permit: Permit,
+}
+
+/// Both ends of a connection.
+struct Ends {
+    /// None: a client in no network.
+    ip: Option<IpAddr>,
+    client: Endpoint,
+    server: Endpoint,
+}
+
 /// Serves one connection to its end. Errors of the connection are its own affair.
-pub(crate) async fn serve(
-    reception: Reception,
-    rules: Arc<Rules>,
-    listener: Listener,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Permit,
-) {
+pub(crate) async fn serve(reception: Reception, rules: Arc<Rules>, listener: Listener, arrival: Arrival) {
     let id: Arc<str> = reception.session_ids.next(reception.clock.now()).to_string().into();
-    let client = Endpoint::of(peer);
-    let span = tracing::info_span!("session", session = %id, client = %client.address, listener = %listener.name);
+    let Arrival { mut stream, peer, mut permit } = arrival;
+    let mut ends = match ends(&stream, peer) {
+        Ok(ends) => ends,
+        Err(error) => return tracing::debug!(%error, listener = %listener.name, "connection ended at once"),
+    };
+    if listener.proxy_from.requires(ends.ip) {
+        let proxy = ends.client.address.clone();
+        // In a box: it is over before the rest begins, and needs no room then.
+        if let Err(error) = Box::pin(heed_proxy(&mut stream, &mut ends, &reception.draining)).await {
+            return tracing::info!(%proxy, %error, listener = %listener.name, "connection dropped");
+        }
+        if let Some(client) = ends.ip.filter(|_| ends.client.address != proxy)
+            && let Err(why) = permit.admit_client(client, &rules.config.limits)
+        {
+            permit.guard().turned_away(why, &client.to_string(), &listener.name);
+            return stream.leave(if listener.tls == TlsMode::Implicit { b"" } else { why.reply() });
+        }
+        tracing::debug!(session = %id, %proxy, client = %ends.client.address, "connection by way of a proxy");
+    }
+    let span = tracing::info_span!("session", session = %id, client = %ends.client.address, listener = %listener.name);
     let run = async {
         let start = Starting { reception: &reception, rules: &rules, permit: &permit };
         // In a box, because it is over before the long part begins.
-        let (wire, patience, facts) = match Box::pin(start.greet(&listener, stream, client, id)).await {
+        let (wire, patience, facts) = match Box::pin(start.greet(&listener, stream, ends, id)).await {
             Ok(ready) => ready,
             Err(error) => return tracing::info!(%error, "connection ended before the greeting"),
         };
         converse(reception, rules, &listener, wire, patience, facts, permit).await;
     };
     run.instrument(span).await;
+}
+
+/// What a proxy says of both ends counts in place of its own address.
+async fn heed_proxy(stream: &mut Stream, ends: &mut Ends, draining: &CancellationToken) -> Result<(), ProxyError> {
+    let read = tokio::time::timeout(PROXY_HEADER, stream.read_proxy());
+    let read = draining.run_until_cancelled(read).await.ok_or(ProxyError::Cut)?;
+    match read.map_err(|_| ProxyError::Late)?? {
+        Proxied::Itself => {}
+        Proxied::Client { source, destination } => {
+            ends.ip = Some(source.ip().to_canonical());
+            (ends.client, ends.server) = (Endpoint::of(source), Endpoint::of(destination));
+        }
+        Proxied::Local => (ends.ip, ends.client) = (None, unix_path(Path::new(""))),
+    }
+    Ok(())
+}
+
+/// As the system tells them.
+fn ends(stream: &Stream, peer: Peer) -> io::Result<Ends> {
+    let Peer { ip, client, unix_end } = peer;
+    let server = match (stream, unix_end) {
+        (_, Some(end)) => end,
+        (Stream::Tcp(stream), None) => {
+            stream.set_nodelay(true)?;
+            Endpoint::of(stream.local_addr()?)
+        }
+        (Stream::Unix(stream), None) => unix_endpoint(&stream.local_addr()?),
+    };
+    Ok(Ends { ip, client, server })
 }
 
 /// Serves a connection of which everything is known, to its end, whoever is at the other end of the stream.
@@ -87,7 +151,7 @@ pub(crate) async fn serve_as(
 ) {
     let draining = reception.draining.child_token().cancelled_owned();
     let patience = Patience::new(rules.clone(), permit.guard().clone(), draining);
-    converse(reception, rules, &listener, Wire::Plain(stream), patience, facts, permit).await;
+    converse(reception, rules, &listener, Wire::Plain(Stream::Tcp(stream)), patience, facts, permit).await;
 }
 
 async fn converse(
@@ -102,9 +166,11 @@ async fn converse(
     tracing::debug!("connected");
     let hooks = rules.hooks.clone();
     let config = listener.session.clone();
-    let session = Session::new(config.clone(), facts);
-    let (told, out) = (Faults::default(), Vec::new());
-    let mut serve = Serve { reception, rules, session, config, hooks, draft: None, permit, wire, patience, told, out };
+    let session = Session::new(config.clone(), facts).with_means(rules.auth_means(&config));
+    let (told, out, clients) = (Faults::default(), Vec::new(), listener.client_certificates);
+    let draft = None;
+    let mut serve =
+        Serve { reception, rules, session, config, hooks, draft, permit, clients, wire, patience, told, out };
     match serve.run().await {
         Ok(()) => tracing::debug!("disconnected"),
         Err(error) => tracing::info!(%error, "connection lost"),
@@ -123,22 +189,24 @@ impl Starting<'_> {
     async fn greet(
         &self,
         listener: &Listener,
-        stream: TcpStream,
-        client: Endpoint,
+        stream: Stream,
+        ends: Ends,
         id: Arc<str>,
     ) -> io::Result<(Wire, Patience, SessionFacts)> {
-        stream.set_nodelay(true)?;
-        let server = Endpoint::of(stream.local_addr()?);
-        let peer = stream.peer_addr()?.ip().to_canonical();
+        let Ends { ip, client, server } = ends;
         let Self { reception, rules, permit } = *self;
         let draining = reception.draining.child_token().cancelled_owned();
         let patience = Patience::new(rules.clone(), permit.guard().clone(), draining);
         let mut wire = Wire::Plain(stream);
         let mut tls = None;
         if listener.tls == TlsMode::Implicit {
-            tls = Some(start_tls(&mut wire, rules, permit, &reception.draining).await?);
+            let clients = listener.client_certificates;
+            tls = Some(start_tls(&mut wire, rules, clients, permit, &reception.draining).await?);
         }
-        let client_name = if rules.config.client_names { (reception.client_names)(peer).await } else { None };
+        let client_name = match ip {
+            Some(ip) if rules.config.client_names => (reception.client_names)(ip).await,
+            _ => None,
+        };
         let facts = SessionFacts {
             id,
             listener: listener.name.clone(),
@@ -150,7 +218,7 @@ impl Starting<'_> {
             helo: None,
             tls,
             identity: None,
-            may_relay: listener.session.relay.trusts(peer),
+            may_relay: listener.relay || ip.is_some_and(|ip| listener.session.relay.trusts(ip)),
             transactions: 0,
             refused_recipients: 0,
             withheld: Default::default(),
@@ -164,20 +232,20 @@ impl Starting<'_> {
 async fn start_tls(
     wire: &mut Wire,
     rules: &Rules,
+    clients: ClientCertificates,
     permit: &Permit,
     draining: &CancellationToken,
 ) -> io::Result<TlsFacts> {
-    let acceptor = rules.acceptor.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+    let tls = rules.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
     let limits = &rules.config.limits;
     let within = Deadlines::for_handshake(permit.guard().is_stressed(), limits);
-    let handshake = tokio::time::timeout(within, wire.start_tls(acceptor));
+    let handshake = tokio::time::timeout(within, wire.start_tls(tls, clients));
     let shaken = draining.run_until_cancelled(handshake).await.ok_or(io::ErrorKind::Interrupted)?;
     let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     if shaken.is_err() {
         permit.err(Fault::Tls, 1, limits);
     }
-    shaken?;
-    Ok(wire.tls_facts())
+    shaken
 }
 
 impl Serve {
@@ -211,8 +279,9 @@ impl Serve {
             Action::Discard => self.draft = None,
             Action::StartTls => {
                 self.flush().await?;
-                let draining = &self.reception.draining;
-                let facts = Box::pin(start_tls(&mut self.wire, &self.rules, &self.permit, draining)).await?;
+                let (clients, draining) = (self.clients, &self.reception.draining);
+                let handshake = start_tls(&mut self.wire, &self.rules, clients, &self.permit, draining);
+                let facts = Box::pin(handshake).await?;
                 self.session.receive(Input::Tls(facts));
             }
             Action::Close => {
@@ -272,7 +341,8 @@ impl Serve {
         self.told = now;
         let limits = &self.rules.config.limits;
         let violated = self.permit.err(Fault::Violation, now.violations.saturating_sub(told.violations), limits);
-        self.permit.err(Fault::Refused, now.refused.saturating_sub(told.refused), limits) || violated
+        let guessed = self.permit.err(Fault::Auth, now.proofs.saturating_sub(told.proofs), limits);
+        self.permit.err(Fault::Refused, now.refused.saturating_sub(told.refused), limits) || violated || guessed
     }
 
     /// The tarpit: whoever goes on getting it wrong waits for the answer. Not while places are scarce: it would keep one.

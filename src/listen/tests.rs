@@ -1,5 +1,6 @@
 //! Reception over real sockets where a fault has to be forced: a store that breaks.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -90,18 +91,28 @@ fn config() -> Config {
         line_ends: Default::default(),
         strict_pipelining: true,
         lmtp: false,
+        auth: Default::default(),
         xclient_from: Vec::new(),
         max_hold: 0,
         require_auth: false,
         allow_plaintext_auth: false,
     };
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener { name: "smtp".into(), address, tls: TlsMode::None, session: session.into() };
+    let listener = Listener {
+        name: "smtp".into(),
+        address: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
+        tls: TlsMode::None,
+        client_certificates: ClientCertificates::None,
+        proxy_from: ProxyFrom::default(),
+        relay: false,
+        allow_everyone: false,
+        session: session.into(),
+    };
     let limits = Limits::default();
     Config {
         listeners: vec![listener],
         limits,
-        certificate: None,
+        tls: None,
+        tls_watch: None,
         credentials: None,
         client_names: false,
         greet_delay: Duration::ZERO,
@@ -116,10 +127,10 @@ async fn where_the_store_is_broken_nobody_is_let_in_and_nobody_goes_on() {
     let settings = queue::Config { path, min_free: 1, cache: 1 << 20, window: 10, hot_bytes: 1 << 20 };
     let queue = Queue::open(settings, store.clone(), Arc::new(System)).await.unwrap();
     let config = config();
-    let bound = Bound::bind(&config.listeners[0]).unwrap();
-    let address = bound.address().unwrap();
+    let bound = Bound::bind(&config.listeners[0], &mut Activation::default()).unwrap().remove(0);
+    let address = bound.address().unwrap().parse().unwrap();
     let hooks: Arc<dyn Hooks> = Arc::new(crate::plugin::PluginSet::empty(1));
-    let rules = Rules { config, acceptor: None, credentials: None, hooks };
+    let rules = Rules { config, tls: None, credentials: None, hooks };
     let rules = Arc::new(ArcSwap::from_pointee(rules));
     let names: Arc<ClientNames> = Arc::new(|_| Box::pin(std::future::ready(None)));
     let draining = CancellationToken::new();

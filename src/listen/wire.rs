@@ -11,12 +11,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::patience::Patience;
+use super::stream::Stream;
 use crate::hooks::TlsFacts;
+use crate::tls::{ClientCertificates, Tls};
 
 /// Octets taken from a socket at a time: a large message costs few system calls.
 const SCRATCH: usize = 64 * 1024;
@@ -30,8 +30,8 @@ thread_local! {
 
 /// The connection.
 pub(crate) enum Wire {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Stream),
+    Tls(Box<TlsStream<Stream>>),
     /// While a handshake owns the socket, and after one failed.
     Gone,
 }
@@ -118,21 +118,22 @@ impl Wire {
     }
 
     /// The server's half of a handshake. The wire is gone when it fails.
-    pub(crate) async fn start_tls(&mut self, acceptor: &TlsAcceptor) -> io::Result<()> {
+    pub(crate) async fn start_tls(&mut self, tls: &Tls, clients: ClientCertificates) -> io::Result<TlsFacts> {
+        let acceptor = tls.acceptor(clients).ok_or(io::ErrorKind::Unsupported)?;
         match std::mem::replace(self, Self::Gone) {
             Self::Plain(stream) => {
-                *self = Self::Tls(Box::new(acceptor.accept(stream).await?));
-                Ok(())
+                // In a box of its own: a handshake needs more room than the connection that waits afterwards.
+                let stream = Box::new(Box::pin(acceptor.accept(stream)).await?);
+                let facts = tls.facts(stream.get_ref().1);
+                // A resumed session brings the certificate of its first handshake, which is judged again.
+                let verified = facts.client.as_ref().is_some_and(|client| client.verified);
+                if clients == ClientCertificates::Require && !verified {
+                    return Err(io::Error::other("the client's certificate does not verify any more"));
+                }
+                *self = Self::Tls(stream);
+                Ok(facts)
             }
             _ => Err(io::ErrorKind::AlreadyExists.into()),
-        }
-    }
-
-    /// What protects the connection. Empty texts for a plain one.
-    pub(crate) fn tls_facts(&self) -> TlsFacts {
-        match self {
-            Self::Tls(stream) => crate::tls::Tls::facts(stream.get_ref().1),
-            _ => TlsFacts { protocol: "".into(), cipher: "".into(), server_name: None, ..TlsFacts::default() },
         }
     }
 

@@ -68,8 +68,17 @@ pub(crate) fn tls_info(tls: &hooks::TlsFacts) -> wit::types::TlsInfo {
         protocol: tls.protocol.to_string(),
         cipher: tls.cipher.to_string(),
         server_name: text(&tls.server_name),
-        client: None,
+        client: tls.client.as_deref().map(client_certificate),
         details: Vec::new(),
+    }
+}
+
+fn client_certificate(client: &hooks::ClientCertificate) -> wit::types::ClientCertificate {
+    wit::types::ClientCertificate {
+        verified: client.verified,
+        subject: client.subject.to_string(),
+        dns_names: client.dns_names.iter().map(|name| name.to_string()).collect(),
+        sha256: client.sha256.to_vec(),
     }
 }
 
@@ -160,5 +169,35 @@ fn stage(stage: hooks::Stage) -> wit::deliveries::Stage {
         Of::Data => Stage::Data,
         Of::Answer => Stage::Answer,
         Of::Done => Stage::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_sees_the_certificate_that_the_client_showed_and_no_key_material() {
+        let client = hooks::ClientCertificate {
+            verified: true,
+            subject: "CN=ann".into(),
+            dns_names: vec!["ann.example".into()],
+            mailboxes: vec!["ann@example.org".into()],
+            sha256: [7; 32],
+        };
+        let exporter: Arc<[u8]> = b"never handed out, 32 octets long".as_slice().into();
+        let facts = hooks::TlsFacts {
+            client: Some(Arc::new(client)),
+            exporter: Some(exporter),
+            protocol: "TLSv1.3".into(),
+            ..hooks::TlsFacts::default()
+        };
+        let info = tls_info(&facts);
+        let shown = info.client.as_ref().unwrap();
+        assert!(shown.verified);
+        assert_eq!((&*shown.subject, shown.dns_names.as_slice()), ("CN=ann", &["ann.example".to_owned()][..]));
+        assert_eq!(shown.sha256, [7; 32]);
+        assert!(info.details.is_empty() && !format!("{info:?}").contains("never"));
+        assert!(tls_info(&hooks::TlsFacts::default()).client.is_none());
     }
 }

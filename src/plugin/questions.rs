@@ -83,8 +83,8 @@ impl Auth {
             mechanism: attempt.mechanism.to_string(),
             name: attempt.name.to_string(),
             acts_as: convert::text(&attempt.acts_as),
-            details: Vec::new(),
-            secret: secrets.then(|| attempt.secret.to_string()),
+            details: attempt.details.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            secret: attempt.secret.as_deref().filter(|_| secrets).map(str::to_owned),
         })
     }
 }

@@ -44,6 +44,8 @@ pub struct PluginSet {
     listens: u16,
     /// Somebody may accept what the relay's own rule refuses.
     authorizes: bool,
+    /// Somebody is shown the secrets that clients offer.
+    sees_secrets: bool,
     /// Some candidate is asked instead of the version that serves.
     canaries: bool,
     chains: [Vec<Entry>; Hook::ALL.len()],
@@ -73,6 +75,7 @@ impl PluginSet {
             generation,
             listens: 0,
             authorizes: false,
+            sees_secrets: false,
             canaries: false,
             chains: Default::default(),
             members: Vec::new(),
@@ -165,6 +168,7 @@ impl PluginSet {
         let digest: Arc<str> = plugin.as_ref().map_or("".into(), |p| hex(&p.linked.compiled.digest).into());
         // As it was given: what its manifest does not ask for is not.
         let relay = plugin.as_ref().map_or(config.grants.relay, |p| p.shared.grants.relay);
+        let shown = plugin.as_ref().map_or(config.grants.auth_secrets, |p| p.shared.grants.auth_secrets);
         for hook in &hooks {
             let on_failure = config.on_failure_at.get(hook).copied().unwrap_or(config.on_failure);
             let binding = Binding {
@@ -182,6 +186,7 @@ impl PluginSet {
             self.listens |= 1 << (*hook as u16);
             // Not loaded as well: its failure policy then answers for it, and a sender comes back.
             self.authorizes |= relay && *hook == Hook::Rcpt;
+            self.sees_secrets |= shown && *hook == Hook::Auth;
         }
         let trial = None;
         self.members.push(Member {
@@ -379,6 +384,10 @@ impl Hooks for PluginSet {
 
     fn may_authorize(&self) -> bool {
         self.authorizes
+    }
+
+    fn sees_secrets(&self) -> bool {
+        self.sees_secrets
     }
 
     fn connect(&self, subject: Subject) -> Answer<'_, SessionVerdict> {

@@ -67,7 +67,13 @@ fn outcomes() -> Arc<[Outcome]> {
 }
 
 fn attempt() -> AuthAttempt {
-    AuthAttempt { mechanism: "PLAIN".into(), name: "ann".into(), acts_as: None, secret: "s3cret".into() }
+    AuthAttempt {
+        mechanism: "PLAIN".into(),
+        name: "ann".into(),
+        acts_as: None,
+        details: Vec::new(),
+        secret: Some("s3cret".into()),
+    }
 }
 
 /// A string in an answer at `at`, whose octets lie at `offset` of the answer.

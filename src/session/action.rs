@@ -1,7 +1,10 @@
 //! The machine's whole vocabulary: what it wants done, what it asks, what it is told.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::ScramVerifier;
 use crate::hooks::{AuthAttempt, AuthVerdict, SessionVerdict, Subject, TlsFacts};
 use crate::mail::QueueId;
 use crate::smtp::Reply;
@@ -48,6 +51,17 @@ pub enum RelayAccess {
     Asked,
 }
 
+/// Who vouches for a client of which no hook knows anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouches {
+    /// The relay's own credentials, if the secret is theirs. Never for another than the name itself.
+    Credentials,
+    /// The session: the exchange proved the name, and the name only. There is no secret.
+    Session,
+    /// Nobody: a token is worth what a hook says.
+    Hook,
+}
+
 /// What the machine can't decide.
 #[derive(Debug)]
 pub enum Question {
@@ -55,8 +69,11 @@ pub enum Question {
     Connect(Subject),
     /// Hook helo, with HELO's argument in `subject.session.helo`.
     Helo(Subject),
-    /// Hook auth, then the relay's own credentials.
-    Auth(Subject, AuthAttempt),
+    /// What there is of this name for SCRAM. Of an unknown name too there has to be something, always the same, that no
+    /// password leads to.
+    Verifier(Arc<str>),
+    /// Hook auth, then whoever else vouches for the client.
+    Auth(Subject, AuthAttempt, Vouches),
     /// Hook mail.
     Mail(Subject),
     /// Hook rcpt; `subject.candidate` is the recipient. With `subject.unauthorized` the relay's rule says no to it, and
@@ -76,6 +93,8 @@ pub enum Question {
 pub enum Answer {
     /// To Connect, Helo, Mail and Rcpt: the subject as edited, and the verdict. The transaction must come back with it.
     Session(Subject, SessionVerdict),
+    /// To Verifier.
+    Verifier(ScramVerifier),
     /// To Auth.
     Auth(Subject, AuthVerdict),
     /// To Message: what became of it.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::AuthRules;
 use crate::mail::Domain;
 use crate::smtp::Extensions;
 
@@ -12,6 +13,8 @@ use crate::smtp::Extensions;
 pub struct Config {
     /// This relay's name, in the greeting and in trace fields.
     pub hostname: Arc<str>,
+    /// The listener speaks LMTP (RFC 2033) in place of SMTP.
+    pub lmtp: bool,
     /// Who may relay where.
     pub relay: RelayRules,
     /// What is offered at EHLO, to clients for whom it makes sense at the time.
@@ -34,8 +37,6 @@ pub struct Config {
     pub line_ends: LineEnds,
     /// Clients that don't wait for answers they must wait for are turned away (RFC 2920 section 3.1).
     pub strict_pipelining: bool,
-    /// This listener speaks LMTP (RFC 2033).
-    pub lmtp: bool,
     /// Peers of these networks may say for whom they speak (XCLIENT).
     pub xclient_from: Vec<ipnet::IpNet>,
     /// How long a message may be asked to wait (RFC 4865), in seconds.
@@ -44,6 +45,8 @@ pub struct Config {
     pub require_auth: bool,
     /// AUTH is offered only under TLS unless this is set; never by default.
     pub allow_plaintext_auth: bool,
+    /// Which mechanisms, and what EXTERNAL takes.
+    pub auth: AuthRules,
 }
 
 /// What is done about a CR or LF that is not part of CRLF, and about NUL.

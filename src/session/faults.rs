@@ -9,6 +9,8 @@ pub struct Faults {
     pub refused: u32,
     /// What no mail client does: bare line ends, HTTP.
     pub violations: u32,
+    /// Proofs that did not hold. Who fails with a password or a token is known to whoever was asked.
+    pub proofs: u32,
 }
 
 impl Session {

@@ -105,7 +105,10 @@ impl Session {
         match extension {
             Extension::Size => Some(format!("SIZE {}", self.config.max_message_size)),
             Extension::StartTls => self.facts.tls.is_none().then(keyword),
-            Extension::Auth => self.offers_auth().then(|| "AUTH PLAIN LOGIN".to_owned()),
+            Extension::Auth => {
+                let mechanisms = self.offered_mechanisms();
+                (!mechanisms.is_empty()).then(|| format!("AUTH {}", mechanisms.join(" ")))
+            }
             Extension::BinaryMime => self.offers(Extension::Chunking).then(keyword),
             // RFC 8689 section 3: only where it is on already.
             Extension::RequireTls => self.facts.tls.is_some().then(keyword),

@@ -4,12 +4,10 @@
 //! [`Session::answer`]. May import `mail`, `smtp` and the types of `hooks`; must never touch a socket, a clock, the queue
 //! or tokio.
 //!
-//! The states and where each is dealt with: `greeting` (banner, HELO, EHLO, STARTTLS), `proxied` (XCLIENT), `auth` (the SASL
-//! exchange), `transaction` (MAIL, RCPT), `data` (DATA up to the answer) and `chunk` (BDAT). Commands that were pipelined (RFC 2920) wait uncut while a
+//! The states and where each is dealt with: `greeting` (banner, HELO, EHLO, STARTTLS), `proxied` (XCLIENT), `sasl` (AUTH), `transaction` (MAIL, RCPT), `data` (DATA up to the answer) and `chunk` (BDAT). Commands that were pipelined (RFC 2920) wait uncut while a
 //! question is out; the replies they get are gathered until the client has to be waited for.
 
 mod action;
-mod auth;
 mod chunk;
 mod config;
 mod data;
@@ -17,6 +15,7 @@ mod faults;
 mod greeting;
 mod params;
 mod proxied;
+mod sasl;
 mod transaction;
 #[cfg(test)]
 mod tests;
@@ -27,9 +26,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-pub use action::{Action, Answer, Input, MessageAnswer, Question, RelayAccess};
+pub use action::{Action, Answer, Input, MessageAnswer, Question, RelayAccess, Vouches};
 pub use config::{Config, LineEnds, RelayRules};
 pub use faults::Faults;
+#[doc(hidden)]
+pub use sasl::fuzz_sasl;
+pub use sasl::{AuthMeans, AuthRules, CertificateName, Mechanism, ScramVerifier};
 
 use crate::hooks::{Protocol, SessionFacts, Subject, TransactionFacts};
 use crate::smtp::command::{self, Command, CommandError};
@@ -49,6 +51,8 @@ pub struct Session {
     facts: Arc<SessionFacts>,
     /// Where the client comes from lets it relay, whoever it is.
     trusted: bool,
+    /// What answers can be checked with.
+    means: AuthMeans,
     state: State,
     /// Received, not yet cut into commands. Empty while mail data comes.
     lines: Lines,
@@ -86,7 +90,7 @@ enum State {
     /// A command.
     Ready,
     /// A line of a SASL exchange.
-    Auth(auth::Exchange),
+    Auth(sasl::Exchange),
     /// `begin`: MAIL was good.
     Beginning(Box<transaction::Opening>),
     /// Mail data.
@@ -105,7 +109,9 @@ enum Asked {
     Connect,
     /// With what held before, should the new name be refused.
     Helo(Protocol, Option<Arc<str>>),
-    Auth,
+    /// With a SCRAM exchange that has begun.
+    Verifier(Box<sasl::Waiting>),
+    Auth(Mechanism),
     Mail,
     Rcpt,
     Message,
@@ -124,6 +130,7 @@ impl Session {
             config,
             trusted: facts.may_relay,
             facts: Arc::new(facts),
+            means: AuthMeans::default(),
             state: State::Start,
             lines: Lines::default(),
             transaction: None,
@@ -136,6 +143,11 @@ impl Session {
             strict: false,
             draining: false,
         }
+    }
+
+    /// The same, with these means to check who a client is; without any there are only PLAIN and LOGIN.
+    pub fn with_means(self, means: AuthMeans) -> Self {
+        Self { means, ..self }
     }
 
     /// What is known of the connection.
@@ -199,7 +211,10 @@ impl Session {
             (Asked::Helo(protocol, name), Answer::Session(subject, verdict)) => {
                 self.greeted(protocol, name, subject, verdict);
             }
-            (Asked::Auth, Answer::Auth(subject, verdict)) => self.authenticated(subject, verdict),
+            (Asked::Verifier(waiting), Answer::Verifier(verifier)) => self.verifier_found(*waiting, verifier),
+            (Asked::Auth(mechanism), Answer::Auth(subject, verdict)) => {
+                self.authenticated(mechanism, subject, verdict);
+            }
             (Asked::Mail, Answer::Session(subject, verdict)) => self.mail_answered(subject, verdict),
             (Asked::Rcpt, Answer::Session(subject, verdict)) => self.rcpt_answered(subject, verdict),
             (Asked::Message, Answer::Message(answer)) => self.message_answered(answer),

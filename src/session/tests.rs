@@ -1,12 +1,18 @@
 //! The session as a whole: its transcripts, what it hands to its loop, and its properties under any octets.
 
 mod dialogues;
+mod sasl;
 mod smuggling;
 
 use std::sync::Arc;
 
-use super::{Action, Answer, Config, Input, LineEnds, MessageAnswer, Question, RelayAccess, RelayRules, Session};
-use crate::hooks::{AuthVerdict, Endpoint, Protocol, SessionFacts, SessionVerdict, Subject, TlsFacts};
+use super::{
+    Action, Answer, AuthMeans, AuthRules, Config, Input, LineEnds, Mechanism, MessageAnswer, Question, RelayAccess,
+    RelayRules, Session,
+};
+use crate::hooks::{
+    AuthVerdict, ClientCertificate, Endpoint, Protocol, SessionFacts, SessionVerdict, Subject, TlsFacts,
+};
 use crate::mail::{Annotations, Domain, QueueId};
 use crate::smtp::{Extension, Extensions};
 use crate::time::Timestamp;
@@ -61,7 +67,9 @@ fn session(settings: &[&str]) -> Session {
         max_hold: 3600,
         require_auth: false,
         allow_plaintext_auth: false,
+        auth: AuthRules::default(),
     };
+    let mut means = AuthMeans::default();
     let mut facts = SessionFacts {
         id: "s1".into(),
         listener: "test".into(),
@@ -103,10 +111,30 @@ fn session(settings: &[&str]) -> Session {
             ("plaintext-auth", _) => config.allow_plaintext_auth = true,
             ("max-transactions", n) => config.max_transactions = n.parse().unwrap(),
             ("max-errors", n) => config.max_errors = n.parse().unwrap(),
+            ("verifiers", _) => means.verifiers = true,
+            ("tokens", _) => means.tokens = true,
+            ("mechanisms", names) => {
+                config.auth.mechanisms = Some(names.split(' ').map(|name| Mechanism::named(name).unwrap()).collect());
+            }
+            ("exporter", octets) => tls_of(&mut facts).exporter = Some(octets.as_bytes().into()),
+            ("certificate", names) => tls_of(&mut facts).client = Some(Arc::new(certificate(names, true))),
+            ("unverified-certificate", names) => {
+                tls_of(&mut facts).client = Some(Arc::new(certificate(names, false)));
+            }
             other => panic!("what is {other:?}?"),
         }
     }
-    Session::new(Arc::new(config), facts)
+    Session::new(Arc::new(config), facts).with_means(means)
+}
+
+fn tls_of(facts: &mut SessionFacts) -> &mut TlsFacts {
+    facts.tls.get_or_insert_with(tls)
+}
+
+/// A certificate with these names, those with an at sign as mailboxes.
+fn certificate(names: &str, verified: bool) -> ClientCertificate {
+    let (mailboxes, dns_names) = names.split(' ').map(Arc::from).partition(|name: &Arc<str>| name.contains('@'));
+    ClientCertificate { verified, subject: "CN=ann".into(), dns_names, mailboxes, sha256: [7; 32] }
 }
 
 /// Polls up to the next question, `Begin`, `Read` or `Close`, answering nothing.
@@ -137,7 +165,8 @@ fn proceed(session: &mut Session) -> Vec<Action> {
                 Question::Connect(s) | Question::Helo(s) | Question::Mail(s) | Question::Rcpt(s) => {
                     Answer::Session(s, SessionVerdict::Proceed)
                 }
-                Question::Auth(subject, _) => Answer::Auth(subject, AuthVerdict::Proceed),
+                Question::Verifier(_) => Answer::Verifier(sasl::pencil()),
+                Question::Auth(subject, ..) => Answer::Auth(subject, AuthVerdict::Proceed),
                 Question::Message(_) => Answer::Message(MessageAnswer::Queued(QueueId::from_u64(7), Vec::new())),
             }),
             last => {

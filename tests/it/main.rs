@@ -21,6 +21,9 @@ mod dialogues;
 /// The transcripts of tests/dialogues, on the wire.
 mod transcripts;
 
+/// Who a client is: AUTH under TLS.
+mod auth;
+
 /// What clients may take, and for how long.
 mod limits;
 
@@ -35,6 +38,9 @@ mod queue_restart;
 
 /// The shipped components at their hooks.
 mod plugins;
+
+/// Through which sockets clients come, and what protects them.
+mod doors;
 
 /// New settings while mail flows, good ones and bad ones.
 mod reload;

@@ -122,6 +122,7 @@ fn session() -> Session {
         max_hold: 0,
         require_auth: false,
         allow_plaintext_auth: false,
+        auth: Default::default(),
     };
     let facts = SessionFacts {
         id: "s1".into(),
@@ -187,7 +188,7 @@ fn answer(question: Question, body: &mut Vec<u8>, kept: &mut Vec<Kept>) -> Answe
             };
             Answer::Session(subject, verdict)
         }
-        Question::Auth(..) => panic!("not offered"),
+        Question::Auth(..) | Question::Verifier(_) => panic!("not offered"),
         Question::Message(subject) => {
             let (transaction, message) = (subject.transaction.unwrap(), subject.message.unwrap());
             let separator: &[u8] = if message.separator { b"\r\n" } else { b"" };

@@ -42,6 +42,10 @@ impl OnAuth for HttpAuth {
         if !settings.covers(&attempt.name) {
             return Ok(AuthVerdict::Proceed);
         }
+        // The exchange itself proved the name; there is nothing to ask the service.
+        if attempt.mechanism.starts_with("SCRAM-") || attempt.mechanism == "EXTERNAL" {
+            return Ok(AuthVerdict::Proceed);
+        }
         let Some(secret) = attempt.secret.as_deref() else {
             return Err("there is no password: add under [plugins.NAME.grants]: auth-secrets = true".to_owned());
         };

@@ -48,6 +48,7 @@ pub(super) fn config(table: &Table<'_>, hostname: &Arc<str>, relay: RelayRules) 
         max_hold,
         require_auth: false,
         allow_plaintext_auth: false,
+        auth: Default::default(),
     };
     let client_names = table.bool("client-names", false);
     let delay = table.duration("greet-delay", Duration::ZERO, Duration::ZERO..=Duration::from_secs(60));

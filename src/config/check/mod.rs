@@ -5,6 +5,7 @@
 mod auth;
 mod delivery;
 mod dialogue;
+mod door;
 mod grants;
 mod limits;
 mod listen;
@@ -27,6 +28,9 @@ use crate::telemetry;
 
 /// No time limit or schedule of a relay is longer than this.
 const YEAR: Duration = Duration::from_secs(366 * 86400);
+
+/// `sockaddr_un` holds 108 octets, the last of them zero; a socket's file is first made under a name a bit longer.
+const SOCKET_PATH: usize = 100;
 
 /// Where relative paths start.
 pub(super) struct Base(PathBuf);
@@ -118,12 +122,10 @@ fn hostname(root: &Table<'_>) -> Option<Arc<str>> {
 
 /// `[admin]`.
 pub(super) fn admin(root: &Table<'_>, base: &Base) -> PathBuf {
-    /// `sockaddr_un` holds 108 octets, the last of them zero; the file is first made under a name a bit longer.
-    const MAX: usize = 100;
     let table = root.table("admin");
     let socket = base.resolve(table.text("socket").unwrap_or("waypost-data/admin.sock"));
-    if socket.as_os_str().len() > MAX {
-        let problem = format!("{} is longer than {MAX} octets", socket.display());
+    if socket.as_os_str().len() > SOCKET_PATH {
+        let problem = format!("{} is longer than {SOCKET_PATH} octets", socket.display());
         match table.get("socket") {
             Some(value) => value.wrong(problem, "sockets need a shorter path, such as /run/waypost/admin.sock"),
             None => table.wrong(problem, "set socket to a shorter path, such as /run/waypost/admin.sock"),

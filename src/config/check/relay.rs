@@ -8,23 +8,28 @@ use crate::config::raw::{Table, Value};
 use crate::mail::Domain;
 use crate::session::RelayRules;
 
-/// Reads the section.
-pub(super) fn rules(table: &Table<'_>) -> RelayRules {
+/// Reads the section: the rules, and whether an open relay is what is wanted.
+pub(super) fn rules(table: &Table<'_>) -> (RelayRules, bool) {
     let everyone = table.bool("allow-everyone", false);
     let networks = table.array("networks").iter().filter_map(|value| network(value, everyone)).collect();
     let domains = table.array("domains").iter().filter_map(domain_pattern).collect::<BTreeSet<_>>();
     table.finish();
-    RelayRules { networks, domains }
+    (RelayRules { networks, domains }, everyone)
 }
 
 /// A network of clients that may send to anybody. What is wider than the widest private network (10.0.0.0/8, fc00::/7)
 /// makes an open relay, and is taken only from somebody who says that they want one.
 fn network(value: &Value<'_>, everyone: bool) -> Option<IpNet> {
+    trusted_network(value, everyone, "lets strangers send through this relay to anybody")
+}
+
+/// A network that is trusted with something, and what would come of one that is too wide.
+pub(super) fn trusted_network(value: &Value<'_>, everyone: bool, otherwise: &str) -> Option<IpNet> {
     let net = plain_network(value)?;
     let widest = if net.addr().is_ipv4() { 8 } else { 7 };
     if net.prefix_len() < widest && !everyone {
         value.wrong(
-            format!("{net} lets strangers send through this relay to anybody"),
+            format!("{net} {otherwise}"),
             "name your own networks; if an open relay is what you want, say allow-everyone = true",
         );
         return None;

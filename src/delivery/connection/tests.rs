@@ -16,7 +16,7 @@ use crate::delivery::tcp::Tcp;
 use crate::hooks::OutcomeKind;
 use crate::mail::{BodyKind, Mailbox, Recipient, ReversePath};
 use crate::store::{Sled, Spool, Spooled};
-use crate::tls::{Tls, TlsClients};
+use crate::tls::{self, ClientCertificates, Minimum, ServerSettings, Tls, TlsClients};
 
 // --- The scripted server ---
 
@@ -378,7 +378,10 @@ impl Certificate {
     }
 
     fn acceptor(&self) -> TlsAcceptor {
-        Tls::acceptor(&self.path(), &self.folder.path().join("key")).unwrap()
+        let certificate = tls::Certificate { chain: self.path(), key: self.folder.path().join("key") };
+        let settings =
+            ServerSettings { certificates: vec![certificate], authorities: None, minimum: Minimum::default() };
+        Tls::load(&settings).unwrap().acceptor(ClientCertificates::None).unwrap().clone()
     }
 
     fn starttls(&self) -> Vec<Act> {

@@ -141,10 +141,10 @@ impl Guard {
     }
 
     /// Tells the log that somebody is turned away. Call within a tokio runtime.
-    pub(crate) fn turned_away(&self, why: Shed, client: IpAddr, listener: &str) {
+    pub(crate) fn turned_away(&self, why: Shed, client: &str, listener: &str) {
         let tell = self.0.state.lock().flood.shed(why, self.0.now());
         match tell {
-            Tell::Now => tracing::info!(%client, listener, ?why, "connection turned away"),
+            Tell::Now => tracing::info!(client, listener, ?why, "connection turned away"),
             Tell::Counted => {}
             Tell::Later => {
                 let shell = self.0.clone();

@@ -132,8 +132,13 @@ async fn only_what_was_asked_for_is_recorded() {
 
 #[tokio::test]
 async fn a_password_is_never_written_down() {
-    let attempt =
-        || AuthAttempt { mechanism: "PLAIN".into(), name: "ann".into(), acts_as: None, secret: "s3cret".into() };
+    let attempt = || AuthAttempt {
+        mechanism: "PLAIN".into(),
+        name: "ann".into(),
+        acts_as: None,
+        details: Vec::new(),
+        secret: Some("s3cret".into()),
+    };
     let component = answering(Hook::Auth, &saying(2, 535, "no"));
     for auth_secrets in [false, true] {
         let grants = Grants { auth_secrets, ..Grants::default() };

@@ -13,7 +13,7 @@ use super::*;
 use crate::plugin::testing::guest;
 use crate::plugin::{Budget, Grants, HttpGrant, PluginConfig, PluginSet};
 use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver};
-use crate::tls::{Tls, TlsClients};
+use crate::tls::{Certificate, ClientCertificates, Minimum, ServerSettings, Tls, TlsClients};
 
 /// Answers each path in its own way.
 struct Server {
@@ -303,7 +303,9 @@ async fn a_server_must_prove_its_name() {
     let (chain, key) = (folder.path().join("cert"), folder.path().join("key"));
     std::fs::write(&chain, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let acceptor = Tls::acceptor(&chain, &key).unwrap();
+    let certificates = vec![Certificate { chain: chain.clone(), key }];
+    let settings = ServerSettings { certificates, authorities: None, minimum: Minimum::default() };
+    let acceptor = Tls::load(&settings).unwrap().acceptor(ClientCertificates::None).unwrap().clone();
     let secure = move |stream| {
         let acceptor = acceptor.clone();
         async move { acceptor.accept(stream).await.ok() }

@@ -69,6 +69,15 @@ impl Player {
         }
     }
 
+    /// The hook's answer, in place of `proceed`.
+    pub(super) fn will_say(&mut self, hook: &str, answer: &str) {
+        self.answers.push((hook.into(), answer.into()));
+    }
+
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.session.facts().identity.as_ref()
+    }
+
     fn step(&mut self, word: &str, rest: &str, at: &str) {
         match word {
             "answer" => {
@@ -190,9 +199,14 @@ impl Player {
                 let about = subject.candidate.as_ref().unwrap().mailbox.to_string();
                 self.answer_session("rcpt", about, subject)
             }
-            Question::Auth(subject, attempt) => {
+            Question::Verifier(name) => {
+                self.act(&format!("verifier {name}"));
+                Answer::Verifier(super::sasl::pencil())
+            }
+            Question::Auth(subject, attempt, _) => {
                 let acts_as = attempt.acts_as.as_deref().unwrap_or("-");
-                self.act(&format!("auth {} {} {acts_as} {}", attempt.mechanism, attempt.name, &*attempt.secret));
+                let secret = attempt.secret.as_deref().unwrap_or("-");
+                self.act(&format!("auth {} {} {acts_as} {secret}", attempt.mechanism, attempt.name));
                 Answer::Auth(subject, self.auth_verdict())
             }
             Question::Message(subject) => {

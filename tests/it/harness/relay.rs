@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -58,6 +59,25 @@ impl Relay {
         )
     }
 
+    /// As `start`, but trusting this network alone.
+    pub(crate) fn start_trusting(network: &str, tables: &str) -> Self {
+        Self::start_with(&BASE.replace("127.0.0.0/8", network), tables)
+    }
+
+    /// As `start`, but with the listeners' sockets handed over as systemd does: one called `smtp`, one called `local`.
+    pub(crate) fn start_activated(tables: &str, smtp: OwnedFd, local: OwnedFd) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_config(folder.path(), &format!("{}\n{tables}", BASE.replace("127.0.0.1:0", "systemd:smtp")));
+        // Descriptors are numbered from 3 on, and the variables name the process: a shell becomes the relay.
+        let script = "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=smtp:local; export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES; \
+                      exec 3<&0 4<&1; exec \"$0\" run --config \"$1\" </dev/null >>\"$2\" 2>&1";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_waypost")]);
+        command.args([folder.path().join("waypost.toml"), folder.path().join("log")]);
+        let (child, address) = spawn_by(folder.path(), command.stdin(smtp).stdout(local));
+        Self { folder, child, address }
+    }
+
     /// Everything goes to a sink.
     pub(crate) fn start_towards(sink: &Sink) -> Self {
         Self::start(&towards(sink))
@@ -96,6 +116,13 @@ impl Relay {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where a listener listens.
+    pub(crate) fn address_of(&self, listener: &str) -> String {
+        let status = self.json(&["status"]);
+        let of = status["listeners"].as_array().unwrap().iter().find(|l| l["name"] == listener).unwrap();
+        of["address"].as_str().unwrap().to_owned()
     }
 
     /// Where the relay keeps its things.
@@ -210,14 +237,13 @@ fn command(folder: &Path, words: &[&str]) -> Output {
 
 fn spawn(folder: &Path) -> (Child, SocketAddr) {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_waypost"))
-        .args(["run", "--config"])
-        .arg(folder.join("waypost.toml"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
+    command.args(["run", "--config"]).arg(folder.join("waypost.toml"));
+    spawn_by(folder, command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log))
+}
+
+fn spawn_by(folder: &Path, command: &mut Command) -> (Child, SocketAddr) {
+    let mut child = command.spawn().unwrap();
     let address = wait_for("the relay listens", || {
         if let Some(status) = child.try_wait().unwrap() {
             let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
@@ -228,9 +254,9 @@ fn spawn(folder: &Path) -> (Child, SocketAddr) {
     (child, address)
 }
 
-/// The listener's address, as the running relay states it: it listens on port 0 and only it knows.
+/// The first TCP listener's address, as the running relay states it: it listens on port 0 and only it knows.
 fn address_of(folder: &Path) -> Option<SocketAddr> {
     let output = command(folder, &["status", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).ok()?;
-    status.get("listeners")?.get(0)?.get("address")?.as_str()?.parse().ok()
+    status.get("listeners")?.as_array()?.iter().find_map(|l| l.get("address")?.as_str()?.parse().ok())
 }

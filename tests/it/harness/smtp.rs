@@ -1,22 +1,32 @@
 //! A client that says one line at a time and reads one reply at a time.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
 
 /// One connection to a server.
 pub(crate) struct Smtp {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
     greeting: String,
 }
+
+/// Whatever carries the dialogue.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
 
 impl Smtp {
     /// Connects and reads the greeting.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut client = Self { stream: BufReader::new(stream), greeting: String::new() };
+        Self::over(stream)
+    }
+
+    /// Reads the greeting from whatever is connected already.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        let mut client = Self { stream: BufReader::new(Box::new(stream)), greeting: String::new() };
         client.greeting = client.reply();
         client
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use tempfile::TempDir;
-use waypost::listen::Credentials;
+use waypost::listen::{Credentials, Forms};
 
 use super::hooks::Policy;
 use super::script::Script;
@@ -53,7 +53,7 @@ impl World {
         let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         file("chain.pem", &issued.cert.pem());
         file("key.pem", &issued.signing_key.serialize_pem());
-        file("credentials", &format!("{}\n", Credentials::line("ann", "secret").unwrap()));
+        file("credentials", &format!("{}\n", Credentials::line("ann", "secret", Forms::Argon2).unwrap()));
         let choosy = include_str!("../../components/choosy.wat");
         std::fs::write(folder.path().join("choosy.wasm"), encode(choosy)).unwrap();
         let mut roots = rustls::RootCertStore::empty();

@@ -1,0 +1,142 @@
+//! TLS for connections that the relay makes: to next hops, and for plugins to servers.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{TlsError, facts, pem};
+use crate::hooks::{TlsFacts, TlsPolicy};
+
+/// TLS for connections to next hops.
+#[derive(Clone)]
+pub struct TlsClients {
+    /// The certificate is not judged.
+    unjudged: TlsConnector,
+    /// The certificate must verify for the name.
+    verified: TlsConnector,
+}
+
+impl std::fmt::Debug for TlsClients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsClients")
+    }
+}
+
+impl TlsClients {
+    /// With the system's roots, and those of `extra` (PEM) beside them. A system without roots is no error: nothing
+    /// verifies then. Blocking.
+    ///
+    /// # Errors
+    /// When `extra` is no file of certificates.
+    pub fn load(extra: Option<&Path>) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(path) = extra {
+            for certificate in pem::certificates(path)? {
+                let fault = |e: rustls::Error| TlsError { path: path.to_owned(), problem: e.to_string() };
+                roots.add(certificate).map_err(fault)?;
+            }
+        }
+        let provider = Arc::new(ring::default_provider());
+        let builder = || {
+            ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|e| TlsError { path: extra.unwrap_or(Path::new("TLS")).to_owned(), problem: e.to_string() })
+        };
+        let verified = builder()?.with_root_certificates(roots).with_no_client_auth();
+        let unjudged = builder()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unjudged(Arc::clone(&provider))))
+            .with_no_client_auth();
+        Ok(Self { unjudged: Arc::new(unjudged).into(), verified: Arc::new(verified).into() })
+    }
+
+    /// The settings for a policy: only [`TlsPolicy::Verify`] judges certificates.
+    pub fn connector_for(&self, policy: TlsPolicy) -> &TlsConnector {
+        match policy {
+            TlsPolicy::Verify | TlsPolicy::Dane => &self.verified,
+            TlsPolicy::Inherit | TlsPolicy::Off | TlsPolicy::Opportunistic | TlsPolicy::Encrypt => &self.unjudged,
+        }
+    }
+
+    /// The handshake, as client.
+    ///
+    /// # Errors
+    /// When it fails, the certificate's refusal included.
+    pub async fn connect<S>(&self, stream: S, host: &str, policy: TlsPolicy) -> io::Result<(TlsStream<S>, TlsFacts)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        // A target without a name goes by its address, in brackets if it was a literal; a Unix socket has neither.
+        let bare = host.trim_start_matches('[').trim_end_matches(']').trim_start_matches("IPv6:").trim_end_matches('.');
+        let name = match ServerName::try_from(bare.to_owned()) {
+            Ok(name) => name,
+            Err(_) if policy == TlsPolicy::Verify => {
+                let text = "the next hop has no name that a certificate could be for";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+            Err(_) => ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        };
+        let stream = self.connector_for(policy).connect(name, stream).await?;
+        let facts = facts(stream.get_ref().1, Some(bare).filter(|name| name.parse::<std::net::IpAddr>().is_err()));
+        Ok((stream, facts))
+    }
+}
+
+/// Takes any certificate, but insists that the server has its key: encryption against those who only listen (RFC 7435).
+#[derive(Debug)]
+struct Unjudged(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unjudged {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extra_roots_must_be_certificates() {
+        assert!(TlsClients::load(None).is_ok());
+        assert!(TlsClients::load(Some(Path::new("/nowhere/ca.pem"))).is_err());
+    }
+}
