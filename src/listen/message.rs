@@ -271,16 +271,18 @@ fn trace(session: &SessionFacts, transaction: &TransactionFacts, by: &str, now: 
 
 /// RFC 3848, and RFC 6531 section 4.3 for the UTF8 forms.
 fn with_protocol(session: &SessionFacts, smtputf8: bool) -> &'static str {
-    match (smtputf8, session.protocol, session.tls.is_some(), session.identity.is_some()) {
-        (true, _, true, true) => "UTF8SMTPSA",
-        (true, _, true, false) => "UTF8SMTPS",
-        (true, _, false, true) => "UTF8SMTPA",
-        (true, _, false, false) => "UTF8SMTP",
-        (false, Protocol::Smtp, _, _) => "SMTP",
-        (false, _, true, true) => "ESMTPSA",
-        (false, _, true, false) => "ESMTPS",
-        (false, _, false, true) => "ESMTPA",
-        (false, _, false, false) => "ESMTP",
+    let [plain, authenticated, secured, both] = match (smtputf8, session.protocol) {
+        (true, Protocol::Lmtp) => ["UTF8LMTP", "UTF8LMTPA", "UTF8LMTPS", "UTF8LMTPSA"],
+        (true, Protocol::Smtp | Protocol::Esmtp) => ["UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA"],
+        (false, Protocol::Lmtp) => ["LMTP", "LMTPA", "LMTPS", "LMTPSA"],
+        (false, Protocol::Smtp) => return "SMTP",
+        (false, Protocol::Esmtp) => ["ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA"],
+    };
+    match (session.tls.is_some(), session.identity.is_some()) {
+        (false, false) => plain,
+        (false, true) => authenticated,
+        (true, false) => secured,
+        (true, true) => both,
     }
 }
 

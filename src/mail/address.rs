@@ -175,8 +175,10 @@ impl Mailbox {
         let (local_part, domain) = if text.starts_with('"') { split_quoted(text)? } else { split_dot_string(text)? };
         let domain = Domain::parse(domain)?;
         let mailbox = Self { local_part, domain };
-        // U-labels grow when they become A-labels, and it is those that have to fit.
-        if text.len() > MAILBOX_MAX || mailbox.local_part.len() + 1 + mailbox.domain.0.len() > MAILBOX_MAX {
+        // U-labels grow when they become A-labels, and a local part is quoted where it must be: what has to fit is what will
+        // be written. It is written out only where it may be too long.
+        let most = 2 * mailbox.local_part.len() + 3 + mailbox.domain.0.len();
+        if text.len() > MAILBOX_MAX || (most > MAILBOX_MAX && mailbox.to_string().len() > MAILBOX_MAX) {
             return Err(TooLong("path"));
         }
         Ok(mailbox)

@@ -106,6 +106,21 @@ fn parts_from_outside_are_checked_and_rendering_is_safe_even_if_they_were_not() 
 }
 
 #[test]
+fn a_path_must_fit_as_it_will_be_written() {
+    // With one octet more than the quotes leave: short enough as it came, too long with A-labels.
+    let domain = |labels: usize| format!("bücher.{}", "abcd.".repeat(labels) + "abcdefg");
+    let fits = Mailbox::parse(&format!("\"a b\"@{}", domain(45)), true).unwrap();
+    assert_eq!(fits.to_string().len(), 252);
+    for local in ["\"a bcde\"", "abcdefgh"] {
+        assert_eq!(
+            Mailbox::parse(&format!("{local}@{}", domain(45)), true),
+            Err(AddressError::TooLong("path")),
+            "{local}"
+        );
+    }
+}
+
+#[test]
 fn literals_and_patterns() {
     let domain = |text| Domain::parse(text).unwrap();
     assert_eq!(domain("[192.0.2.1]").literal_ip(), Some(IpAddr::from([192, 0, 2, 1])));
