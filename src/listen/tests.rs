@@ -94,6 +94,7 @@ fn config() -> Config {
         max_hold: 0,
         require_auth: false,
         allow_plaintext_auth: false,
+        auth: Default::default(),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener { name: "smtp".into(), address, tls: TlsMode::None, session: session.into() };
