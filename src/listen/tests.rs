@@ -96,7 +96,6 @@ fn config() -> Config {
         max_hold: 0,
         require_auth: false,
         allow_plaintext_auth: false,
-        auth: Default::default(),
     };
     let listener = Listener {
         name: "smtp".into(),
