@@ -152,3 +152,21 @@ fn under_stress_the_first_error_closes_and_it_passes() {
     wait_for("it is over", || (relay.json(&["status"])["load"]["stressed"] == false).then_some(()));
     starts(&relay.smtp().say("NONSENSE"), "500");
 }
+
+#[test]
+fn a_handshake_that_does_not_come_is_not_waited_for_and_counts_as_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["relay.test".to_owned()]).unwrap();
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = format!("[tls]\ncertificate = {chain:?}\nkey = {key:?}");
+    let relay = relay(&format!("handshake-timeout = \"1s\"\n[limits.ban]\nerrors = 1\n{tls}"));
+    let mut client = relay.smtp();
+    client.say("EHLO client.test");
+    starts(&client.say("STARTTLS"), "220");
+    client.write(b"\x16\x03\x01");
+    assert!(client.is_closed());
+    wait_for("the ban", || relay.log().contains("failed handshakes").then_some(()));
+    starts(relay.smtp().greeting(), "421 4.7.0");
+}
