@@ -59,13 +59,25 @@ fn messages_and_recipients_over_the_rate_are_put_off() {
     starts(&another.say("MAIL FROM:<a@there.test>"), "451 4.7.1");
 }
 
+/// Reads one reply.
+fn reply(reader: &mut impl BufRead) {
+    let mut line = String::new();
+    while line.is_empty() || line.as_bytes().get(3) == Some(&b'-') {
+        line.clear();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "closed");
+    }
+}
+
 /// Says the lines, then one octet after the other for as long as the relay takes them; the last reply.
 fn trickle(relay: &Relay, lines: &[&str]) -> String {
     let mut writer = TcpStream::connect(relay.address()).unwrap();
     writer.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reader = BufReader::new(writer.try_clone().unwrap());
+    // Whoever does not wait for answers is sent away for that.
+    reply(&mut reader);
     for line in lines {
         writer.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        reply(&mut reader);
     }
     let writer = thread::spawn(move || {
         while writer.write_all(b"x").is_ok() {
