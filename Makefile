@@ -35,9 +35,8 @@ typescript: ## types and rules of the plugins in TypeScript (needs Node)
 check-plugins: ## every shipped component was made from the sources beside it
 	scripts/check-plugins
 
-fuzz-smoke: ## half a minute for each fuzz target (needs cargo-fuzz and a nightly toolchain)
-	@for target in $$($(CARGO) fuzz list); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=30 || exit 1; done
+fuzz-smoke: ## half a minute for each fuzz target (needs a C++ compiler)
+	fuzz/run all 30
 
 docs-check: ## rustdoc without warnings, links and pages that the house rules ask for
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked

@@ -276,7 +276,9 @@ impl Session {
     fn perform(&mut self, command: Command<'_>) {
         // Pipelining was not offered to this client (RFC 2920 section 3.1: only to those who said EHLO).
         let one_by_one = self.facts.protocol == Protocol::Smtp || !self.offers(Extension::Pipelining);
-        if one_by_one && !matches!(command, Command::Quit) && self.is_out_of_turn() {
+        // The octets of a chunk are part of its command (RFC 3030 section 4.2), whatever else may not follow.
+        let alone = matches!(command, Command::Quit | Command::Bdat { .. });
+        if one_by_one && !alone && self.is_out_of_turn() {
             return;
         }
         match command {

@@ -2,6 +2,7 @@
 
 mod dialogues;
 mod sasl;
+mod smuggling;
 
 use std::sync::Arc;
 
@@ -52,12 +53,12 @@ fn session(settings: &[&str]) -> Session {
             domains: ["example.net", ".example.org"].map(|text| Domain::parse_pattern(text).unwrap()).into(),
         },
         extensions: Extensions::of(&OFFERED),
-        max_message_size: 1000,
-        max_header_size: 300,
-        max_recipients: 3,
+        max_message_size: 65536,
+        max_header_size: 1024,
+        max_recipients: 100,
         max_transactions: 5,
         max_errors: 6,
-        max_hops: 3,
+        max_hops: 5,
         max_line_length: 2000,
         line_ends: LineEnds::Reject,
         strict_pipelining: true,
@@ -88,7 +89,7 @@ fn session(settings: &[&str]) -> Session {
     };
     for setting in settings {
         match setting.split_once('=').unwrap_or((setting, "")) {
-            ("packets-matter" | "relay-asked" | "pure", _) => {}
+            ("packets-matter" | "relay-asked" | "pure" | "greet-delay", _) => {}
             ("tls", _) => facts.tls = Some(tls()),
             ("client", address) => facts.client.address = address.into(),
             ("no-extensions", _) => {

@@ -18,6 +18,9 @@ mod house;
 /// What a client may and may not do, on the wire.
 mod dialogues;
 
+/// The transcripts of tests/dialogues, on the wire.
+mod transcripts;
+
 /// Who a client is: AUTH under TLS.
 mod auth;
 

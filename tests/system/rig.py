@@ -164,6 +164,7 @@ address = "127.0.0.1:{port}"
 
 [relay]
 networks = ["127.0.0.0/8"]
+domains = ["ours.test"]
 
 [routing]
 default = {{ hops = ["smtp://127.0.0.1:{sink}"], tls = "off" }}
@@ -175,9 +176,11 @@ path = "{spool}"
 [limits]
 connections = 2000
 per-client = 2000
+{limits}
 
 [smtp]
 max-message-size = "64MiB"
+{smtp}
 
 [admin]
 socket = "{socket}"
@@ -195,19 +198,19 @@ cool-down = "1s"
 class Relay:
     """Waypost with a configuration of its own. The port stays the same over restarts."""
 
-    def __init__(self, folder, sink_port, queue="", plugins="", spool=None):
+    def __init__(self, folder, sink_port, queue="", plugins="", spool=None, smtp="", limits=""):
         self.folder, self.sink_port, self.port = folder, sink_port, free_port()
         self.spool = spool or os.path.join(folder, "spool")
         os.makedirs(self.spool, exist_ok=True)
         self.socket = os.path.join(folder, "admin.sock")
         self.config = os.path.join(folder, "waypost.toml")
         self.log = os.path.join(folder, "waypost.log")
-        self.queue, self.process = queue, None
+        self.queue, self.smtp, self.limits, self.process = queue, smtp, limits, None
         self.configure(plugins)
 
     def configure(self, plugins):
         text = CONFIG.format(port=self.port, sink=self.sink_port, spool=self.spool, socket=self.socket,
-                             queue=self.queue, plugins=plugins)
+                             queue=self.queue, plugins=plugins, smtp=self.smtp, limits=self.limits)
         with open(self.config + ".new", "w") as f:
             f.write(text)
         os.rename(self.config + ".new", self.config)
@@ -260,8 +263,10 @@ class Sink:
     Runs an event loop in a thread of its own. With `keep` the content of each message is kept, by recipient.
     """
 
-    def __init__(self, keep=False, port=0):
+    def __init__(self, keep=False, port=0, extensions=()):
+        self.extensions = b"".join(b"250-%s\r\n" % one.encode() for one in extensions)
         self.keep, self.refuse = keep, None  # refuse: reply to every RCPT instead of 250
+        self.envelopes = {}  # by recipient, with `keep`: MAIL and its RCPT as they came
         self.seen, self.contents, self.lock = {}, {}, threading.Lock()
         self.messages = 0
         ready = threading.Event()
@@ -282,10 +287,12 @@ class Sink:
         """The refusal of a recipient, or None."""
         return self.refuse
 
-    def take(self, recipients, content):
+    def take(self, recipients, content, sender=b"", commands=()):
         with self.lock:
             self.messages += 1
-            for recipient in recipients:
+            for recipient, command in zip(recipients, commands or recipients):
+                if self.keep:
+                    self.envelopes[recipient] = (sender, command)
                 self.seen[recipient] = self.seen.get(recipient, 0) + 1
                 if self.keep:
                     self.contents[recipient] = content
@@ -303,8 +310,8 @@ class SinkSession(asyncio.Protocol):
     EHLO = b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 0\r\n"
 
     def __init__(self, sink):
-        self.sink, self.buffer, self.data, self.recipients, self.sender = sink, bytearray(), False, [], None
-        self.searched = 0
+        self.sink, self.buffer, self.data, self.recipients, self.sender = sink, bytearray(), False, [], b""
+        self.searched, self.commands = 0, []
 
     def connection_made(self, transport):
         self.transport = transport
@@ -337,8 +344,8 @@ class SinkSession(asyncio.Protocol):
         self.data, self.searched = False, 0
         if self.sink.keep:
             content = re.sub(rb"(\A|\r\n)\.", rb"\1", content)
-        self.sink.take(self.recipients, content)
-        self.recipients = []
+        self.sink.take(self.recipients, content, self.sender, self.commands)
+        self.recipients, self.commands = [], []
         return b"250 2.0.0 taken\r\n"
 
     def command(self):
@@ -349,13 +356,14 @@ class SinkSession(asyncio.Protocol):
         del self.buffer[:at + 2]
         verb = line[:4].upper()
         if verb == b"EHLO":
-            return self.EHLO
+            return self.EHLO.replace(b"\r\n", b"\r\n" + self.sink.extensions, 1)
         if verb == b"RCPT":
             recipient = line[line.index(b"<") + 1:line.index(b">")].decode("utf-8", "replace")
             refusal = self.sink.answer(recipient)
             if refusal:
                 return refusal
             self.recipients.append(recipient)
+            self.commands.append(line)
             return b"250 2.1.5 ok\r\n"
         if verb == b"DATA":
             if not self.recipients:
@@ -365,7 +373,7 @@ class SinkSession(asyncio.Protocol):
         if verb == b"QUIT":
             return b"221 bye\r\n"
         if verb in (b"MAIL", b"RSET"):
-            self.recipients = []
+            self.recipients, self.commands, self.sender = [], [], line
         return b"250 2.0.0 ok\r\n"
 
 

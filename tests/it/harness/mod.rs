@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use maildir::maildir_messages;
 pub(crate) use relay::{Relay, component, towards};
-pub(crate) use sink::Sink;
+pub(crate) use sink::{Sink, Taken};
 pub(crate) use smtp::{Smtp, assert_starts};
 
 /// Far longer than anything takes on a busy machine, so that a failure is a failure.

@@ -84,8 +84,13 @@ impl Relay {
     }
 
     fn start_with(base: &str, tables: &str) -> Self {
+        Self::start_whole(&format!("{base}\n{tables}"))
+    }
+
+    /// Starts with this configuration and nothing else; `DIR` as above.
+    pub(crate) fn start_whole(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        write_config(folder.path(), &format!("{base}\n{tables}"));
+        write_config(folder.path(), config);
         let (child, address) = spawn(folder.path());
         Self { folder, child, address }
     }
@@ -98,6 +103,14 @@ impl Relay {
     /// A client, past the greeting.
     pub(crate) fn smtp(&self) -> Smtp {
         Smtp::connect(self.address)
+    }
+
+    /// Where the listener of this name is met.
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
+        let status = self.json(&["status"]);
+        let listeners = status["listeners"].as_array().unwrap();
+        let listener = listeners.iter().find(|listener| listener["name"] == name).unwrap();
+        listener["address"].as_str().unwrap().parse().unwrap()
     }
 
     /// Where it listens.
@@ -154,6 +167,11 @@ impl Relay {
     pub(crate) fn crash_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.restart();
+    }
+
+    /// SIGTERM; does not wait for what comes of it.
+    pub(crate) fn drain(&self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
     /// SIGTERM, which must end it with status 0.

@@ -1,7 +1,7 @@
 //! An SMTP server in the test's own process: takes everything, remembers it, and answers as it is told.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -23,6 +23,8 @@ pub(crate) struct Taken {
     pub(crate) recipients: Vec<String>,
     /// Transparency undone; CRLF line ends.
     pub(crate) content: String,
+    /// MAIL and the accepted RCPTs whole, as they came.
+    pub(crate) envelope: Vec<String>,
 }
 
 impl Taken {
@@ -47,6 +49,9 @@ struct State {
     said: Vec<String>,
 }
 
+/// What it offers unless told otherwise.
+const EXTENSIONS: [&str; 5] = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 0"];
+
 struct Rule {
     start: String,
     reply: String,
@@ -56,15 +61,24 @@ struct Rule {
 impl Sink {
     /// Listens on a port of its own.
     pub(crate) fn start() -> Self {
+        Self::start_offering(&EXTENSIONS)
+    }
+
+    /// As `start`, with these extensions.
+    pub(crate) fn start_offering(extensions: &[&str]) -> Self {
+        let mut offer = extensions.iter().fold("250-sink.test".to_owned(), |all, one| format!("{all}\r\n250-{one}"));
+        let last = offer.rfind("250-").unwrap() + 3;
+        offer.replace_range(last..=last, " ");
+        let offer: Arc<str> = offer.into();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::<Shared>::default();
         let of_sessions = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let shared = Arc::clone(&of_sessions);
+                let (shared, offer) = (Arc::clone(&of_sessions), Arc::clone(&offer));
                 // A connection that breaks is the test's business, not the sink's.
-                thread::spawn(move || Session::new(stream.unwrap(), shared).run().ok());
+                thread::spawn(move || Session::new(stream.unwrap(), shared, offer).run().ok());
             }
         });
         Self { address, shared }
@@ -94,6 +108,22 @@ impl Sink {
         state.taken.pop_front().unwrap()
     }
 
+    /// The first message like this, not yet asked for; waits for it, and fails after a while with nothing.
+    pub(crate) fn find(&self, like: impl Fn(&Taken) -> bool) -> Option<Taken> {
+        let state = self.shared.state.lock().unwrap();
+        let missing = |state: &mut State| !state.taken.iter().any(&like);
+        let (mut state, _) = self.shared.changed.wait_timeout_while(state, PATIENCE, missing).unwrap();
+        let at = state.taken.iter().position(&like)?;
+        state.taken.remove(at)
+    }
+
+    /// As `find`, without waiting.
+    pub(crate) fn find_now(&self, like: impl Fn(&Taken) -> bool) -> Option<Taken> {
+        let mut state = self.shared.state.lock().unwrap();
+        let at = state.taken.iter().position(like)?;
+        state.taken.remove(at)
+    }
+
     /// Waits until it has heard a line that starts so, that often.
     pub(crate) fn hears(&self, start: &str, times: usize) {
         let heard = |state: &State| state.said.iter().filter(|line| line.starts_with(start)).count();
@@ -112,31 +142,41 @@ impl Sink {
 struct Session {
     stream: BufReader<TcpStream>,
     shared: Arc<Shared>,
+    offer: Arc<str>,
     sender: String,
     recipients: Vec<String>,
+    envelope: Vec<String>,
 }
 
 impl Session {
-    fn new(stream: TcpStream, shared: Arc<Shared>) -> Self {
-        Self { stream: BufReader::new(stream), shared, sender: String::new(), recipients: Vec::new() }
+    fn new(stream: TcpStream, shared: Arc<Shared>, offer: Arc<str>) -> Self {
+        let (sender, recipients, envelope) = (String::new(), Vec::new(), Vec::new());
+        Self { stream: BufReader::new(stream), shared, offer, sender, recipients, envelope }
     }
 
     fn run(mut self) -> std::io::Result<()> {
         self.write("220 sink.test ESMTP")?;
         while let Some(line) = self.line()? {
+            if let Some(size) = line.strip_prefix("BDAT ") {
+                let reply = self.chunk(size)?;
+                self.write(&reply)?;
+                continue;
+            }
             let verb = line.get(..4).unwrap_or(&line).to_ascii_uppercase();
             let ruled = self.rule(&line);
             let refused = ruled.as_ref().is_some_and(|reply| !reply.starts_with('2'));
             let reply = match (verb.as_str(), refused) {
                 (_, true) => ruled.unwrap_or_default(),
-                ("EHLO", _) => "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 0".into(),
+                ("EHLO", _) => self.offer.to_string(),
                 ("MAIL", _) => {
                     self.sender = path(&line);
                     self.recipients.clear();
+                    self.envelope = vec![line.clone()];
                     "250 2.1.0 ok".into()
                 }
                 ("RCPT", _) => {
                     self.recipients.push(path(&line));
+                    self.envelope.push(line.clone());
                     "250 2.1.5 ok".into()
                 }
                 ("DATA", _) if self.recipients.is_empty() => "503 5.5.1 no recipients".into(),
@@ -155,6 +195,14 @@ impl Session {
         Ok(())
     }
 
+    /// A message in one chunk (RFC 3030), as the relay sends them.
+    fn chunk(&mut self, size: &str) -> std::io::Result<String> {
+        let size = size.strip_suffix(" LAST").and_then(|size| size.parse().ok());
+        let mut content = vec![0; size.ok_or(std::io::ErrorKind::InvalidData)?];
+        self.stream.read_exact(&mut content)?;
+        Ok(self.take(String::from_utf8_lossy(&content).into_owned()))
+    }
+
     fn data(&mut self) -> std::io::Result<String> {
         let mut content = String::new();
         loop {
@@ -164,13 +212,18 @@ impl Session {
             }
             content.push_str(line.strip_prefix('.').unwrap_or(&line));
         }
+        Ok(self.take(content))
+    }
+
+    fn take(&mut self, content: String) -> String {
         if let Some(reply) = self.rule(".") {
-            return Ok(reply);
+            return reply;
         }
-        let taken = Taken { sender: self.sender.clone(), recipients: std::mem::take(&mut self.recipients), content };
+        let (recipients, envelope) = (std::mem::take(&mut self.recipients), std::mem::take(&mut self.envelope));
+        let taken = Taken { sender: self.sender.clone(), recipients, content, envelope };
         self.shared.state.lock().unwrap().taken.push_back(taken);
         self.shared.changed.notify_all();
-        Ok("250 2.0.0 taken".into())
+        "250 2.0.0 taken".into()
     }
 
     /// What the test wants said to this, and that it was heard.
