@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::ban::Ban;
+use super::ban::{Ban, seconds};
 use super::workbench::New;
 use crate::admin::{FilterForm, WhyForm};
 use crate::mail::QueueId;
@@ -482,14 +482,6 @@ fn queue_id(text: &str) -> Result<String, String> {
 
 fn json(text: &str) -> Result<serde_json::Value, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
-}
-
-/// `90s`, `15m`, `12h`, `7d`.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
-    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86400)];
-    let known = units.iter().find_map(|(unit, secs)| Some((text.strip_suffix(*unit)?, secs)));
-    let number = known.and_then(|(number, secs)| number.parse::<u64>().ok()?.checked_mul(*secs));
-    number.ok_or_else(|| "a time is a number and one of s, m, h, d: 90s, 15m, 12h, 7d".to_owned())
 }
 
 fn user_name(text: &str) -> Result<String, String> {

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::args::{Common, seconds};
+use super::args::Common;
 use super::render::{age, count, table};
 use super::{Failure, connect};
 use crate::admin::BanStatus;
@@ -38,6 +38,14 @@ fn network(text: &str) -> Result<IpNet, String> {
     let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
     let net = net.ok_or_else(|| "write an address or a network, such as 192.0.2.0/24".to_owned())?;
     if net == net.trunc() { Ok(net) } else { Err(format!("has bits set behind its prefix: write {}", net.trunc())) }
+}
+
+/// `90s`, `15m`, `12h`, `7d`.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86400)];
+    let known = units.iter().find_map(|(unit, secs)| Some((text.strip_suffix(*unit)?, secs)));
+    let number = known.and_then(|(number, secs)| number.parse::<u64>().ok()?.checked_mul(*secs));
+    number.ok_or_else(|| "a time is a number and one of s, m, h, d: 90s, 15m, 12h, 7d".to_owned())
 }
 
 /// Does one of them.

@@ -11,6 +11,7 @@ use crate::mail::HeaderEdit;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Slot {
     Note(std::sync::Arc<str>),
+    Withheld(&'static str),
     Annotation(std::sync::Arc<str>),
     Tag(std::sync::Arc<str>),
     Sender,
@@ -30,6 +31,7 @@ impl Slot {
     fn of(edit: &Edit) -> Self {
         match edit {
             Edit::Note { key, .. } => Self::Note(key.clone()),
+            Edit::Withhold(extension) => Self::Withheld(extension.keyword()),
             Edit::Annotate { key, .. } => Self::Annotation(key.clone()),
             Edit::Tag(tag) => Self::Tag(tag.clone()),
             Edit::SetSender(_) => Self::Sender,
@@ -72,6 +74,7 @@ impl Edit {
     pub fn describe(&self) -> Value {
         match self {
             Self::Note { key, value } => json!({"note": {"key": key, "value": value}}),
+            Self::Withhold(extension) => json!({"withhold-extension": extension.keyword()}),
             Self::Annotate { key, value } => json!({"annotate": {"key": key, "value": value}}),
             Self::Tag(tag) => json!({"tag": tag}),
             Self::SetSender(sender) => json!({"set-sender": sender.to_string()}),

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::mail::{HeaderEdit, Mailbox, NoteError, Recipient, ReversePath};
+use crate::smtp::Extension;
 use crate::store::Content;
 
 use super::{Subject, TransactionFacts};
@@ -29,6 +30,8 @@ pub enum Edit {
         /// Value.
         value: Arc<str>,
     },
+    /// An extension that the client is not to be offered.
+    Withhold(Extension),
     /// An annotation on the transaction or the queued message.
     Annotate {
         /// Key, private to the plugin.
@@ -156,6 +159,9 @@ impl Subject {
                 let session = Arc::make_mut(self.session.as_mut().ok_or(EditError::NotHere)?);
                 session.notes.set(plugin.clone(), version.clone(), key.clone(), value.clone())?;
             }
+            Edit::Withhold(extension) => {
+                Arc::make_mut(self.session.as_mut().ok_or(EditError::NotHere)?).withheld.set(*extension, true);
+            }
             Edit::Annotate { key, value } => self.annotate(plugin, version, key, value.as_ref())?,
             Edit::Tag(tag) => self.transaction_mut()?.tags.push(tag.clone()),
             Edit::SetSender(sender) => match &mut self.delivery {
@@ -266,6 +272,10 @@ mod tests {
         let note = Edit::Note { key: "k".into(), value: "v".into() };
         Journal { edits: vec![note], made: None }.apply(&mut subject, &"p".into(), &"1.2".into()).unwrap();
         assert!(before.notes.is_empty());
+        Journal { edits: vec![Edit::Withhold(Extension::Dsn)], made: None }
+            .apply(&mut subject, &"p".into(), &"1".into())
+            .unwrap();
+        assert!(subject.session.as_ref().unwrap().withheld.has(Extension::Dsn));
         let notes = &subject.session.unwrap().notes;
         assert_eq!(notes.get("p", "k").map(|a| (&*a.value, &*a.version)), Some(("v", "1.2")));
     }

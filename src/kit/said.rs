@@ -114,6 +114,7 @@ fn edit_text(edit: &Edit, subject: Option<&Subject>) -> String {
     };
     match edit {
         Edit::Note { key, value } => format!("note {key}={value}"),
+        Edit::Withhold(extension) => format!("withhold-extension {}", extension.keyword()),
         Edit::Annotate { key, value: Some(value) } => format!("annotate {key}={value}"),
         Edit::Annotate { key, value: None } => format!("remove-annotation {key}"),
         Edit::Tag(tag) => format!("tag {tag}"),

@@ -87,10 +87,11 @@ pub(crate) async fn serve(reception: Reception, rules: Arc<Rules>, listener: Lis
     if listener.proxy_from.requires(ends.ip) {
         let proxy = ends.client.address.clone();
         // In a box: it is over before the rest begins, and needs no room then.
-        if let Err(error) = Box::pin(heed_proxy(&mut stream, &mut ends, &reception.draining)).await {
-            return tracing::info!(%proxy, %error, listener = %listener.name, "connection dropped");
-        }
-        if let Some(client) = ends.ip.filter(|_| ends.client.address != proxy)
+        let client = match Box::pin(heed_proxy(&mut stream, &mut ends, &reception.draining)).await {
+            Ok(client) => client,
+            Err(error) => return tracing::info!(%proxy, %error, listener = %listener.name, "connection dropped"),
+        };
+        if let Some(client) = client
             && let Err(why) = permit.admit_client(client, &rules.config.limits)
         {
             permit.guard().turned_away(why, &client.to_string(), &listener.name);
@@ -111,19 +112,23 @@ pub(crate) async fn serve(reception: Reception, rules: Arc<Rules>, listener: Lis
     run.instrument(span).await;
 }
 
-/// What a proxy says of both ends counts in place of its own address.
-async fn heed_proxy(stream: &mut Stream, ends: &mut Ends, draining: &CancellationToken) -> Result<(), ProxyError> {
+/// What a proxy says of both ends counts in place of its own address. The client's address, if it names one.
+async fn heed_proxy(
+    stream: &mut Stream,
+    ends: &mut Ends,
+    draining: &CancellationToken,
+) -> Result<Option<IpAddr>, ProxyError> {
     let read = tokio::time::timeout(PROXY_HEADER, stream.read_proxy());
     let read = draining.run_until_cancelled(read).await.ok_or(ProxyError::Cut)?;
     match read.map_err(|_| ProxyError::Late)?? {
-        Proxied::Itself => {}
+        Proxied::Itself => return Ok(None),
         Proxied::Client { source, destination } => {
             ends.ip = Some(source.ip().to_canonical());
             (ends.client, ends.server) = (Endpoint::of(source), Endpoint::of(destination));
         }
         Proxied::Local => (ends.ip, ends.client) = (None, unix_path(Path::new(""))),
     }
-    Ok(())
+    Ok(ends.ip)
 }
 
 /// As the system tells them.

@@ -37,6 +37,10 @@ impl Serialize for Written<'_> {
                 map.serialize_entry("key", &cut(key))?;
                 map.serialize_entry("value", &cut(value))?;
             }
+            Edit::Withhold(extension) => {
+                map.serialize_entry("edit", "withhold-extension")?;
+                map.serialize_entry("value", extension.keyword())?;
+            }
             Edit::Annotate { key, value } => {
                 map.serialize_entry("edit", if value.is_some() { "annotate" } else { "remove-annotation" })?;
                 map.serialize_entry("key", &cut(key))?;

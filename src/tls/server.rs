@@ -3,7 +3,6 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -110,11 +109,12 @@ impl Tls {
         // Before they are read: what is written meanwhile counts as a change.
         let stamps = settings.stamps();
         let provider = Arc::new(ring::default_provider());
+        let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
         let (mut certificates, mut warnings) = (Vec::new(), Vec::new());
         for of in &settings.certificates {
             let certified = certified(of, &provider)?;
             let leaf = certified.cert.first().map(|leaf| &**leaf).unwrap_or_default();
-            let warning = certificate::untimely(leaf, now());
+            let warning = certificate::untimely(leaf, now);
             warnings.extend(warning.map(|text| format!("{}: {text}", of.chain.display())));
             certificates.push((certificate::dns_names(leaf), Arc::new(certified)));
         }
@@ -225,12 +225,6 @@ fn judge(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCe
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
     verifier.map_err(|e| fault(e.to_string()))
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

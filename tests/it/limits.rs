@@ -59,13 +59,25 @@ fn messages_and_recipients_over_the_rate_are_put_off() {
     starts(&another.say("MAIL FROM:<a@there.test>"), "451 4.7.1");
 }
 
+/// Reads one reply.
+fn reply(reader: &mut impl BufRead) {
+    let mut line = String::new();
+    while line.is_empty() || line.as_bytes().get(3) == Some(&b'-') {
+        line.clear();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "closed");
+    }
+}
+
 /// Says the lines, then one octet after the other for as long as the relay takes them; the last reply.
 fn trickle(relay: &Relay, lines: &[&str]) -> String {
     let mut writer = TcpStream::connect(relay.address()).unwrap();
     writer.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reader = BufReader::new(writer.try_clone().unwrap());
+    // Whoever does not wait for answers is sent away for that.
+    reply(&mut reader);
     for line in lines {
         writer.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        reply(&mut reader);
     }
     let writer = thread::spawn(move || {
         while writer.write_all(b"x").is_ok() {
@@ -151,4 +163,22 @@ fn under_stress_the_first_error_closes_and_it_passes() {
     drop((last, clients));
     wait_for("it is over", || (relay.json(&["status"])["load"]["stressed"] == false).then_some(()));
     starts(&relay.smtp().say("NONSENSE"), "500");
+}
+
+#[test]
+fn a_handshake_that_does_not_come_is_not_waited_for_and_counts_as_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["relay.test".to_owned()]).unwrap();
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = format!("[tls]\ncertificate = {chain:?}\nkey = {key:?}");
+    let relay = relay(&format!("handshake-timeout = \"1s\"\n[limits.ban]\nerrors = 1\n{tls}"));
+    let mut client = relay.smtp();
+    client.say("EHLO client.test");
+    starts(&client.say("STARTTLS"), "220");
+    client.write(b"\x16\x03\x01");
+    assert!(client.is_closed());
+    wait_for("the ban", || relay.log().contains("failed handshakes").then_some(()));
+    starts(relay.smtp().greeting(), "421 4.7.0");
 }

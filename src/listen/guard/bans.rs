@@ -94,20 +94,13 @@ impl Bans {
         by_hand || earned
     }
 
-    /// Those in force, the longest first, at most so many.
-    pub(super) fn list(&self, most: usize, now: Duration) -> Vec<BanInForce> {
-        let mut bans: Vec<_> = self.in_force(now).collect();
-        bans.sort_by_key(|ban| (std::cmp::Reverse(ban.left), ban.network));
-        bans.truncate(most);
-        bans
-    }
-
     /// How many are in force.
     pub(super) fn count(&self, now: Duration) -> usize {
         self.in_force(now).count()
     }
 
-    fn in_force(&self, now: Duration) -> impl Iterator<Item = BanInForce> {
+    /// Those in force, in no order.
+    pub(super) fn in_force(&self, now: Duration) -> impl Iterator<Item = BanInForce> {
         let earned = self.earned.iter().map(|(network, ban)| (*network, ban.until, false));
         let set = self.set.iter().map(|(network, until)| (*network, *until, true));
         let in_force = earned.chain(set).filter(move |(_, until, _)| *until > now);
@@ -154,8 +147,9 @@ mod tests {
         assert!(holds(&bans, "198.51.103.9", 59) && !holds(&bans, "198.51.104.1", 0));
         assert!(holds(&bans, "2001:db8:0:7::1", 29) && !holds(&bans, "2001:db8:0:7::1", 30));
         bans.earn("192.0.2.1/32".parse().unwrap(), &RULE, 10, secs(0));
-        let listed: Vec<_> = bans.list(2, secs(5)).iter().map(|b| (b.network.to_string(), b.by_operator)).collect();
-        assert_eq!(listed, [("198.51.100.0/22".to_owned(), true), ("2001:db8::/48".to_owned(), true)]);
+        let mut listed: Vec<_> = bans.in_force(secs(5)).map(|b| (b.left.as_secs(), b.by_operator)).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, [(5, false), (25, true), (55, true)]);
         assert_eq!(bans.count(secs(5)), 3);
         assert!(bans.lift(&wide, secs(6)) && !bans.lift(&wide, secs(6)) && !holds(&bans, "198.51.103.9", 7));
         assert!(bans.lift(&"192.0.2.1/32".parse().unwrap(), secs(6)) && bans.count(secs(6)) == 1);

@@ -187,7 +187,11 @@ impl Guard {
 
     /// Bans in force, the longest first.
     pub(crate) fn bans(&self, most: usize) -> Vec<BanInForce> {
-        self.0.state.lock().bans.list(most, self.0.now())
+        let mut bans: Vec<_> = self.0.state.lock().bans.in_force(self.0.now()).collect();
+        // Nobody waits for the lock while they are sorted.
+        bans.sort_by_key(|ban| (std::cmp::Reverse(ban.left), ban.network));
+        bans.truncate(most);
+        bans
     }
 
     /// Bans a network for a time, by an operator's word. Connections that are open go on.

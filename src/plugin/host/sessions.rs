@@ -10,7 +10,8 @@ use super::super::state::{Session, State, dead, dead_trap};
 use super::wit::sessions::{Host, HostSmtpSession, Protocol};
 use super::wit::types::{Endpoint, HostError, Identity, Timestamp, TlsInfo};
 use super::{check_key, whose};
-use crate::hooks::{Edit, SessionFacts};
+use crate::hooks::{Edit, Hook, SessionFacts};
+use crate::smtp::Extension;
 
 impl State {
     fn session(&mut self, handle: &Resource<Session>) -> Option<&Arc<SessionFacts>> {
@@ -101,6 +102,15 @@ impl HostSmtpSession for State {
             return Ok(Err(dead()));
         }
         Ok(check_key(&key).and_then(|()| self.edit(Edit::Note { key: key.into(), value: value.into() })))
+    }
+
+    fn withhold_extension(&mut self, this: Resource<Session>, keyword: String) -> Result<Result<(), HostError>> {
+        if self.session(&this).is_none() {
+            return Ok(Err(dead()));
+        }
+        let known = || Extension::named(&keyword).ok_or_else(|| convert::invalid("there is no such extension here"));
+        let allowed = self.only_at(&[Hook::Connect, Hook::Helo]);
+        Ok(allowed.and_then(|()| known()).and_then(|extension| self.edit(Edit::Withhold(extension))))
     }
 
     fn drop(&mut self, this: Resource<Session>) -> Result<()> {

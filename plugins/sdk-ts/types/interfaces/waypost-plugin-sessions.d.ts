@@ -88,6 +88,11 @@ declare module 'waypost:plugin/sessions@0.1.0' {
     * is `exhausted`. A key has 1 to 128 octets.
     */
     setNote(key: string, value: string): void;
+    /**
+    * Takes an extension out of what this client is offered, by its keyword, e.g. `CHUNKING`; for as long as the
+    * connection lasts. One that the relay does not know is `invalid-argument`. Allowed at connect and helo.
+    */
+    withholdExtension(keyword: string): void;
     [Symbol.dispose](): void;
   }
 }

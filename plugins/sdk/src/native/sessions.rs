@@ -73,6 +73,14 @@ impl SmtpSession {
             state.edit(format!("note {key}={value}"))
         })
     }
+
+    /// Takes an extension out of what the client is offered.
+    ///
+    /// # Errors
+    /// `not-here` at other hooks than connect and helo.
+    pub fn withhold_extension(&self, keyword: &str) -> Result<(), HostError> {
+        self.0.asked(|state| state.edit(format!("withhold-extension {}", keyword.to_ascii_uppercase())))
+    }
 }
 
 pub(super) fn now(state: &State) -> Timestamp {
