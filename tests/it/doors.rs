@@ -64,8 +64,9 @@ fn a_client_of_a_socket_file_is_in_no_network() {
 
 // --- Proxies ---
 
-/// A listener behind a proxy, and one that is not.
-const PROXIED: &str = "[listeners.proxied]\naddress = \"127.0.0.1:0\"\nproxy-from = [\"127.0.0.1\"]\n";
+/// A listener behind a proxy. Its clients may speak before they are greeted, so that what follows a header at once is heard.
+const PROXIED: &str =
+    "[listeners.proxied]\naddress = \"127.0.0.1:0\"\nproxy-from = [\"127.0.0.1\"]\nstrict-pipelining = false\n";
 
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
