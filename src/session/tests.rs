@@ -44,9 +44,9 @@ const OFFERED: [Extension; 14] = [
     Extension::FutureRelease,
 ];
 
-/// A session with small limits, changed by `set:` lines.
-fn session(settings: &[&str]) -> Session {
-    let mut config = Config {
+/// Small limits.
+fn config() -> Config {
+    Config {
         hostname: "mx.example.net".into(),
         relay: RelayRules {
             networks: vec!["192.0.2.0/24".parse().unwrap()],
@@ -69,9 +69,11 @@ fn session(settings: &[&str]) -> Session {
         require_auth: false,
         allow_plaintext_auth: false,
         auth: AuthRules::default(),
-    };
-    let mut means = AuthMeans::default();
-    let mut facts = SessionFacts {
+    }
+}
+
+fn facts() -> SessionFacts {
+    SessionFacts {
         id: "s1".into(),
         listener: "test".into(),
         connected_at: Timestamp::from_secs(0),
@@ -87,7 +89,12 @@ fn session(settings: &[&str]) -> Session {
         refused_recipients: 0,
         withheld: Default::default(),
         notes: Annotations::default(),
-    };
+    }
+}
+
+/// A session, changed by `set:` lines.
+fn session(settings: &[&str]) -> Session {
+    let (mut config, mut means, mut facts) = (config(), AuthMeans::default(), facts());
     for setting in settings {
         match setting.split_once('=').unwrap_or((setting, "")) {
             ("packets-matter" | "relay-asked" | "pure" | "greet-delay", _) => {}

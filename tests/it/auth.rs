@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -11,44 +12,49 @@ use std::sync::mpsc::{Receiver, channel};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac, pbkdf2};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use tempfile::TempDir;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::harness::{PATIENCE, Relay, Sink, assert_starts, component, towards};
+use crate::harness::{Office, PATIENCE, Relay, Sink, assert_starts, component, towards, wait_for};
 
-/// A relay with a certificate and the accounts of `lines`.
+/// A relay with a certificate and the accounts of `lines`. At the listener `asking` it asks clients for theirs.
 struct Ground {
     relay: Relay,
-    roots: Arc<RootCertStore>,
+    office: Office,
     _sink: Sink,
-    _folder: TempDir,
 }
 
 impl Ground {
     fn new(lines: &str, tables: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let made = rcgen::generate_simple_self_signed(["relay.test".to_owned()]).unwrap();
-        fs::write(at("chain.pem"), made.cert.pem()).unwrap();
-        fs::write(at("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        fs::write(at("accounts"), lines).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        let sink = Sink::start();
+        let (office, sink) = (Office::new(), Sink::start());
+        office.issue("server", "relay.test", 1);
+        let accounts = office.file("accounts");
+        fs::write(&accounts, lines).unwrap();
         let tables = format!(
-            "{}[tls]\ncertificate = {:?}\nkey = {:?}\n[auth]\ncredentials = {:?}\n{tables}",
+            "{}[listeners.asking]\naddress = \"127.0.0.1:0\"\nclient-certificates = \"ask\"\n\
+             [tls]\n{}client-authorities = {:?}\n[auth]\ncredentials = {accounts:?}\n{tables}",
             towards(&sink),
-            at("chain.pem"),
-            at("key.pem"),
-            at("accounts")
+            office.pair("server"),
+            office.file("ca"),
         );
-        let relay = Relay::start_for_strangers(&tables);
-        Self { relay, roots: Arc::new(roots), _sink: sink, _folder: folder }
+        Self { relay: Relay::start_for_strangers(&tables), office, _sink: sink }
     }
 
     /// A client after STARTTLS and EHLO, and what it was offered then.
     fn client(&self) -> (Client, String) {
-        let mut client = Client::connect(self.relay.address(), &self.roots);
+        Self::offered(Client::connect(self.relay.listener("smtp"), self.office.client(None)))
+    }
+
+    /// A client that has this certificate to show, when it is asked.
+    fn certified(&self, shown: Option<&Path>) -> (Client, String) {
+        Self::offered(Client::connect(self.relay.listener("asking"), self.office.client(shown)))
+    }
+
+    /// The log, once this is in it: a thread of its own writes it.
+    fn log_with(&self, text: &str) -> String {
+        wait_for(text, || Some(self.relay.log()).filter(|log| log.contains(text)))
+    }
+
+    fn offered(mut client: Client) -> (Client, String) {
         let offer = client.say("EHLO client.test");
         let mechanisms = offer.lines().find_map(|line| line.get(4..)?.strip_prefix("AUTH ")).unwrap_or_default();
         (client, mechanisms.to_owned())
@@ -61,7 +67,7 @@ struct Client {
 }
 
 impl Client {
-    fn connect(address: SocketAddr, roots: &Arc<RootCertStore>) -> Self {
+    fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut plain = BufReader::new(stream.try_clone().unwrap());
@@ -70,12 +76,7 @@ impl Client {
         assert!(!reply(&mut plain).contains("AUTH"), "in clear text");
         stream.write_all(b"STARTTLS\r\n").unwrap();
         assert_starts(&reply(&mut plain), "220");
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots.clone())
-            .with_no_client_auth();
-        let connection = ClientConnection::new(Arc::new(config), "relay.test".try_into().unwrap()).unwrap();
+        let connection = ClientConnection::new(config, "relay.test".try_into().unwrap()).unwrap();
         Self { stream: BufReader::new(StreamOwned::new(connection, stream)) }
     }
 
@@ -165,8 +166,7 @@ fn whoever_knows_the_password_is_let_in_by_every_mechanism() {
         assert_starts(&client.say("RCPT TO:<eve@elsewhere.test>"), "250");
         assert_eq!(ground.client().0.plain(name, password), good);
     }
-    let log = ground.relay.log();
-    assert!(log.contains("authenticated name=ann mechanism=SCRAM-SHA-256"), "{log}");
+    ground.log_with("authenticated name=ann mechanism=SCRAM-SHA-256");
 }
 
 #[test]
@@ -188,8 +188,7 @@ fn whoever_does_not_is_not_and_names_can_not_be_told_apart() {
     assert_eq!(eve, again);
     assert_eq!([ann.len(), max.len()], [eve.len(); 2]);
     assert!(eve != max && ann.ends_with(",i=100000") && eve.ends_with(",i=100000"));
-    let log = ground.relay.log();
-    assert!(log.contains("authentication refused name=eve mechanism=\"SCRAM-SHA-256\""), "{log}");
+    let log = ground.log_with("authentication refused name=eve mechanism=\"SCRAM-SHA-256\"");
     assert!(!log.contains("incorrect"), "{log}");
 }
 
@@ -269,8 +268,11 @@ fn a_token_is_worth_what_a_plugin_says() {
     let refused = client.say(&format!("AUTH XOAUTH2 {}", STANDARD.encode("user=ann\x01auth=Bearer bad\x01\x01")));
     assert_starts(&refused, "334 ");
     assert_starts(&client.say(""), "535 5.7.8");
-    let log = ground.relay.log();
-    assert!(log.contains("OAUTHBEARER") && !log.contains("good") && !log.contains("bad"), "{log}");
+    let log = ground.log_with("authentication refused name=ann mechanism=XOAUTH2");
+    assert!(
+        log.contains("authenticated name=ann mechanism=OAUTHBEARER") && !log.contains("good") && !log.contains("bad"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -280,4 +282,46 @@ fn a_token_is_never_held_against_passwords() {
     assert_eq!(offered, "PLAIN");
     let refused = client.say(&format!("AUTH XOAUTH2 {}", STANDARD.encode("user=ann\x01auth=Bearer token\x01\x01")));
     assert_starts(&refused, "504 5.5.4");
+}
+
+#[test]
+fn a_verified_certificate_is_let_in_by_its_own_name_and_no_other_one_is() {
+    let ground = Ground::new(&account("bob", "battery", &["--argon2"]), "");
+    let elsewhere = Office::new();
+    ground.office.issue("ann", "ann@ours.test", 2);
+    ground.office.issue("host", "host.test", 3);
+    elsewhere.issue("ann", "ann@ours.test", 2);
+    for (file, name) in [("ann", "ann@ours.test"), ("host", "host.test")] {
+        for message in ["=".to_owned(), STANDARD.encode(name)] {
+            let (mut client, offered) = ground.certified(Some(&ground.office.file(file)));
+            assert_eq!(offered, "EXTERNAL PLAIN LOGIN");
+            assert_eq!(client.say(&format!("AUTH EXTERNAL {message}")), "235 2.7.0 authenticated");
+            assert_starts(&client.say("MAIL FROM:<ann@ours.test>"), "250");
+            assert_starts(&client.say("RCPT TO:<eve@elsewhere.test>"), "250");
+        }
+        ground.log_with(&format!("authenticated name={name} mechanism=EXTERNAL"));
+    }
+    // The right name by an authority that nobody named, no certificate, and one that was not asked for.
+    let own = ground.office.client(Some(&ground.office.file("ann")));
+    let strangers = [
+        ground.certified(Some(&elsewhere.file("ann"))),
+        ground.certified(None),
+        Ground::offered(Client::connect(ground.relay.listener("smtp"), own)),
+    ];
+    for (mut client, offered) in strangers {
+        assert_eq!(offered, "PLAIN LOGIN");
+        assert_starts(&client.say(&format!("AUTH EXTERNAL {}", STANDARD.encode("ann@ours.test"))), "504 5.5.4");
+        assert_may_not_relay(&mut client);
+    }
+    // To act as another one, with an account or without, is not the certificate's to say.
+    for other in ["bob", "host.test"] {
+        let (mut client, _) = ground.certified(Some(&ground.office.file("ann")));
+        assert_starts(&client.say(&format!("AUTH EXTERNAL {}", STANDARD.encode(other))), "535 5.7.8");
+        assert_may_not_relay(&mut client);
+    }
+}
+
+fn assert_may_not_relay(client: &mut Client) {
+    assert_starts(&client.say("MAIL FROM:<ann@ours.test>"), "250");
+    assert_starts(&client.say("RCPT TO:<eve@elsewhere.test>"), "550");
 }

@@ -6,14 +6,13 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConnection, StreamOwned};
 
-use crate::harness::{PATIENCE, Relay, Sink, Smtp, towards, wait_for};
+use crate::harness::{Office, PATIENCE, Relay, Sink, Smtp, towards, wait_for};
 
 const CONTENT: &str = "Subject: a test\r\n\r\nbody\r\n";
 
@@ -65,8 +64,9 @@ fn a_client_of_a_socket_file_is_in_no_network() {
 
 // --- Proxies ---
 
-/// A listener behind a proxy, and one that is not.
-const PROXIED: &str = "[listeners.proxied]\naddress = \"127.0.0.1:0\"\nproxy-from = [\"127.0.0.1\"]\n";
+/// A listener behind a proxy. Its clients may speak before they are greeted, so that what follows a header at once is heard.
+const PROXIED: &str =
+    "[listeners.proxied]\naddress = \"127.0.0.1:0\"\nproxy-from = [\"127.0.0.1\"]\nstrict-pipelining = false\n";
 
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
@@ -190,59 +190,12 @@ fn without_the_socket_of_that_name_the_relay_does_not_start_and_says_why() {
 
 // --- TLS ---
 
-/// An authority, and files of what it signed.
-struct Office {
-    folder: tempfile::TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
 impl Office {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { folder, issuer: Issuer::new(params, key) }
-    }
-
-    /// NAME.pem, the certificate and its key in one file, so that both change at once.
-    fn issue(&self, file: &str, name: &str, serial: u64) {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, file);
-        params.serial_number = Some(serial.into());
-        let key = KeyPair::generate().unwrap();
-        let both = params.signed_by(&key, &self.issuer).unwrap().pem() + &key.serialize_pem();
-        let new = self.folder.path().join("new");
-        fs::write(&new, both).unwrap();
-        fs::rename(new, self.file(file)).unwrap();
-    }
-
-    fn file(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(format!("{name}.pem"))
-    }
-
-    /// What stands in `[tls]` for this file.
-    fn pair(&self, name: &str) -> String {
-        format!("certificate = {0:?}\nkey = {0:?}\n", self.file(name))
-    }
-
     /// A handshake; the relay's certificate, once the first reply came.
     fn shake(&self, address: &str, name: &str, shown: Option<&Path>) -> std::io::Result<Secured> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.file("ca")).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let builder = builder.with_root_certificates(roots);
-        let config = match shown {
-            Some(file) => {
-                let chain = vec![CertificateDer::from_pem_file(file).unwrap()];
-                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(file).unwrap()).unwrap()
-            }
-            None => builder.with_no_client_auth(),
-        };
+        let config = self.client(shown);
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        let mut stream = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), tcp(address));
+        let mut stream = StreamOwned::new(ClientConnection::new(config, name).unwrap(), tcp(address));
         // Under TLS 1.3 the server's judgement of the client shows only after the client's half of the handshake.
         let mut first = [0; 4];
         stream.read_exact(&mut first)?;
@@ -350,14 +303,9 @@ fn the_header_of_a_proxy_comes_before_the_handshake() {
     let sink = Sink::start();
     let tables = format!("[tls]\n{}{IMPLICIT}proxy-from = [\"127.0.0.1\"]\n{}", office.pair("server"), towards(&sink));
     let relay = Relay::start_trusting("192.0.2.0/24", &tables);
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(office.file("ca")).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = builder.with_root_certificates(roots).with_no_client_auth();
     let mut stream = tcp(&relay.address_of("tls"));
     stream.write_all(&v2_of([192, 0, 2, 7])).unwrap();
-    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("relay.test").unwrap()).unwrap();
+    let connection = ClientConnection::new(office.client(None), ServerName::try_from("relay.test").unwrap()).unwrap();
     let mut client = Smtp::over(StreamOwned::new(connection, stream));
     client.deliver("a@client.test", &["b@there.test"], CONTENT);
     let content = sink.next().content;

@@ -18,7 +18,7 @@ use rsasl::validate::{Validate, ValidationError};
 use super::Mechanism;
 use super::messages::{decode, is_name, unescape};
 
-/// The only channel binding there is here (RFC 9266): it works for every version of TLS that is spoken.
+/// The only channel binding there is here (RFC 9266); a connection under TLS 1.3 has it.
 pub(super) const BINDING: &str = "tls-exporter";
 
 /// What proves a password without being one (RFC 5803).

@@ -1,6 +1,7 @@
 //! What the tests stand on. Each part cleans up after itself; nothing here knows what is being tested.
 
 mod maildir;
+mod office;
 mod relay;
 mod sink;
 mod smtp;
@@ -8,6 +9,7 @@ mod smtp;
 use std::time::{Duration, Instant};
 
 pub(crate) use maildir::maildir_messages;
+pub(crate) use office::Office;
 pub(crate) use relay::{Relay, component, towards};
 pub(crate) use sink::{Sink, Taken};
 pub(crate) use smtp::{Smtp, assert_starts};
