@@ -16,6 +16,7 @@ mod senders;
 mod serve;
 mod stream;
 mod submission;
+mod trace;
 mod wire;
 
 use std::future::Future;

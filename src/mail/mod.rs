@@ -23,4 +23,4 @@ pub use requests::{DeliverBy, Hold, Requests, parse_priority};
 pub use splitter::HeaderSplitter;
 #[doc(hidden)]
 pub use splitter::fuzz_header;
-pub use trace::{Received, hop_count, with_protocol};
+pub use trace::{Dialogue, Received, hop_count, with_protocol};
