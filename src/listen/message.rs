@@ -44,8 +44,10 @@ impl Serve {
                     message.body = body;
                     message.received_at = self.reception.clock.now();
                 }
-                if let (Some(transaction), Some(message)) = (&subject.transaction, &subject.message) {
+                if let (Some(transaction), Some(message)) = (&subject.transaction, &mut subject.message) {
                     transaction.authentication.arrived(message);
+                    // Only now: a signature may cover what is removed.
+                    self.remove_forged_results(message);
                 }
             }
             Err(error) => {
@@ -160,7 +162,8 @@ impl Serve {
         }
         let mut decided = decided;
         let refused = if self.config.lmtp { refused_by_route(&mut decided) } else { Vec::new() };
-        let incoming = incoming(decided, &self.config, self.reception.clock.now());
+        let results = self.results_field(&decided.session, &decided.transaction, &decided.message).await;
+        let incoming = incoming(decided, &results, &self.config, self.reception.clock.now());
         let (size, recipients) = (incoming.head.len() as u64 + incoming.body.len(), incoming.record.recipients.len());
         let (sender, held) = (incoming.record.sender.clone(), incoming.record.held.is_some());
         match self.reception.queue.accept(incoming).await {
@@ -197,13 +200,15 @@ fn id_of(subject: &Subject) -> QueueId {
     subject.transaction.as_ref().map_or(QueueId::from_u64(0), |t| t.id)
 }
 
-/// The message as the queue wants it, with the trace field of RFC 5321 section 4.4 on top.
-fn incoming(decided: Decided, config: &crate::session::Config, now: Timestamp) -> Incoming {
+/// The message as the queue wants it, with the trace field of RFC 5321 section 4.4 on top, and below it the results, if any:
+/// RFC 8601 section 4.1 has them above what they are about.
+fn incoming(decided: Decided, results: &[u8], config: &crate::session::Config, now: Timestamp) -> Incoming {
     let Decided { session, transaction, message, held, assigned } = decided;
     let trace = received(&session, &transaction, &config.hostname, now);
     let block = message.header.block();
-    let mut head = BytesMut::with_capacity(trace.len() + block.len() + 2);
+    let mut head = BytesMut::with_capacity(trace.len() + results.len() + block.len() + 2);
     head.put_slice(trace.as_bytes());
+    head.put_slice(results);
     head.put_slice(block);
     if message.separator {
         head.put_slice(b"\r\n");
