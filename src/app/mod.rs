@@ -5,6 +5,7 @@
 
 mod certificates;
 mod change;
+mod clients;
 mod control;
 mod descriptors;
 mod history;
@@ -143,8 +144,11 @@ impl App {
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
         builder.configure(&settings);
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
-        let names = client_names(resolver.clone());
-        let reception = Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
+        let names = clients::names(resolver.clone());
+        let mut reception =
+            Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
+        reception.results =
+            builder.services.authenticator.clone().map(|found| clients::results(found, resolver.clone()));
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock)?;
         let addresses =
             bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
@@ -258,17 +262,6 @@ fn dispatcher(
         Arc::new(Tcp::new(Arc::new(clients))),
         clock.clone(),
     ))
-}
-
-/// The client's name is the first PTR name that leads back to its address (RFC 8601 section 2.7.3, "iprev").
-fn client_names(resolver: Arc<dyn Resolver>) -> Arc<crate::listen::ClientNames> {
-    Arc::new(move |address| {
-        let resolver = resolver.clone();
-        Box::pin(async move {
-            let look_up = crate::routing::confirmed_name(&*resolver, address);
-            tokio::time::timeout(Duration::from_secs(5), look_up).await.ok()?.ok()?
-        })
-    })
 }
 
 /// Removes what has expired from the plugins' kv, once a minute.

@@ -22,9 +22,14 @@ impl Field {
     /// Only the good news is known for sure: without a name nobody may have looked for one.
     pub(super) fn push_client(&mut self, session: &SessionFacts) {
         if session.client_name.is_some() {
-            self.result("iprev", AuthStatus::Pass);
-            self.property("policy.iprev", &session.client.address);
+            self.push_iprev(AuthStatus::Pass, session);
         }
+    }
+
+    /// RFC 8601 section 2.7.3.
+    pub(super) fn push_iprev(&mut self, status: AuthStatus, session: &SessionFacts) {
+        self.result("iprev", status);
+        self.property("policy.iprev", &session.client.address);
     }
 
     pub(super) fn push_spf(&mut self, spf: &SpfOutcome, reverse_path: &ReversePath) {

@@ -131,9 +131,7 @@ impl Authenticator {
     /// # Errors
     /// [`CheckError`]
     pub async fn dkim(&self, case: &Case<'_>) -> Result<Vec<DkimOutcome>, CheckError> {
-        let late =
-            || DkimOutcome { status: AuthStatus::Temperror, domain: "".into(), selector: "".into(), testing: false };
-        Ok(self.signatures_in_time(case).await?.map_or_else(|| vec![late()], |known| known.dkim))
+        Ok(self.signatures_in_time(case).await?.map_or_else(|| vec![late_dkim()], |known| known.dkim))
     }
 
     /// ARC of the message as the client sent it.
@@ -141,8 +139,7 @@ impl Authenticator {
     /// # Errors
     /// [`CheckError`]
     pub async fn arc(&self, case: &Case<'_>) -> Result<ArcOutcome, CheckError> {
-        let late = || ArcOutcome { status: AuthStatus::Temperror, sealer: None };
-        Ok(self.signatures_in_time(case).await?.map_or_else(late, |known| known.arc))
+        Ok(self.signatures_in_time(case).await?.map_or_else(late_arc, |known| known.arc))
     }
 
     /// DMARC of the From field's domain.
@@ -150,8 +147,7 @@ impl Authenticator {
     /// # Errors
     /// [`CheckError`]
     pub async fn dmarc(&self, case: &Case<'_>) -> Result<DmarcOutcome, CheckError> {
-        let late = || DmarcOutcome { status: AuthStatus::Temperror, ..DmarcOutcome::default() };
-        Ok(self.dmarc_in_time(case).await?.unwrap_or_else(late))
+        Ok(self.dmarc_in_time(case).await?.unwrap_or_else(late_dmarc))
     }
 
     /// The value of an Authentication-Results field (RFC 8601): of all there is, which before the message has come is the
@@ -169,6 +165,37 @@ impl Authenticator {
             field.push_arc(&self.arc(case).await?, case.session);
         }
         Ok(field.into_value())
+    }
+
+    /// The same of a message that has come, for the relay itself, with what `iprev` finds out about the client's address; none
+    /// where it has none. Whatever fails is a temporary error, and so is what takes longer than `case.until`.
+    pub async fn results(&self, case: &Case<'_>, iprev: impl Future<Output = Option<AuthStatus>>) -> String {
+        let iprev = async { timeout_at(case.end(), iprev).await.unwrap_or(Some(AuthStatus::Temperror)) };
+        let (iprev, spf, signatures) = tokio::join!(iprev, self.spf(case), self.signatures_in_time(case));
+        let signatures = signatures.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a message can't be read for sender authentication");
+            None
+        });
+        let dmarc = match signatures {
+            Some(_) => self.dmarc(case).await.ok(),
+            None => None,
+        };
+        let signatures =
+            signatures.unwrap_or_else(|| Signatures { author: None, dkim: vec![late_dkim()], arc: late_arc() });
+        let mut field = field::Field::new(&self.host);
+        if let Some(iprev) = iprev {
+            field.push_iprev(iprev, case.session);
+        }
+        field.push_spf(&spf, case.about.reverse_path());
+        field.push_dkim(&signatures.dkim);
+        field.push_dmarc(&dmarc.unwrap_or_else(late_dmarc));
+        field.push_arc(&signatures.arc, case.session);
+        field.into_value()
+    }
+
+    /// The same one under another name of this host: a reload may change it.
+    pub fn named(&self, host: Arc<str>) -> Self {
+        Self { host, ..self.clone() }
     }
 
     /// None where time ran out. That is not remembered: whoever asks again has the answers that have come meanwhile in the
@@ -227,6 +254,18 @@ impl SetupError {
     fn of(error: NetError) -> Self {
         Self(error.to_string().into())
     }
+}
+
+fn late_dkim() -> DkimOutcome {
+    DkimOutcome { status: AuthStatus::Temperror, domain: "".into(), selector: "".into(), testing: false }
+}
+
+fn late_dmarc() -> DmarcOutcome {
+    DmarcOutcome { status: AuthStatus::Temperror, ..DmarcOutcome::default() }
+}
+
+fn late_arc() -> ArcOutcome {
+    ArcOutcome { status: AuthStatus::Temperror, sealer: None }
 }
 
 fn set(options: &mut ResolverOpts) {

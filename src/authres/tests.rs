@@ -165,6 +165,28 @@ async fn time_that_runs_out_is_a_temporary_error_and_not_remembered() {
     );
 }
 
+#[tokio::test]
+async fn the_relay_itself_is_told_of_everything_and_in_time() {
+    let sick = [("silent.example", "SILENCE"), ("s._domainkey.silent.example", "SILENCE")];
+    let dns = Dns::serve(lines(&sick)).await;
+    let authenticator = dns.authenticator().named("relay.example.net".into());
+    let known = Mail::from(Some(("alice", "example.org"))).with(LETTER);
+    assert_eq!(
+        authenticator.results(&known.case(), std::future::ready(Some(Permerror))).await,
+        "relay.example.net; iprev=permerror policy.iprev=192.0.2.1; spf=none smtp.mailfrom=alice@example.org; dkim=none; \
+         dmarc=none header.from=example.org; arc=none"
+    );
+    let letter = LETTER.replace("example.org", "silent.example");
+    let late = Mail::from(Some(("alice", "silent.example"))).with(&Signer::new("silent.example", "s").sign(&letter));
+    let case = Case { until: Instant::now() + Duration::from_millis(100), ..late.case() };
+    let value = authenticator.results(&case, std::future::pending()).await;
+    assert!(value.starts_with("relay.example.net; iprev=temperror "), "{value}");
+    assert!(value.contains("; spf=temperror smtp.mailfrom=alice@silent.example; dkim=temperror"), "{value}");
+    assert!(value.contains("; dmarc=temperror"), "{value}");
+    let unaddressed = authenticator.results(&known.case(), std::future::ready(None)).await;
+    assert!(unaddressed.starts_with("relay.example.net; spf=none "), "{unaddressed}");
+}
+
 /// RFC 8463 appendix A: one message with an RSA and an Ed25519 signature.
 const RFC8463: &str = include_str!("tests/rfc8463.eml");
 const RFC8463_KEYS: [(&str, &str); 2] = [

@@ -46,6 +46,8 @@ pub struct Listener {
     pub relay: bool,
     /// Nobody is refused as an open relay: `[relay] allow-everyone`. For sockets whose address only the start shows.
     pub allow_everyone: bool,
+    /// Authentication-Results of this host are removed from what comes, and added to mail of strangers (RFC 8601).
+    pub authentication_results: bool,
     /// The dialogue.
     pub session: Arc<session::Config>,
 }

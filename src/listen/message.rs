@@ -10,11 +10,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::perform::insufficient_storage;
 use super::serve::Serve;
 use super::submission::Submission;
+use super::trace::received;
 use crate::hooks::{
-    Assignment, Hook, MessageFacts, MessageVerdict, Outcome, OutcomeKind, Protocol, RoutingPhase, RoutingVerdict,
-    SessionFacts, Stage, Subject, TransactionFacts,
+    Assignment, Hook, MessageFacts, MessageVerdict, Outcome, OutcomeKind, RoutingPhase, RoutingVerdict, SessionFacts,
+    Stage, Subject, TransactionFacts,
 };
-use crate::mail::{Param, QueueId, Received, Recipient, Requests};
+use crate::mail::{Param, QueueId, Recipient, Requests};
 use crate::queue::{BodyPlace, Incoming, Origin, QueueError, QueuedRecipient, RecipientState, Record};
 use crate::session::MessageAnswer;
 use crate::smtp::{Reply, Status};
@@ -43,8 +44,10 @@ impl Serve {
                     message.body = body;
                     message.received_at = self.reception.clock.now();
                 }
-                if let (Some(transaction), Some(message)) = (&subject.transaction, &subject.message) {
+                if let (Some(transaction), Some(message)) = (&subject.transaction, &mut subject.message) {
                     transaction.authentication.arrived(message);
+                    // Only now: a signature may cover what is removed.
+                    self.remove_forged_results(message);
                 }
             }
             Err(error) => {
@@ -159,7 +162,8 @@ impl Serve {
         }
         let mut decided = decided;
         let refused = if self.config.lmtp { refused_by_route(&mut decided) } else { Vec::new() };
-        let incoming = incoming(decided, &self.config, self.reception.clock.now());
+        let results = self.results_field(&decided.session, &decided.transaction, &decided.message).await;
+        let incoming = incoming(decided, &results, &self.config, self.reception.clock.now());
         let (size, recipients) = (incoming.head.len() as u64 + incoming.body.len(), incoming.record.recipients.len());
         let (sender, held) = (incoming.record.sender.clone(), incoming.record.held.is_some());
         match self.reception.queue.accept(incoming).await {
@@ -196,13 +200,15 @@ fn id_of(subject: &Subject) -> QueueId {
     subject.transaction.as_ref().map_or(QueueId::from_u64(0), |t| t.id)
 }
 
-/// The message as the queue wants it, with the trace field of RFC 5321 section 4.4 on top.
-fn incoming(decided: Decided, config: &crate::session::Config, now: Timestamp) -> Incoming {
+/// The message as the queue wants it, with the trace field of RFC 5321 section 4.4 on top, and below it the results, if any:
+/// RFC 8601 section 4.1 has them above what they are about.
+fn incoming(decided: Decided, results: &[u8], config: &crate::session::Config, now: Timestamp) -> Incoming {
     let Decided { session, transaction, message, held, assigned } = decided;
-    let trace = trace(&session, &transaction, &config.hostname, now);
+    let trace = received(&session, &transaction, &config.hostname, now);
     let block = message.header.block();
-    let mut head = BytesMut::with_capacity(trace.len() + block.len() + 2);
+    let mut head = BytesMut::with_capacity(trace.len() + results.len() + block.len() + 2);
     head.put_slice(trace.as_bytes());
+    head.put_slice(results);
     head.put_slice(block);
     if message.separator {
         head.put_slice(b"\r\n");
@@ -268,50 +274,6 @@ fn refused(recipient: u32, reply: &Reply, at: Timestamp) -> Outcome {
         remote: None,
         remote_endpoint: None,
         at,
-    }
-}
-
-fn trace(session: &SessionFacts, transaction: &TransactionFacts, by: &str, now: Timestamp) -> String {
-    let only = match transaction.recipients.as_slice() {
-        [one] => Some(one.original.to_string()),
-        _ => None,
-    };
-    let tls = session.tls.as_ref().map(|tls| format!("{} {}", tls.protocol, tls.cipher));
-    let address = &session.client.address;
-    let client: std::borrow::Cow<'_, str> = match address.strip_prefix("unix:") {
-        Some("") => "unix".into(),
-        Some(_) => (&**address).into(),
-        None if address.contains(':') => format!("IPv6:{address}").into(),
-        None => (&**address).into(),
-    };
-    Received {
-        helo: session.helo.as_deref().unwrap_or("unknown"),
-        client_name: session.client_name.as_deref(),
-        client: &client,
-        by,
-        with: with_protocol(session, transaction.smtputf8),
-        id: &transaction.id.to_string(),
-        only_recipient: only.as_deref(),
-        tls: tls.as_deref(),
-        date: &now.rfc5322(),
-    }
-    .render()
-}
-
-/// RFC 3848, and RFC 6531 section 4.3 for the UTF8 forms.
-fn with_protocol(session: &SessionFacts, smtputf8: bool) -> &'static str {
-    let [plain, authenticated, secured, both] = match (smtputf8, session.protocol) {
-        (true, Protocol::Lmtp) => ["UTF8LMTP", "UTF8LMTPA", "UTF8LMTPS", "UTF8LMTPSA"],
-        (true, Protocol::Smtp | Protocol::Esmtp) => ["UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA"],
-        (false, Protocol::Lmtp) => ["LMTP", "LMTPA", "LMTPS", "LMTPSA"],
-        (false, Protocol::Smtp) => return "SMTP",
-        (false, Protocol::Esmtp) => ["ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA"],
-    };
-    match (session.tls.is_some(), session.identity.is_some()) {
-        (false, false) => plain,
-        (false, true) => authenticated,
-        (true, false) => secured,
-        (true, true) => both,
     }
 }
 

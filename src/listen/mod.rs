@@ -12,10 +12,12 @@ mod message;
 mod patience;
 mod perform;
 mod proxy;
+mod results;
 mod senders;
 mod serve;
 mod stream;
 mod submission;
+mod trace;
 mod wire;
 
 use std::future::Future;
@@ -35,6 +37,7 @@ pub use bind::{Bound, fits};
 pub use config::{Address, BanRule, Config, Limits, Listener, ProxyFrom, Tarpit, TlsMode};
 pub use credentials::{CredentialError, Credentials, Forms};
 pub use guard::{BanInForce, Load, ShedCounts};
+pub use results::{Inquiry, SenderResults};
 pub use senders::{SenderError, Senders};
 
 pub use crate::tls::{Certificate, ClientCertificates, Minimum, ServerSettings};
@@ -66,6 +69,8 @@ pub struct Reception {
     pub clock: Arc<dyn Clock>,
     /// Names for clients.
     pub client_names: Arc<ClientNames>,
+    /// Who has sent a message; none: nobody knows, and no listener says anything of it.
+    pub results: Option<Arc<SenderResults>>,
     /// Session ids.
     pub session_ids: Arc<QueueIds>,
     /// Cancelled when no new work is to begin.
@@ -120,6 +125,7 @@ impl Reception {
             rules,
             clock,
             client_names,
+            results: None,
             session_ids: Arc::default(),
             draining,
             guard: Guard::new(),

@@ -45,6 +45,8 @@ pub(crate) struct Serve {
     pub(crate) draft: Option<Draft>,
     /// Its place among all connections.
     pub(crate) permit: Permit,
+    /// Authentication-Results are this relay's own affair.
+    pub(crate) results: bool,
     clients: ClientCertificates,
     wire: Wire,
     patience: Patience,
@@ -173,9 +175,9 @@ async fn converse(
     let config = listener.session.clone();
     let session = Session::new(config.clone(), facts).with_means(rules.auth_means(&config));
     let (told, out, clients) = (Faults::default(), Vec::new(), listener.client_certificates);
-    let draft = None;
+    let (draft, results) = (None, listener.authentication_results);
     let mut serve =
-        Serve { reception, rules, session, config, hooks, draft, permit, clients, wire, patience, told, out };
+        Serve { reception, rules, session, config, hooks, draft, permit, results, clients, wire, patience, told, out };
     match serve.run().await {
         Ok(()) => tracing::debug!("disconnected"),
         Err(error) => tracing::info!(%error, "connection lost"),

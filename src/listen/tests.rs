@@ -106,6 +106,7 @@ fn config() -> Config {
         proxy_from: ProxyFrom::default(),
         relay: false,
         allow_everyone: false,
+        authentication_results: false,
         session: session.into(),
     };
     let limits = Limits::default();

@@ -9,6 +9,7 @@ mod fold;
 mod header;
 mod queue_id;
 mod requests;
+mod results;
 mod splitter;
 mod trace;
 
@@ -20,7 +21,8 @@ pub use envelope::{BodyKind, Param, Recipient};
 pub use header::{Field, Header, HeaderEdit, HeaderError};
 pub use queue_id::{QueueId, QueueIds, queue_id_text};
 pub use requests::{DeliverBy, Hold, Requests, parse_priority};
+pub use results::{AUTHENTICATION_RESULTS, results_of};
 pub use splitter::HeaderSplitter;
 #[doc(hidden)]
 pub use splitter::fuzz_header;
-pub use trace::{Received, hop_count, with_protocol};
+pub use trace::{Dialogue, Received, hop_count, with_protocol};

@@ -11,7 +11,8 @@ pub struct Received<'a> {
     pub helo: &'a str,
     /// Its confirmed name, if it has one.
     pub client_name: Option<&'a str>,
-    /// Its address, as RFC 5321 section 4.1.3 writes it between brackets: `192.0.2.1`, `IPv6:2001:db8::1`.
+    /// Where it is: an address literal (RFC 5321 section 4.1.3), such as `[192.0.2.1]` or `[IPv6:2001:db8::1]`; without an
+    /// address a few words, which are a comment then.
     pub client: &'a str,
     /// This relay's host name.
     pub by: &'a str,
@@ -21,8 +22,8 @@ pub struct Received<'a> {
     pub id: &'a str,
     /// The recipient, named only where there is one: others would learn of each other.
     pub only_recipient: Option<&'a str>,
-    /// `TLSv1.3 TLS_AES_256_GCM_SHA384`, written as a comment.
-    pub tls: Option<&'a str>,
+    /// `TLSv1.3` and `TLS_AES_256_GCM_SHA384`: a comment, and the clause that RFC 8314 section 4.3 has for the suite.
+    pub tls: Option<(&'a str, &'a str)>,
     /// RFC 5322 date-time.
     pub date: &'a str,
 }
@@ -34,26 +35,32 @@ impl Received<'_> {
     /// The whole field, folded, with its final CRLF.
     pub fn render(&self) -> String {
         let client = match self.client_name {
-            Some(name) => format!("({} [{}])", harmless(name), harmless(self.client)),
-            None => format!("([{}])", harmless(self.client)),
+            Some(name) => format!("({} {})", domain(name), harmless(self.client)),
+            None => format!("({})", harmless(self.client)),
         };
         let mut field = Folded { text: String::with_capacity(320), column: 0 };
         field.push("Received: from");
-        field.push(&harmless(self.helo));
+        field.push(&domain(self.helo));
         field.push(&client);
-        if let Some(tls) = self.tls {
-            field.push(&format!("({})", harmless(tls)));
+        if let Some((protocol, _)) = self.tls {
+            field.push(&format!("({})", harmless(protocol)));
         }
-        field.push_line(&format!("by {}", harmless(self.by)));
+        field.push_line(&format!("by {}", domain(self.by)));
         field.push(&format!("with {}", harmless(self.with)));
-        let id = format!("id {}", harmless(self.id));
-        match self.only_recipient {
-            Some(recipient) => {
-                field.push(&id);
-                let mailbox: String = recipient.chars().filter(|c| !c.is_control()).collect();
-                field.push_line(&format!("for <{mailbox}>;"));
-            }
-            None => field.push(&format!("{id};")),
+        // Each of these may be the last one before the semicolon.
+        let mut clauses = vec![format!("id {}", harmless(self.id))];
+        if let Some(recipient) = self.only_recipient {
+            let mailbox: String = recipient.chars().filter(|c| !c.is_control()).collect();
+            clauses.push(format!("for <{mailbox}>"));
+        }
+        if let Some((_, suite)) = self.tls {
+            clauses.push(format!("tls {}", domain(suite)));
+        }
+        if let Some(last) = clauses.last_mut() {
+            last.push(';');
+        }
+        for clause in &clauses {
+            if clause.starts_with("for ") { field.push_line(clause) } else { field.push(clause) }
         }
         field.push_line(&harmless(self.date));
         field.text.push_str("\r\n");
@@ -93,18 +100,45 @@ fn harmless(text: &str) -> String {
     text.chars().take(255).map(|c| if replaced(c) { '?' } else { c }).collect()
 }
 
-/// The protocol as the WITH clause names it (RFC 3848, RFC 6531 section 4.3).
-pub fn with_protocol(esmtp: bool, tls: bool, authenticated: bool, smtputf8: bool) -> &'static str {
-    match (esmtp || tls || authenticated, smtputf8, tls, authenticated) {
-        (false, false, ..) => "SMTP",
-        (true, false, false, false) => "ESMTP",
-        (true, false, true, false) => "ESMTPS",
-        (true, false, false, true) => "ESMTPA",
-        (true, false, true, true) => "ESMTPSA",
-        (_, true, false, false) => "UTF8SMTP",
-        (_, true, true, false) => "UTF8SMTPS",
-        (_, true, false, true) => "UTF8SMTPA",
-        (_, true, true, true) => "UTF8SMTPSA",
+/// The same of what has to be a domain or an address literal: one word.
+fn domain(text: &str) -> String {
+    let is_literal = text.starts_with('[') && text.ends_with(']');
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c) || (is_literal && "[:]".contains(c));
+    text.chars().take(255).map(|c| if fits(c) { c } else { '?' }).collect()
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialogue {
+    /// Since HELO.
+    Smtp,
+    /// Since EHLO.
+    Esmtp,
+    /// Since LHLO.
+    Lmtp,
+}
+
+/// The protocol as the WITH clause names it (RFC 3848; RFC 6531 section 4.3 for the UTF8 forms). There are no forms of SMTP as
+/// it was: HELO has no extensions.
+pub fn with_protocol(dialogue: Dialogue, tls: bool, authenticated: bool, smtputf8: bool) -> &'static str {
+    match (dialogue, smtputf8, tls, authenticated) {
+        (Dialogue::Smtp, ..) => "SMTP",
+        (Dialogue::Esmtp, false, false, false) => "ESMTP",
+        (Dialogue::Esmtp, false, true, false) => "ESMTPS",
+        (Dialogue::Esmtp, false, false, true) => "ESMTPA",
+        (Dialogue::Esmtp, false, true, true) => "ESMTPSA",
+        (Dialogue::Esmtp, true, false, false) => "UTF8SMTP",
+        (Dialogue::Esmtp, true, true, false) => "UTF8SMTPS",
+        (Dialogue::Esmtp, true, false, true) => "UTF8SMTPA",
+        (Dialogue::Esmtp, true, true, true) => "UTF8SMTPSA",
+        (Dialogue::Lmtp, false, false, false) => "LMTP",
+        (Dialogue::Lmtp, false, true, false) => "LMTPS",
+        (Dialogue::Lmtp, false, false, true) => "LMTPA",
+        (Dialogue::Lmtp, false, true, true) => "LMTPSA",
+        (Dialogue::Lmtp, true, false, false) => "UTF8LMTP",
+        (Dialogue::Lmtp, true, true, false) => "UTF8LMTPS",
+        (Dialogue::Lmtp, true, false, true) => "UTF8LMTPA",
+        (Dialogue::Lmtp, true, true, true) => "UTF8LMTPSA",
     }
 }
 
@@ -120,7 +154,7 @@ mod tests {
     const PLAIN: Received<'_> = Received {
         helo: "client.example",
         client_name: None,
-        client: "192.0.2.1",
+        client: "[192.0.2.1]",
         by: "mx.example.net",
         with: "ESMTP",
         id: "1k2m3n4p5q6r7",
@@ -136,16 +170,23 @@ mod tests {
         assert_eq!(PLAIN.render(), wanted);
         let full = Received {
             client_name: Some("client.example"),
-            client: "IPv6:2001:db8::1",
+            client: "[IPv6:2001:db8::1]",
             with: "ESMTPSA",
             only_recipient: Some("\"a b\"@example.net"),
-            tls: Some("TLSv1.3 TLS13_AES_256_GCM_SHA384"),
+            tls: Some(("TLSv1.3", "TLS_AES_256_GCM_SHA384")),
             ..PLAIN
         };
-        let wanted = "Received: from client.example (client.example [IPv6:2001:db8::1])\r\n\t(TLSv1.3 \
-                      TLS13_AES_256_GCM_SHA384)\r\n\tby mx.example.net with ESMTPSA id 1k2m3n4p5q6r7\r\n\tfor \
-                      <\"a b\"@example.net>;\r\n\tMon, 23 Nov 2026 22:31:00 +0000\r\n";
+        let wanted = "Received: from client.example (client.example [IPv6:2001:db8::1]) (TLSv1.3)\r\n\tby mx.example.net \
+                      with ESMTPSA id 1k2m3n4p5q6r7\r\n\tfor <\"a b\"@example.net> tls TLS_AES_256_GCM_SHA384;\r\n\tMon, 23 \
+                      Nov 2026 22:31:00 +0000\r\n";
         assert_eq!(full.render(), wanted);
+        // No address, no literal (RFC 5321 section 4.4); a HELO of one's own address is one.
+        let local = Received { helo: "[IPv6:::1]", client: "unix socket", with: "LMTP", ..PLAIN };
+        let text = local.render();
+        assert!(
+            text.starts_with("Received: from [IPv6:::1] (unix socket)\r\n\tby mx.example.net with LMTP id"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -156,7 +197,7 @@ mod tests {
         let parsed = Header::parse(text.clone().into());
         assert_eq!(parsed.len(), 1, "{text}");
         assert_eq!(parsed.field(0).unwrap().raw.len() + "Received:\r\n".len(), text.len());
-        assert!(text.starts_with("Received: from a??Bcc: x?????\u{20}"), "{text}");
+        assert!(text.starts_with("Received: from a??Bcc??x?????\u{20}"), "{text}");
     }
 
     #[test]
@@ -171,9 +212,16 @@ mod tests {
 
     #[test]
     fn protocols_have_the_registered_names() {
-        assert_eq!(with_protocol(false, false, false, false), "SMTP");
-        assert_eq!(with_protocol(true, true, true, false), "ESMTPSA");
-        assert_eq!(with_protocol(true, true, false, true), "UTF8SMTPS");
+        use Dialogue::{Esmtp, Lmtp, Smtp};
+        let forms = |dialogue| {
+            let all = [(false, false, false), (true, false, false), (false, true, false), (true, true, false)];
+            all.map(|(tls, authenticated, utf8)| with_protocol(dialogue, tls, authenticated, utf8))
+        };
+        assert_eq!(forms(Smtp), ["SMTP"; 4]);
+        assert_eq!(forms(Esmtp), ["ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA"]);
+        assert_eq!(forms(Lmtp), ["LMTP", "LMTPS", "LMTPA", "LMTPSA"]);
+        assert_eq!(with_protocol(Esmtp, true, false, true), "UTF8SMTPS");
+        assert_eq!(with_protocol(Lmtp, true, true, true), "UTF8LMTPSA");
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod targets;
 
 pub use hickory::{Hickory, HickoryError};
 pub use mx::exchangers;
-pub use resolver::{Answer, Lookup, Mx, RecordData, RecordKind, ResolveError, Resolver, confirmed_name};
+pub use resolver::{
+    Answer, Lookup, Mx, RecordData, RecordKind, ResolveError, Resolver, ReverseName, confirmed_name, reverse_name,
+};
 pub use table::Table;
 pub use targets::{Address, Target, TargetError, targets, targets_from};

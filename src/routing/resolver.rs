@@ -109,25 +109,48 @@ pub trait Resolver: Send + Sync {
 /// How many claimed names are tried: one is usual, and who controls the reverse zone must not make us ask for ever.
 const NAMES_MAX: usize = 5;
 
-/// The forward-confirmed reverse name of an address: the first of its names that has this address. None if there is no
-/// such name.
+/// What the names that an address claims to have are worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReverseName {
+    /// The first of them that has this address.
+    Confirmed(Arc<str>),
+    /// None of them has it.
+    Unconfirmed,
+    /// It claims none.
+    Nameless,
+}
+
+/// The forward-confirmed reverse name of an address. None if there is no such name.
 ///
 /// # Errors
 /// [`ResolveError::Temporary`] when it could not be found out.
 pub async fn confirmed_name(resolver: &dyn Resolver, ip: IpAddr) -> Result<Option<Arc<str>>, ResolveError> {
+    Ok(match reverse_name(resolver, ip).await? {
+        ReverseName::Confirmed(name) => Some(name),
+        ReverseName::Unconfirmed | ReverseName::Nameless => None,
+    })
+}
+
+/// As above, and if there is none, why.
+///
+/// # Errors
+/// [`ResolveError::Temporary`] when it could not be found out.
+pub async fn reverse_name(resolver: &dyn Resolver, ip: IpAddr) -> Result<ReverseName, ResolveError> {
     let ip = ip.to_canonical();
     let names = match resolver.names(ip).await {
         Ok(names) => names,
         Err(error @ ResolveError::Temporary(_)) => return Err(error),
-        Err(_) => return Ok(None),
+        Err(_) => return Ok(ReverseName::Nameless),
     };
     let mut unknown = None;
     for name in names.into_iter().take(NAMES_MAX) {
         match resolver.addresses(&name).await {
-            Ok(addresses) if addresses.iter().any(|a| a.to_canonical() == ip) => return Ok(Some(name)),
+            Ok(addresses) if addresses.iter().any(|a| a.to_canonical() == ip) => {
+                return Ok(ReverseName::Confirmed(name));
+            }
             Err(error @ ResolveError::Temporary(_)) => unknown = Some(error),
             _ => {}
         }
     }
-    unknown.map_or(Ok(None), Err)
+    unknown.map_or(Ok(ReverseName::Unconfirmed), Err)
 }

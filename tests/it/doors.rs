@@ -41,7 +41,7 @@ fn mail_comes_by_a_socket_file() {
     over_file(&path).deliver("a@client.test", &["b@there.test"], CONTENT);
     let taken = sink.next();
     assert_eq!(taken.recipients, ["b@there.test"]);
-    assert!(taken.content.contains("from client.test ([unix])"), "{}", taken.content);
+    assert!(taken.content.contains("from client.test (unix socket)"), "{}", taken.content);
     let mut stranger = relay.smtp();
     stranger.say("EHLO client.test");
     stranger.say("MAIL FROM:<a@client.test>");

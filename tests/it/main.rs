@@ -73,3 +73,6 @@ mod record;
 
 /// The test kit: scenarios, measurements, sessions on the terminal.
 mod kit;
+
+/// Who has sent a message, as the relay itself says it.
+mod results;

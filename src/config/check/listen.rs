@@ -55,6 +55,7 @@ fn listeners(root: &Table<'_>, shared: &Shared, base: &Base) -> Vec<Listener> {
             proxy_from: ProxyFrom::default(),
             relay: false,
             allow_everyone: shared.everyone,
+            authentication_results: false,
             session,
         }];
     }
@@ -93,6 +94,7 @@ fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared, base: &Base) ->
     }
     let lmtp = table.choice("protocol", false, &[("smtp", false), ("lmtp", true)]);
     let relay = table.bool("relay", false);
+    let authentication_results = table.bool("authentication-results", false);
     let proxy_from = door::proxy_from(table, shared.everyone);
     let mut session = session_of(shared, tls, require_auth, plaintext);
     session.lmtp = lmtp;
@@ -106,6 +108,7 @@ fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared, base: &Base) ->
         proxy_from,
         relay,
         allow_everyone: shared.everyone,
+        authentication_results,
         session: Arc::new(session),
     });
     if let Some(listener) = &listener {

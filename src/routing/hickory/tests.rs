@@ -13,7 +13,7 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::hooks::NextHop;
-use crate::routing::{Address, Target, confirmed_name, targets, targets_from};
+use crate::routing::{Address, ReverseName, Target, confirmed_name, reverse_name, targets, targets_from};
 
 fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
@@ -135,6 +135,13 @@ async fn a_client_has_the_name_that_leads_back_to_it() {
     assert_eq!(confirmed("192.0.2.3").await, Ok(None), "its name has another address");
     assert_eq!(confirmed("192.0.2.9").await, Ok(None), "it has no name");
     assert!(confirmed("192.0.2.4").await.is_err(), "its name can't be asked for");
+    let reverse = |ip: &'static str| {
+        let resolver = zones.resolver.clone();
+        async move { reverse_name(&resolver, ip.parse().unwrap()).await }
+    };
+    assert_eq!(reverse("192.0.2.1").await, Ok(ReverseName::Confirmed("a.test".into())));
+    assert_eq!(reverse("192.0.2.3").await, Ok(ReverseName::Unconfirmed));
+    assert_eq!(reverse("192.0.2.9").await, Ok(ReverseName::Nameless));
 }
 
 #[tokio::test]

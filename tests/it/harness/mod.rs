@@ -1,5 +1,6 @@
 //! What the tests stand on. Each part cleans up after itself; nothing here knows what is being tested.
 
+mod dns;
 mod maildir;
 mod office;
 mod relay;
@@ -8,6 +9,7 @@ mod smtp;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use dns::{in_own_network, serve_names};
 pub(crate) use maildir::maildir_messages;
 pub(crate) use office::Office;
 pub(crate) use relay::{Relay, component, towards};
