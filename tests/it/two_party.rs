@@ -271,7 +271,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         b"QUIT",
         b"RSET",
         b"Gr\xc3\xbc\xc3\x9fe",
-        b"\xff\x00\xfe",
+        b"\xff\x01\xfe",
         &[b'.'; 997],
     ]);
     let lines = prop::collection::vec(line, 0..12)
