@@ -12,7 +12,7 @@ use crate::authres::Authenticator;
 use crate::config::Settings;
 use crate::hooks::Hooks;
 use crate::kit::Scratch;
-use crate::listen::{Credentials, Rules};
+use crate::listen::{Credentials, Rules, Senders};
 use crate::plugin::{
     self, Build, Compiler, Decisions, Engine, Events, LoadError, PluginSet, Problem, Recordings, Replay, Services,
 };
@@ -216,7 +216,14 @@ fn rules(config: crate::listen::Config, hooks: Arc<dyn Hooks>) -> anyhow::Result
         }
         None => None,
     };
-    Ok(Rules { config, tls, credentials, hooks })
+    let senders = match &config.senders {
+        Some(path) => {
+            let loaded = Senders::load(path).map_err(|errors| anyhow::anyhow!(lines(&errors).join("\n")))?;
+            Some(Arc::new(loaded))
+        }
+        None => None,
+    };
+    Ok(Rules { config, tls, credentials, senders, hooks })
 }
 
 /// Reads the certificates of the settings as a start would; blocking.

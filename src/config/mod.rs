@@ -92,6 +92,7 @@ impl Settings {
         let tls = self.listen.tls.iter().flat_map(|tls| tls.files());
         let mut named: Vec<(String, &Path)> = tls.map(|(key, path)| (key.to_owned(), path)).collect();
         named.extend(self.listen.credentials.iter().map(|path| ("auth.credentials".to_owned(), &**path)));
+        named.extend(self.listen.senders.iter().map(|path| ("auth.senders".to_owned(), &**path)));
         named.extend(self.plugins.plugins.iter().map(|(name, p)| (format!("plugins.{name}.path"), &*p.path)));
         let absent = named.into_iter().filter(|(_, path)| !path.is_file());
         absent.map(|(key, path)| format!("{key}: there is no file {}", path.display())).collect()

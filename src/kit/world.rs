@@ -134,7 +134,7 @@ impl World {
             None => None,
         };
         let hooks: Arc<dyn Hooks> = set.clone();
-        let rules = Rules { config: settings.listen, tls: None, credentials, hooks };
+        let rules = Rules { config: settings.listen, tls: None, credentials, senders: None, hooks };
         let clock: Arc<dyn Clock> = self.clock.clone();
         let nobody = Arc::new(|_| -> std::pin::Pin<Box<dyn Future<Output = Option<Arc<str>>> + Send>> {
             Box::pin(std::future::ready(None))

@@ -21,6 +21,8 @@ pub struct Config {
     pub tls_watch: Option<Duration>,
     /// `[auth]`: file of credentials, `name:argon2-hash` a line.
     pub credentials: Option<PathBuf>,
+    /// `[auth]`: file of who may write as whom.
+    pub senders: Option<PathBuf>,
     /// Look up the client's name (PTR, then forward) before the connect hook.
     pub client_names: bool,
     /// How long a client is listened to before it is greeted.

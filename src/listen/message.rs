@@ -9,6 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::perform::insufficient_storage;
 use super::serve::Serve;
+use super::submission::Submission;
 use crate::hooks::{
     Assignment, Hook, MessageFacts, MessageVerdict, Outcome, OutcomeKind, Protocol, RoutingPhase, RoutingVerdict,
     SessionFacts, Stage, Subject, TransactionFacts,
@@ -51,10 +52,38 @@ impl Serve {
                 return MessageAnswer::Refused(store_reply(&error));
             }
         }
+        if self.config.submission
+            && let Err(reply) = self.repair(&mut subject)
+        {
+            return MessageAnswer::Refused(reply);
+        }
         match self.decide(subject).await {
             Ok(decided) => self.keep_message(decided).await,
             Err(answer) => answer,
         }
+    }
+
+    /// What was submitted is made whole before anybody else looks at it.
+    fn repair(&self, subject: &mut Subject) -> Result<(), Reply> {
+        let (Some(session), Some(transaction), Some(message)) =
+            (&subject.session, &subject.transaction, &mut subject.message)
+        else {
+            return Ok(());
+        };
+        if session.identity.is_none() && !session.may_relay {
+            return Ok(());
+        }
+        let (now, senders) = (self.reception.clock.now(), self.rules.senders.as_deref());
+        let submission = Submission { session, transaction, hostname: &self.config.hostname, senders, now };
+        let edits = submission.repair(&message.header)?;
+        if !edits.is_empty() {
+            let edited = message.header.edit(&edits).map_err(|error| {
+                tracing::error!(%error, "a submitted message can't be repaired");
+                local_error()
+            })?;
+            Arc::make_mut(message).header = edited;
+        }
+        Ok(())
     }
 
     /// The message hook, then the route hook.

@@ -12,8 +12,10 @@ mod message;
 mod patience;
 mod perform;
 mod proxy;
+mod senders;
 mod serve;
 mod stream;
+mod submission;
 mod wire;
 
 use std::future::Future;
@@ -33,6 +35,7 @@ pub use bind::{Bound, fits};
 pub use config::{Address, BanRule, Config, Limits, Listener, ProxyFrom, Tarpit, TlsMode};
 pub use credentials::{CredentialError, Credentials, Forms};
 pub use guard::{BanInForce, Load, ShedCounts};
+pub use senders::{SenderError, Senders};
 
 pub use crate::tls::{Certificate, ClientCertificates, Minimum, ServerSettings};
 
@@ -80,6 +83,8 @@ pub struct Rules {
     pub tls: Option<Arc<Tls>>,
     /// The relay's own accounts.
     pub credentials: Option<Arc<Credentials>>,
+    /// Who may write as whom; none: nobody is held to anything.
+    pub senders: Option<Arc<Senders>>,
     /// The plugins.
     pub hooks: Arc<dyn Hooks>,
 }

@@ -57,7 +57,19 @@ impl Serve {
         if !self.permit.spend_message(&self.rules.config.limits) {
             return Answer::Session(subject, too_fast("messages"));
         }
+        if let Some(refusal) = self.foreign_sender(&subject) {
+            return Answer::Session(subject, SessionVerdict::Reject(refusal));
+        }
         self.ask_session(Hook::Mail, subject).await
+    }
+
+    /// Where the operator says who may write as whom, the reverse-path of a client that has authenticated is one of its own
+    /// (RFC 6409 section 6.1).
+    fn foreign_sender(&self, subject: &Subject) -> Option<Reply> {
+        let (senders, session) = (self.rules.senders.as_ref()?, subject.session.as_ref()?);
+        let (identity, sender) = (session.identity.as_ref()?, subject.transaction.as_ref()?.sender.0.as_ref()?);
+        let foreign = !senders.owns(&identity.name, sender);
+        foreign.then(|| Reply::new(553, Status::new(5, 7, 1), "that sender is not an address of yours"))
     }
 
     async fn ask_rcpt(&self, subject: Subject) -> Answer {

@@ -91,6 +91,7 @@ fn config() -> Config {
         line_ends: Default::default(),
         strict_pipelining: true,
         lmtp: false,
+        submission: false,
         auth: Default::default(),
         xclient_from: Vec::new(),
         max_hold: 0,
@@ -114,6 +115,7 @@ fn config() -> Config {
         tls: None,
         tls_watch: None,
         credentials: None,
+        senders: None,
         client_names: false,
         greet_delay: Duration::ZERO,
     }
@@ -130,7 +132,7 @@ async fn where_the_store_is_broken_nobody_is_let_in_and_nobody_goes_on() {
     let bound = Bound::bind(&config.listeners[0], &mut Activation::default()).unwrap().remove(0);
     let address = bound.address().unwrap().parse().unwrap();
     let hooks: Arc<dyn Hooks> = Arc::new(crate::plugin::PluginSet::empty(1));
-    let rules = Rules { config, tls: None, credentials: None, hooks };
+    let rules = Rules { config, tls: None, credentials: None, senders: None, hooks };
     let rules = Arc::new(ArcSwap::from_pointee(rules));
     let names: Arc<ClientNames> = Arc::new(|_| Box::pin(std::future::ready(None)));
     let draining = CancellationToken::new();

@@ -31,6 +31,8 @@ pub struct Config {
     pub max_errors: u32,
     /// Received fields before a message is taken for a loop (RFC 5321 section 6.3).
     pub max_hops: usize,
+    /// Mail is submitted here (RFC 6409): what it lacks is added, and its domains are whole names.
+    pub submission: bool,
     /// Octets of a line of a message, CRLF included.
     pub max_line_length: usize,
     /// What is done about bare CR and LF.

@@ -63,6 +63,7 @@ fn session(settings: &[&str]) -> Session {
         line_ends: LineEnds::Reject,
         strict_pipelining: true,
         lmtp: false,
+        submission: false,
         xclient_from: Vec::new(),
         max_hold: 3600,
         require_auth: false,
@@ -99,6 +100,7 @@ fn session(settings: &[&str]) -> Session {
             }
             ("no-pipelining", _) => config.extensions.set(Extension::Pipelining, false),
             ("binarymime", _) => config.extensions.set(Extension::BinaryMime, true),
+            ("submission", _) => config.submission = true,
             ("lmtp", _) => config.lmtp = true,
             ("normalise", _) => config.line_ends = LineEnds::Normalise,
             ("lenient", _) => config.strict_pipelining = false,

@@ -49,6 +49,9 @@ impl Session {
             Ok(sender) => sender,
             Err(error) => return self.refuse(&address_refused(&error, "501 5.1.7")),
         };
+        if self.config.submission && sender.0.as_ref().is_some_and(|mailbox| !is_whole(&mailbox.domain)) {
+            return self.refuse("501 5.1.8 the sender's domain has to be a whole name");
+        }
         self.state = State::Beginning(Box::new(Opening { sender, params, checked }));
     }
 
@@ -119,6 +122,9 @@ impl Session {
         };
         if let Err(line) = check_rcpt(&params, self.offered()) {
             return self.refuse_recipient(text, line);
+        }
+        if self.config.submission && !original.is_bare_postmaster() && !is_whole(&original.domain) {
+            return self.refuse_recipient(text, "501 5.1.2 the recipient's domain has to be a whole name");
         }
         let unauthorized = !self.may_send_to(&original);
         if unauthorized && self.relay_access == RelayAccess::Ruled {
@@ -210,6 +216,11 @@ impl Session {
         self.discard();
         self.refuse("451 4.3.0 internal error");
     }
+}
+
+/// RFC 6409 section 4.2: a name of one label is short for something that only the sender's network knows.
+fn is_whole(domain: &Domain) -> bool {
+    domain.is_literal() || domain.as_str().contains('.')
 }
 
 fn log_sender(subject: &Subject, reply: &Reply) {

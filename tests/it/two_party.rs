@@ -118,6 +118,7 @@ fn session() -> Session {
         line_ends: LineEnds::Reject,
         strict_pipelining: true,
         lmtp: false,
+        submission: false,
         xclient_from: Vec::new(),
         max_hold: 0,
         require_auth: false,

@@ -10,6 +10,8 @@ use crate::session::{AuthRules, CertificateName, Mechanism};
 pub(super) struct Auth {
     /// The file of accounts.
     pub(super) credentials: Option<PathBuf>,
+    /// The file of who may write as whom.
+    pub(super) senders: Option<PathBuf>,
     /// Whether AUTH is offered.
     pub(super) offered: bool,
     /// How clients may prove who they are.
@@ -19,6 +21,7 @@ pub(super) struct Auth {
 /// Reads the section.
 pub(super) fn config(table: &Table<'_>, base: &Base) -> Auth {
     let credentials = table.text("credentials").map(|path| base.resolve(path));
+    let senders = table.text("senders").map(|path| base.resolve(path));
     let names = [
         ("mailbox", CertificateName::Mailbox),
         ("dns-name", CertificateName::DnsName),
@@ -28,7 +31,7 @@ pub(super) fn config(table: &Table<'_>, base: &Base) -> Auth {
     let rules = AuthRules { mechanisms: mechanisms(table), external };
     let offered = table.bool("offer", credentials.is_some() || rules.mechanisms.is_some());
     table.finish();
-    Auth { credentials, offered, rules }
+    Auth { credentials, senders, offered, rules }
 }
 
 /// None where all that work are meant.

@@ -44,6 +44,7 @@ pub(super) fn config(table: &Table<'_>, hostname: &Arc<str>, relay: RelayRules) 
         line_ends: table.choice("bare-line-ends", LineEnds::Reject, &LINE_ENDS),
         strict_pipelining: table.bool("strict-pipelining", true),
         lmtp: false,
+        submission: false,
         xclient_from: Vec::new(),
         max_hold,
         require_auth: false,

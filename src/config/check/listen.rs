@@ -17,7 +17,7 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
 /// Reads the sections.
 pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> Config {
     let (tls, tls_watch) = tls::settings(&root.table("tls"), base);
-    let auth::Auth { credentials, offered, rules } = auth::config(&root.table("auth"), base);
+    let auth::Auth { credentials, senders, offered, rules } = auth::config(&root.table("auth"), base);
     let has_authorities = tls.as_ref().is_some_and(|tls| tls.authorities.is_some());
     let (relay, everyone) = relay::rules(&root.table("relay"));
     let (mut dialogue, greeting) = dialogue::config(&root.table("smtp"), hostname, relay);
@@ -26,7 +26,7 @@ pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> Conf
     let listeners = listeners(root, &shared, base);
     let limits = limits::limits(&root.table("limits"), &shared.dialogue.relay.networks);
     let (client_names, greet_delay) = (greeting.client_names, greeting.delay);
-    Config { listeners, limits, tls, tls_watch, credentials, client_names, greet_delay }
+    Config { listeners, limits, tls, tls_watch, credentials, senders, client_names, greet_delay }
 }
 
 /// What all listeners have in common.
@@ -96,6 +96,7 @@ fn listener(name: &Arc<str>, table: &Table<'_>, shared: &Shared, base: &Base) ->
     let proxy_from = door::proxy_from(table, shared.everyone);
     let mut session = session_of(shared, tls, require_auth, plaintext);
     session.lmtp = lmtp;
+    session.submission = table.bool("submission", false);
     dialogue::listener(table, &mut session);
     let listener = address.map(|address| Listener {
         name: name.clone(),
