@@ -148,6 +148,7 @@ impl Drive {
             line_ends: if modes & 1 != 0 { LineEnds::Normalise } else { LineEnds::Reject },
             strict_pipelining: modes & 2 != 0,
             lmtp: modes & 4 != 0,
+            submission: modes & 64 != 0,
             xclient_from: if modes & 8 != 0 { vec!["198.51.100.0/24".parse().unwrap()] } else { Vec::new() },
             max_hold: 60,
             require_auth: settings & 8 != 0,

@@ -46,48 +46,7 @@ const OFFERED: [Extension; 14] = [
 
 /// A session with small limits, changed by `set:` lines.
 fn session(settings: &[&str]) -> Session {
-    let mut config = Config {
-        hostname: "mx.example.net".into(),
-        relay: RelayRules {
-            networks: vec!["192.0.2.0/24".parse().unwrap()],
-            domains: ["example.net", ".example.org"].map(|text| Domain::parse_pattern(text).unwrap()).into(),
-        },
-        extensions: Extensions::of(&OFFERED),
-        max_message_size: 65536,
-        max_header_size: 1024,
-        max_recipients: 100,
-        max_transactions: 5,
-        max_errors: 6,
-        max_hops: 5,
-        max_line_length: 2000,
-        line_ends: LineEnds::Reject,
-        strict_pipelining: true,
-        lmtp: false,
-        submission: false,
-        xclient_from: Vec::new(),
-        max_hold: 3600,
-        require_auth: false,
-        allow_plaintext_auth: false,
-        auth: AuthRules::default(),
-    };
-    let mut means = AuthMeans::default();
-    let mut facts = SessionFacts {
-        id: "s1".into(),
-        listener: "test".into(),
-        connected_at: Timestamp::from_secs(0),
-        client: Endpoint { address: "198.51.100.7".into(), port: 4711 },
-        server: Endpoint { address: "198.51.100.1".into(), port: 25 },
-        client_name: None,
-        protocol: Protocol::Smtp,
-        helo: None,
-        tls: None,
-        identity: None,
-        may_relay: false,
-        transactions: 0,
-        refused_recipients: 0,
-        withheld: Default::default(),
-        notes: Annotations::default(),
-    };
+    let (mut config, mut facts, mut means) = (config(), facts(), AuthMeans::default());
     for setting in settings {
         match setting.split_once('=').unwrap_or((setting, "")) {
             ("packets-matter" | "relay-asked" | "pure" | "greet-delay", _) => {}
@@ -127,6 +86,53 @@ fn session(settings: &[&str]) -> Session {
         }
     }
     Session::new(Arc::new(config), facts).with_means(means)
+}
+
+fn config() -> Config {
+    Config {
+        hostname: "mx.example.net".into(),
+        relay: RelayRules {
+            networks: vec!["192.0.2.0/24".parse().unwrap()],
+            domains: ["example.net", ".example.org"].map(|text| Domain::parse_pattern(text).unwrap()).into(),
+        },
+        extensions: Extensions::of(&OFFERED),
+        max_message_size: 65536,
+        max_header_size: 1024,
+        max_recipients: 100,
+        max_transactions: 5,
+        max_errors: 6,
+        max_hops: 5,
+        max_line_length: 2000,
+        line_ends: LineEnds::Reject,
+        strict_pipelining: true,
+        lmtp: false,
+        submission: false,
+        xclient_from: Vec::new(),
+        max_hold: 3600,
+        require_auth: false,
+        allow_plaintext_auth: false,
+        auth: AuthRules::default(),
+    }
+}
+
+fn facts() -> SessionFacts {
+    SessionFacts {
+        id: "s1".into(),
+        listener: "test".into(),
+        connected_at: Timestamp::from_secs(0),
+        client: Endpoint { address: "198.51.100.7".into(), port: 4711 },
+        server: Endpoint { address: "198.51.100.1".into(), port: 25 },
+        client_name: None,
+        protocol: Protocol::Smtp,
+        helo: None,
+        tls: None,
+        identity: None,
+        may_relay: false,
+        transactions: 0,
+        refused_recipients: 0,
+        withheld: Default::default(),
+        notes: Annotations::default(),
+    }
 }
 
 fn tls_of(facts: &mut SessionFacts) -> &mut TlsFacts {
