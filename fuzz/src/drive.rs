@@ -149,6 +149,7 @@ impl Drive {
             strict_pipelining: modes & 2 != 0,
             submission: false,
             lmtp: modes & 4 != 0,
+            submission: modes & 64 != 0,
             xclient_from: if modes & 8 != 0 { vec!["198.51.100.0/24".parse().unwrap()] } else { Vec::new() },
             max_hold: 60,
             require_auth: settings & 8 != 0,

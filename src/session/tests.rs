@@ -44,7 +44,50 @@ const OFFERED: [Extension; 14] = [
     Extension::FutureRelease,
 ];
 
-/// Small limits.
+/// A session with small limits, changed by `set:` lines.
+fn session(settings: &[&str]) -> Session {
+    let (mut config, mut facts, mut means) = (config(), facts(), AuthMeans::default());
+    for setting in settings {
+        match setting.split_once('=').unwrap_or((setting, "")) {
+            ("packets-matter" | "relay-asked" | "pure" | "greet-delay", _) => {}
+            ("tls", _) => facts.tls = Some(tls()),
+            ("client", address) => facts.client.address = address.into(),
+            ("no-extensions", _) => {
+                for extension in [Extension::StartTls, Extension::Auth, Extension::Dsn] {
+                    config.extensions.set(extension, false);
+                }
+            }
+            ("no-pipelining", _) => config.extensions.set(Extension::Pipelining, false),
+            ("binarymime", _) => config.extensions.set(Extension::BinaryMime, true),
+            ("submission", _) => config.submission = true,
+            ("lmtp", _) => config.lmtp = true,
+            ("normalise", _) => config.line_ends = LineEnds::Normalise,
+            ("lenient", _) => config.strict_pipelining = false,
+            ("xclient", _) => {
+                config.xclient_from = vec!["198.51.100.0/24".parse().unwrap()];
+                config.extensions.set(Extension::Xclient, true);
+            }
+            ("max-line", n) => config.max_line_length = n.parse().unwrap(),
+            ("require-auth", _) => config.require_auth = true,
+            ("plaintext-auth", _) => config.allow_plaintext_auth = true,
+            ("max-transactions", n) => config.max_transactions = n.parse().unwrap(),
+            ("max-errors", n) => config.max_errors = n.parse().unwrap(),
+            ("verifiers", _) => means.verifiers = true,
+            ("tokens", _) => means.tokens = true,
+            ("mechanisms", names) => {
+                config.auth.mechanisms = Some(names.split(' ').map(|name| Mechanism::named(name).unwrap()).collect());
+            }
+            ("exporter", octets) => tls_of(&mut facts).exporter = Some(octets.as_bytes().into()),
+            ("certificate", names) => tls_of(&mut facts).client = Some(Arc::new(certificate(names, true))),
+            ("unverified-certificate", names) => {
+                tls_of(&mut facts).client = Some(Arc::new(certificate(names, false)));
+            }
+            other => panic!("what is {other:?}?"),
+        }
+    }
+    Session::new(Arc::new(config), facts).with_means(means)
+}
+
 fn config() -> Config {
     Config {
         hostname: "mx.example.net".into(),
@@ -90,50 +133,6 @@ fn facts() -> SessionFacts {
         withheld: Default::default(),
         notes: Annotations::default(),
     }
-}
-
-/// A session, changed by `set:` lines.
-fn session(settings: &[&str]) -> Session {
-    let (mut config, mut means, mut facts) = (config(), AuthMeans::default(), facts());
-    for setting in settings {
-        match setting.split_once('=').unwrap_or((setting, "")) {
-            ("packets-matter" | "relay-asked" | "pure" | "greet-delay", _) => {}
-            ("tls", _) => facts.tls = Some(tls()),
-            ("client", address) => facts.client.address = address.into(),
-            ("no-extensions", _) => {
-                for extension in [Extension::StartTls, Extension::Auth, Extension::Dsn] {
-                    config.extensions.set(extension, false);
-                }
-            }
-            ("no-pipelining", _) => config.extensions.set(Extension::Pipelining, false),
-            ("binarymime", _) => config.extensions.set(Extension::BinaryMime, true),
-            ("submission", _) => config.submission = true,
-            ("lmtp", _) => config.lmtp = true,
-            ("normalise", _) => config.line_ends = LineEnds::Normalise,
-            ("lenient", _) => config.strict_pipelining = false,
-            ("xclient", _) => {
-                config.xclient_from = vec!["198.51.100.0/24".parse().unwrap()];
-                config.extensions.set(Extension::Xclient, true);
-            }
-            ("max-line", n) => config.max_line_length = n.parse().unwrap(),
-            ("require-auth", _) => config.require_auth = true,
-            ("plaintext-auth", _) => config.allow_plaintext_auth = true,
-            ("max-transactions", n) => config.max_transactions = n.parse().unwrap(),
-            ("max-errors", n) => config.max_errors = n.parse().unwrap(),
-            ("verifiers", _) => means.verifiers = true,
-            ("tokens", _) => means.tokens = true,
-            ("mechanisms", names) => {
-                config.auth.mechanisms = Some(names.split(' ').map(|name| Mechanism::named(name).unwrap()).collect());
-            }
-            ("exporter", octets) => tls_of(&mut facts).exporter = Some(octets.as_bytes().into()),
-            ("certificate", names) => tls_of(&mut facts).client = Some(Arc::new(certificate(names, true))),
-            ("unverified-certificate", names) => {
-                tls_of(&mut facts).client = Some(Arc::new(certificate(names, false)));
-            }
-            other => panic!("what is {other:?}?"),
-        }
-    }
-    Session::new(Arc::new(config), facts).with_means(means)
 }
 
 fn tls_of(facts: &mut SessionFacts) -> &mut TlsFacts {

@@ -125,6 +125,7 @@ fn listen(key: &[String]) -> String {
         ("normalise", "bare-line-ends = \"normalise\""),
         ("lenient", "strict-pipelining = false"),
         ("xclient", "xclient-from = [\"127.0.0.0/24\"]"),
+        ("submission", "submission = true"),
         ("lmtp", "protocol = \"lmtp\""),
         ("proxy", "proxy-from = [\"127.0.0.0/24\"]"),
     ];

@@ -61,8 +61,14 @@ impl Play<'_> {
                 let line = self.line()?;
                 if is_wanted(&line, wanted) { Ok(()) } else { Err(format!("the reply is {line}, wanted {wanted}")) }
             }
-            ("C", line) => self.send(&[&unescape(line)[..], b"\r\n"].concat()),
-            ("R" | "early", octets) => self.send(&unescape(octets)),
+            ("C", line) => {
+                self.send(&[&unescape(line)[..], b"\r\n"].concat());
+                Ok(())
+            }
+            ("R" | "early", octets) => {
+                self.send(&unescape(octets));
+                Ok(())
+            }
             ("reply", code) => self.reply(&[code]),
             ("go", to) => way(to).iter().try_for_each(|line| self.go(line)),
             ("in", "tls") => self.wire.start_tls(&self.world.tls),
@@ -83,7 +89,7 @@ impl Play<'_> {
     }
 
     fn go(&mut self, line: &str) -> Result<(), String> {
-        self.send(format!("{line}\r\n").as_bytes())?;
+        self.send(format!("{line}\r\n").as_bytes());
         self.reply(&["2", "3"]).map_err(|error| format!("{line}: {error}"))
     }
 
@@ -100,10 +106,8 @@ impl Play<'_> {
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "so that it reads like the other steps")]
-    fn send(&mut self, octets: &[u8]) -> Result<(), String> {
+    fn send(&mut self, octets: &[u8]) {
         self.wire.send(octets, self.piece);
-        Ok(())
     }
 
     fn line(&mut self) -> Result<String, String> {
