@@ -39,6 +39,9 @@ mod queue_restart;
 /// The shipped components at their hooks.
 mod plugins;
 
+/// What people's mail programs submit.
+mod submission;
+
 /// Through which sockets clients come, and what protects them.
 mod doors;
 
