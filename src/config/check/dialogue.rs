@@ -28,7 +28,7 @@ pub(super) fn config(table: &Table<'_>, hostname: &Arc<str>, relay: RelayRules) 
     let config = session::Config {
         hostname: hostname.clone(),
         relay,
-        extensions: extensions(table, Extensions::of(&USUAL)),
+        extensions: extensions(table, Extensions::of(&USUAL), false),
         // RFC 5321 section 4.5.3.1.7: at least 64 KiB.
         max_message_size: table.size("max-message-size", 50 << 20, 64 << 10..=TWO_GIB),
         max_header_size: usize::try_from(table.size("max-header-size", 256 << 10, 1 << 10..=16 << 20))
@@ -59,7 +59,7 @@ pub(super) fn config(table: &Table<'_>, hostname: &Arc<str>, relay: RelayRules) 
 
 /// What a listener has otherwise.
 pub(super) fn listener(table: &Table<'_>, session: &mut session::Config) {
-    session.extensions = extensions(table, session.extensions);
+    session.extensions = extensions(table, session.extensions, true);
     session.line_ends = table.choice("bare-line-ends", session.line_ends, &LINE_ENDS);
     session.strict_pipelining = table.bool("strict-pipelining", session.strict_pipelining);
     session.xclient_from = table.array("xclient-from").iter().filter_map(plain_network).collect();
@@ -83,11 +83,11 @@ const USUAL: [Extension; 12] = [
 ];
 
 /// `offer` and `withhold` upon what is usual.
-fn extensions(table: &Table<'_>, usual: Extensions) -> Extensions {
+fn extensions(table: &Table<'_>, usual: Extensions, of_listener: bool) -> Extensions {
     let mut offered = usual;
     for (key, on) in [("offer", true), ("withhold", false)] {
         for value in table.array(key) {
-            if let Some(extension) = extension(&value, on) {
+            if let Some(extension) = extension(&value, on, of_listener) {
                 offered.set(extension, on);
             }
         }
@@ -95,7 +95,7 @@ fn extensions(table: &Table<'_>, usual: Extensions) -> Extensions {
     offered
 }
 
-fn extension(value: &Value<'_>, on: bool) -> Option<Extension> {
+fn extension(value: &Value<'_>, on: bool, of_listener: bool) -> Option<Extension> {
     let extension = value.parsed(|text| {
         let known: Vec<&str> = crate::smtp::extension::ALL.into_iter().map(Extension::keyword).collect();
         let help = format!("write one of {}", known.join(", "));
@@ -107,9 +107,10 @@ fn extension(value: &Value<'_>, on: bool) -> Option<Extension> {
         Extension::Xclient => "name the peers in xclient-from of the listener",
         _ => return Some(extension),
     };
-    if on {
-        value.wrong(format!("{} is offered where other settings allow it", extension.keyword()), follows);
-        return None;
+    // A listener may leave out what its other settings would have it offer; nothing else can be said of these.
+    if !on && of_listener {
+        return Some(extension);
     }
-    Some(extension)
+    value.wrong(format!("{} is offered where other settings allow it", extension.keyword()), follows);
+    None
 }
