@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::*;
 use crate::delivery::Credential;
 use crate::hooks::OutcomeKind;
-use crate::mail::Mailbox;
+use crate::mail::{Mailbox, Requests};
 use crate::smtp::{Reply, ReplyReader};
+use crate::time::Timestamp;
 
 fn replies(wire: &str) -> Vec<Reply> {
     let text = wire.lines().map(|line| format!("{}\r\n", line.trim())).collect::<String>();
@@ -282,6 +283,49 @@ fn one_command_at_a_time_without_pipelining() {
         let got = (played.said.as_str(), played.results.as_str(), played.broken, played.open);
         assert_eq!(got, (said.as_str(), *results, *broken, *open), "{wire:?}");
     }
+}
+
+#[test]
+fn binary_content_goes_as_a_chunk_or_not_at_all() {
+    let binary = Capabilities { chunking: true, binary_mime: true, binary: true, ..NOTHING };
+    let letter = Letter { body_kind: BodyKind::BinaryMime, ..letter(&["a@x.example"]) };
+    let played = play(Transaction::new(&letter.mail(), &binary, false, false), "250 ok\n250 ok\n250 2.0.0 got");
+    let said = "MAIL FROM:<s@example.org> BODY=BINARYMIME | RCPT TO:<a@x.example> | <content>";
+    assert_eq!((played.said.as_str(), played.results.as_str()), (said, "+Done 250 2.0.0"));
+    let played = play(Transaction::new(&letter.mail(), &binary, false, false), "250 ok\n550 5.1.1 no");
+    assert_eq!((played.results.as_str(), played.open), ("-Rcpt 550 5.1.1", true));
+    let played = play(Transaction::new(&letter.mail(), &NOTHING, false, false), "");
+    assert_eq!((played.said.as_str(), played.results.as_str()), ("", "-Mail 554 5.6.3 local"));
+}
+
+#[test]
+fn what_was_asked_of_every_relay_is_asked_of_the_next_or_refused() {
+    let asked = |keyword: &str, value: Option<&str>| Param { keyword: keyword.into(), value: value.map(Into::into) };
+    let params = [asked("REQUIRETLS", None), asked("MT-PRIORITY", Some("3")), asked("BY", Some("100;R"))];
+    let letter = letter(&["a@x.example"]);
+    let terms = |verified| Terms {
+        requests: Requests::of(&params),
+        verified,
+        arrived: Timestamp::from_secs(10),
+        now: Timestamp::from_secs(40),
+    };
+    let mail = |verified| OutboundMail { terms: terms(verified), ..letter.mail() };
+    let able = Capabilities { require_tls: true, mt_priority: true, deliver_by: true, ..NOTHING };
+    let send =
+        |peer: Capabilities, lmtp, verified, wire| play(Transaction::new(&mail(verified), &peer, lmtp, false), wire);
+    let said = "MAIL FROM:<s@example.org> REQUIRETLS MT-PRIORITY=3 BY=70;R";
+    assert_eq!(send(able, false, true, "451 no").said, said);
+    let plain = "MAIL FROM:<s@example.org>";
+    assert_eq!(send(NOTHING, true, false, "451 no").said, plain, "what LMTP takes has arrived");
+    for (peer, verified, refused) in [
+        (able, false, "-Mail 550 5.7.30 local"),
+        (Capabilities { require_tls: false, ..able }, true, "-Mail 550 5.7.30 local"),
+        (Capabilities { deliver_by: false, ..able }, true, "-Mail 550 5.3.3 local"),
+    ] {
+        assert_eq!(send(peer, false, verified, "").results, refused);
+    }
+    let no_hurry = Capabilities { mt_priority: false, ..able };
+    assert!(!send(no_hurry, false, true, "451 no").said.contains("PRIORITY"));
 }
 
 #[test]
