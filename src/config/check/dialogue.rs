@@ -40,7 +40,7 @@ pub(super) fn config(table: &Table<'_>, hostname: &Arc<str>, relay: RelayRules) 
         max_errors: u32::try_from(table.integer("max-errors", 20, 1..=1_000_000)).unwrap_or(20),
         max_hops: table.count("max-hops", 100, 5..=1000),
         // RFC 5321 section 4.5.3.1.6: at least 1000 octets.
-        max_line_length: usize::try_from(table.size("max-line-length", 64 << 10, 1000..=TWO_GIB)).unwrap_or(64 << 10),
+        max_line_length: usize::try_from(table.size("max-line-length", 1 << 20, 1000..=TWO_GIB)).unwrap_or(1 << 20),
         line_ends: table.choice("bare-line-ends", LineEnds::Reject, &LINE_ENDS),
         strict_pipelining: table.bool("strict-pipelining", true),
         lmtp: false,
