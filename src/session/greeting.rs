@@ -63,6 +63,7 @@ impl Session {
         self.keep_notes(&mut subject);
         let (SessionVerdict::Reject(reply) | SessionVerdict::Tempfail(reply) | SessionVerdict::Close(reply)) = &verdict
         else {
+            self.may_xclient &= !self.proxied;
             // RFC 5321 section 4.1.4: EHLO in mid-session is a RSET too.
             self.abandon();
             return match self.facts.protocol {

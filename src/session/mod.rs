@@ -66,6 +66,8 @@ pub struct Session {
     lmtp: Vec<u32>,
     /// The listener lets this peer say for whom it speaks.
     may_xclient: bool,
+    /// It did.
+    proxied: bool,
     /// Replies not yet handed out.
     out: BytesMut,
     /// To be handed out before anything else is done.
@@ -125,6 +127,7 @@ impl Session {
         let may_xclient = config.may_xclient(&facts.client.address);
         Self {
             may_xclient,
+            proxied: false,
             incoming: None,
             lmtp: Vec::new(),
             config,

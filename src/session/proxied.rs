@@ -1,6 +1,7 @@
 //! XCLIENT: a trusted front end says for which client it speaks, as Postfix documents it.
 //!
-//! The session then begins anew, as that client's: hook connect, banner, no greeting yet. Only peers that the listener names
+//! The session then begins anew, as that client's: hook connect, banner, no greeting yet. From that greeting on the words may
+//! be the client's own, passed on as they come: XCLIENT is not heard any more. Only peers that the listener names
 //! are heard; what they say of a client is checked like what a client says of itself.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -45,6 +46,7 @@ impl Session {
         facts.may_relay = self.trusted || facts.identity.is_some();
         tracing::info!(client = %facts.client.address, "the peer speaks for another client");
         self.facts = Arc::new(facts);
+        self.proxied = true;
         self.state = State::Start;
     }
 }
