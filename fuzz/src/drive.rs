@@ -147,7 +147,6 @@ impl Drive {
             max_line_length: 100,
             line_ends: if modes & 1 != 0 { LineEnds::Normalise } else { LineEnds::Reject },
             strict_pipelining: modes & 2 != 0,
-            submission: false,
             lmtp: modes & 4 != 0,
             submission: modes & 64 != 0,
             xclient_from: if modes & 8 != 0 { vec!["198.51.100.0/24".parse().unwrap()] } else { Vec::new() },
