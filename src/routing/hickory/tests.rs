@@ -40,7 +40,7 @@ fn ip(text: &str) -> RData {
 
 fn zone(origin: &str, records: Vec<(&str, RData)>) -> Arc<InMemoryZoneHandler<Runtime>> {
     let origin = name(origin);
-    let mut zone = InMemoryZoneHandler::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
+    let mut zone = InMemoryZoneHandler::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny, None);
     let soa = SOA::new(origin.clone(), origin.clone(), 1, 60, 60, 60, 60);
     zone.upsert_mut(Record::from_rdata(origin.clone(), 60, RData::SOA(soa)), 1);
     for (owner, data) in records {
