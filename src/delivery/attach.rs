@@ -7,7 +7,8 @@ use tokio::time::{Instant, timeout};
 
 use super::Config;
 use super::dispatch::Dispatcher;
-use super::lane::{Job, Lane, LaneKey};
+use super::job::{Job, LaneKey};
+use super::lane::Lane;
 use super::sites::{Exchangers, describe};
 use crate::hooks::{NextHop, Route};
 use crate::routing::ResolveError;

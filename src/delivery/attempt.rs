@@ -12,7 +12,8 @@ use tracing::Instrument as _;
 
 use super::Config;
 use super::dispatch::Dispatcher;
-use super::lane::{Job, Lane};
+use super::job::Job;
+use super::lane::Lane;
 use super::limits::Reach;
 use super::manners;
 use super::settle::{self, Case, Ending};

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Config;
 use super::config::{Leg, Way};
 use super::dispatch::Dispatcher;
-use super::lane::{HopName, LaneKey};
+use super::job::{HopName, LaneKey};
 use super::shaping::{Effective, Reaction, stricter};
 use super::site::{Site, SiteState};
 use super::sites::{Exchangers, describe};

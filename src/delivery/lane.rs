@@ -5,8 +5,6 @@
 //! workers there may be, and how fast they may go, is the site's to say, which it shares with others.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,11 +14,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::job::{Job, LaneKey};
 use super::limits::{Admission, Reach};
 use super::site::{OpenMark, Served, Site, Slot};
 use super::{Config, LaneLimits};
-use crate::hooks::{DeliveryFacts, NextHop, Route};
-use crate::queue::Lease;
+use crate::hooks::NextHop;
 
 /// Jobs a lane holds at most: a few seconds of work for a fast next hop.
 const READY_MAX: usize = 1000;
@@ -34,48 +32,6 @@ const HELD_MAX: Duration = Duration::from_secs(30);
 
 /// What goes back comes back within this, whatever the rate: another source or another setting may do better by then.
 const BACK_WITHIN: Duration = Duration::from_secs(3600);
-
-/// Some recipients of one message on their way to one next hop.
-#[derive(Debug)]
-pub(super) struct Job {
-    /// The claim on them.
-    pub(super) lease: Lease,
-    /// Where they go.
-    pub(super) route: Arc<Route>,
-    /// The route was just given by a plugin and is not stored yet.
-    pub(super) fresh: bool,
-    /// What the attempt hook left, if it was asked already.
-    pub(super) asked: Option<Arc<DeliveryFacts>>,
-}
-
-/// What makes a connection fit for a message: all of a route but its times, the source that was picked, and the tenant.
-#[derive(Clone, Debug)]
-pub(super) struct LaneKey {
-    pub(super) route: Arc<Route>,
-    /// A `[sources.NAME]`, picked of the pool that the route names.
-    pub(super) source: Option<Arc<str>>,
-    /// A tenant that a rule names.
-    pub(super) tenant: Option<Arc<str>>,
-}
-
-impl PartialEq for LaneKey {
-    fn eq(&self, other: &Self) -> bool {
-        let (a, b) = (&*self.route, &*other.route);
-        let same = a.hops == b.hops && a.tls == b.tls && a.source == b.source && a.lane == b.lane;
-        same && a.credential == b.credential && self.source == other.source && self.tenant == other.tenant
-    }
-}
-
-impl Eq for LaneKey {}
-
-impl Hash for LaneKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.route.hops.hash(state);
-        self.route.credential.hash(state);
-        self.route.lane.hash(state);
-        self.source.hash(state);
-    }
-}
 
 /// The way to one next hop.
 #[derive(Debug)]
@@ -166,7 +122,7 @@ impl Lane {
             closed: false,
         };
         Arc::new_cyclic(|me| Self {
-            name: name(&key.route),
+            name: key.name(),
             key,
             me: Weak::clone(me),
             site: ArcSwapOption::empty(),
@@ -290,8 +246,9 @@ impl Lane {
         }
     }
 
-    /// What the worker of this slot is to do now. After `Wait` and `Idle` it must call [`Self::woken`].
-    pub(super) fn take(&self, slot: &mut Slot, starting: &mut bool, now: Instant) -> Take {
+    /// What the worker of this slot is to do now; `connected`: it has a connection. After `Wait` and `Idle` it must call
+    /// [`Self::woken`].
+    pub(super) fn take(&self, slot: &mut Slot, starting: &mut bool, connected: bool, now: Instant) -> Take {
         let mut state = self.state.lock();
         if std::mem::take(starting) {
             state.starting = state.starting.saturating_sub(1);
@@ -299,7 +256,7 @@ impl Lane {
         // Also one whose lane leads elsewhere by now.
         let Slot { site, shed } = slot;
         let elsewhere = !self.site.load().as_ref().is_some_and(|known| Arc::ptr_eq(known, site));
-        if state.closed || elsewhere || site.sheds(shed) {
+        if state.closed || elsewhere || site.sheds(shed, connected) {
             return Take::Closed;
         }
         if state.ready.is_empty() {
@@ -483,23 +440,4 @@ fn capacity(limits: &LaneLimits, proven: bool) -> usize {
     let in_ten = [per_second.map(|n| n.saturating_mul(10)), per_minute.map(|n| n / 6), per_hour.map(|n| n / 360)];
     let rated = in_ten.into_iter().flatten().min().map(|n| n as usize);
     rated.unwrap_or(READY_MAX).clamp(10, if proven { READY_MAX } else { UNKNOWN_MAX })
-}
-
-fn name(route: &Route) -> Arc<str> {
-    route.hops.first().map_or_else(|| "nowhere".into(), |hop| HopName(hop).to_string().into())
-}
-
-/// A hop as it is written in logs.
-pub(super) struct HopName<'a>(pub(super) &'a NextHop);
-
-impl fmt::Display for HopName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            NextHop::Mx(domain) => f.write_str(domain),
-            NextHop::Smtp { host, port } => write!(f, "{host}:{port}"),
-            NextHop::Lmtp { host, .. } if host.starts_with("unix:") => write!(f, "lmtp {host}"),
-            NextHop::Lmtp { host, port } => write!(f, "lmtp {host}:{port}"),
-            NextHop::Named(name) => write!(f, "destination {name}"),
-        }
-    }
 }

@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use super::attempt::{After, Attempt};
 use super::dispatch::Dispatcher;
-use super::lane::{Job, Lane, Take};
+use super::job::Job;
+use super::lane::{Lane, Take};
 use super::site::Slot;
 use super::transmit::Line;
 
@@ -56,7 +57,7 @@ impl Seat {
             let attempt = match ahead.take() {
                 Some(attempt) => attempt,
                 None => {
-                    let Some(job) = self.next().await else { return };
+                    let Some(job) = self.next(line.is_some()).await else { return };
                     let attempt = Attempt::new(&dispatcher, job, Arc::clone(&lane.name));
                     match attempt.prepare(&lane, line.is_some()).await {
                         Some(attempt) => attempt,
@@ -86,13 +87,13 @@ impl Seat {
         Some(attempt)
     }
 
-    async fn next(&mut self) -> Option<Job> {
+    async fn next(&mut self, connected: bool) -> Option<Job> {
         loop {
             let now = Instant::now();
             if self.gives_way(now) {
                 return None;
             }
-            match self.lane.take(&mut self.slot, &mut self.starting, now) {
+            match self.lane.take(&mut self.slot, &mut self.starting, connected, now) {
                 Take::Job { job, spawn } => {
                     if let Some(slot) = spawn {
                         self.dispatcher.spawn_worker(&self.lane, slot);

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod connector;
 mod dispatch;
 mod explain;
+mod job;
 mod lane;
 mod lane_worker;
 mod limits;

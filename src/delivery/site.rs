@@ -222,14 +222,15 @@ impl Site {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// True if the worker of a slot is one too many and has to leave; `shed` is that of the slot.
-    pub(super) fn sheds(&self, shed: &mut bool) -> bool {
+    /// True if the worker of a slot is one too many and has to leave; `shed` is that of the slot. One that has a connection
+    /// stays as long as there are not too many of those: the others may never get one.
+    pub(super) fn sheds(&self, shed: &mut bool, connected: bool) -> bool {
         if self.workers.load(Ordering::Relaxed) <= self.allowed.load(Ordering::Relaxed) {
             return false;
         }
         let mut state = self.state.lock();
-        let staying = self.workers.load(Ordering::Relaxed).saturating_sub(state.leaving);
-        let one_too_many = staying > self.allowed.load(Ordering::Relaxed) && !*shed;
+        let all = if connected { state.open } else { self.workers.load(Ordering::Relaxed) };
+        let one_too_many = all.saturating_sub(state.leaving) > self.allowed.load(Ordering::Relaxed) && !*shed;
         if one_too_many {
             (*shed, state.leaving) = (true, state.leaving + 1);
         }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Config;
-use super::lane::{HopName, LaneKey};
+use super::job::{HopName, LaneKey};
 use super::shaping::{Effective, Place};
 use super::site::{Site, SiteKey};
 use crate::hooks::NextHop;

@@ -22,10 +22,10 @@ const REGEX_SIZE: usize = 1 << 20;
 /// Reads the section.
 pub(super) fn shaping(table: &Table<'_>, names: &Names) -> Shaping {
     let rules = table.array("rules");
-    let rules = rules.iter().zip(1..).filter_map(|(value, at)| rule(value, at, names)).collect();
+    let rules = rules.iter().zip(0..).filter_map(|(value, at)| rule(value, at, names)).collect();
     let backoff = table.array("backoff");
     let mut backoff: Vec<Backoff> =
-        backoff.iter().zip(1..).filter_map(|(value, at)| self::backoff(value, at, names)).collect();
+        backoff.iter().zip(0..).filter_map(|(value, at)| self::backoff(value, at, names)).collect();
     if table.bool("shipped-backoff", true) {
         backoff.extend(shipped());
     }

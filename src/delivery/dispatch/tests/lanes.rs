@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::rig::{Rig, Script};
 use crate::delivery::config::tests::{config, named};
-use crate::delivery::lane::{Job, Lane, LaneKey, Pushed, Take};
+use crate::delivery::job::{Job, LaneKey};
+use crate::delivery::lane::{Lane, Pushed, Take};
 use crate::delivery::limits::Reach;
 use crate::delivery::shaping::{Place, Shaping};
 use crate::delivery::site::{Site, SiteKey, Slot};
@@ -80,7 +81,7 @@ fn key(route: Route) -> LaneKey {
 
 impl Way {
     fn take(&mut self, starting: &mut bool) -> &'static str {
-        match self.lane.take(&mut self.slot, starting, Instant::now()) {
+        match self.lane.take(&mut self.slot, starting, true, Instant::now()) {
             Take::Job { spawn: Some(_), .. } => "job, spawn",
             Take::Job { spawn: None, .. } => "job",
             Take::PutOff(..) => "put off",
@@ -201,7 +202,7 @@ async fn what_a_slow_rate_holds_up_for_long_goes_back_to_the_queue() {
     let (mut starting, now) = (true, Instant::now());
     let mut after = Vec::new();
     for _ in 0..3 {
-        match way.lane.take(&mut way.slot, &mut starting, now) {
+        match way.lane.take(&mut way.slot, &mut starting, true, now) {
             Take::Job { .. } => after.push(0),
             Take::PutOff(_, long) => after.push(long.as_secs()),
             other => panic!("{other:?}"),
@@ -264,7 +265,7 @@ async fn of_too_many_workers_only_the_surplus_leaves() {
     let marks: Vec<_> = slots.iter().map(|_| way.lane.opened()).collect();
     let now = Instant::now();
     (0..5).for_each(|_| way.site.complained(now));
-    let closed = |slot: &mut Slot| matches!(way.lane.take(slot, &mut true, now), Take::Closed);
+    let closed = |slot: &mut Slot| matches!(way.lane.take(slot, &mut true, true, now), Take::Closed);
     let leaving = slots.iter_mut().map(closed).filter(|closed| *closed).count();
     assert_eq!((slots.len(), leaving), (4, 2), "half of them");
     drop(marks);
@@ -279,13 +280,16 @@ async fn a_lane_waits_for_its_site_and_follows_it() {
     lane.looks();
     assert!(matches!(lane.push(*job, &config), Pushed::Ready) && !lane.is_over());
     let mut slot = lane.attach(&first, &config).expect("a job waits");
-    assert!(matches!(lane.take(&mut slot, &mut true, Instant::now()), Take::Job { .. }));
+    assert!(matches!(lane.take(&mut slot, &mut true, true, Instant::now()), Take::Job { .. }));
     let other = Arc::new(crate::delivery::config::tests::config());
     assert!(matches!(lane.push(jobs.ready.pop().unwrap(), &other), Pushed::Astray(_)), "after a reload");
     let second = site(LaneLimits::default());
     lane.attach(&second, &other);
     assert!(matches!(lane.push(jobs.ready.pop().unwrap(), &other), Pushed::Spawn(_)), "the new site has room");
-    assert!(matches!(lane.take(&mut slot, &mut false, Instant::now()), Take::Closed), "this worker was the old one's");
+    assert!(
+        matches!(lane.take(&mut slot, &mut false, true, Instant::now()), Take::Closed),
+        "this worker was the old one's"
+    );
     assert_eq!(first.now(Instant::now()).workers, 1);
     lane.leave(&slot, false, false, Instant::now());
     assert_eq!((first.now(Instant::now()).workers, second.now(Instant::now()).workers), (0, 1));
