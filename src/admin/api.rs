@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{MessageView, Summary};
+use super::{ExplainForm, MessageView, Summary};
 use crate::mail::QueueId;
 use crate::queue::{Command, Counts, Filter};
 
@@ -50,6 +50,13 @@ pub enum Request {
         /// What.
         command: CommandForm,
     },
+    /// Why mail goes the way it goes.
+    Explain {
+        /// Which mail.
+        about: ExplainForm,
+    },
+    /// The sites that mail goes to.
+    Destinations,
     /// Who is not served.
     BanList,
     /// Do not serve a network for a while.
@@ -305,6 +312,10 @@ pub enum Done {
     Message(Box<MessageView>),
     /// To `queue-command`.
     Changed(u64),
+    /// To `explain`.
+    Explained(serde_json::Value),
+    /// To `destinations`, after an item for each.
+    Destinations,
     /// To `ban-list`, after a [`BanStatus`] for each.
     Bans {
         /// All of them; no more than some thousand are listed.

@@ -12,8 +12,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{
-    BanStatus, CommandForm, Done, FilterForm, MessageView, PluginChange, RecordingStatus, ReloadReport, Request,
-    Response, SetStatus, Status, Summary, WhyForm, frame,
+    BanStatus, CommandForm, Done, ExplainForm, FilterForm, MessageView, PluginChange, RecordingStatus, ReloadReport,
+    Request, Response, SetStatus, Status, Summary, WhyForm, frame,
 };
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
@@ -189,6 +189,28 @@ impl Client {
     pub async fn plugin_trial(&mut self, name: String) -> Result<(Value, Vec<Value>), ClientError> {
         match self.ask(&Request::PluginTrial { name }).await? {
             (differences, Done::Trial(trial)) => Ok((trial, differences)),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Why mail goes the way it goes.
+    ///
+    /// # Errors
+    /// When it can't be asked, or the domain is none.
+    pub async fn explain(&mut self, about: ExplainForm) -> Result<serde_json::Value, ClientError> {
+        match self.ask::<()>(&Request::Explain { about }).await? {
+            (_, Done::Explained(told)) => Ok(told),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// The sites that mail goes to.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn destinations(&mut self) -> Result<Vec<serde_json::Value>, ClientError> {
+        match self.ask(&Request::Destinations).await? {
+            (sites, Done::Destinations) => Ok(sites),
             (_, other) => Err(unexpected(&other)),
         }
     }

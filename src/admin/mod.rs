@@ -6,6 +6,7 @@
 
 mod api;
 mod client;
+mod explain;
 mod frame;
 mod server;
 mod view;
@@ -22,6 +23,7 @@ pub use api::{
     RecordingStatus, ReloadReport, Request, Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
 };
 pub use client::{Client, ClientError, Page};
+pub use explain::ExplainForm;
 pub use server::{BindError, bind, serve};
 pub use view::{MessageView, OutcomeView, RecipientView, Summary};
 
@@ -43,6 +45,10 @@ pub trait Control: Send + Sync + 'static {
     fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>>;
     /// How many messages it was done to.
     fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64>;
+    /// Why mail goes the way it goes.
+    fn explain(&self, about: ExplainForm) -> Pending<'_, serde_json::Value>;
+    /// The sites that mail goes to, and how they stand; those with most to do first.
+    fn destinations(&self) -> Pending<'_, Vec<serde_json::Value>>;
     /// The longest bans in force, and how many there are.
     fn bans(&self) -> Pending<'_, (Vec<BanStatus>, u64)>;
     /// Does not serve a network for some seconds.

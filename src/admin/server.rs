@@ -193,6 +193,11 @@ async fn perform(request: Request, peer: Peer, control: &dyn Control) -> Result<
             let changed = control.queue_command(filter.filter().map_err(one)?, command).await?;
             Ok((Vec::new(), Done::Changed(changed)))
         }
+        Request::Explain { about } => Ok((Vec::new(), Done::Explained(control.explain(about).await?))),
+        Request::Destinations => {
+            let sites = control.destinations().await?;
+            Ok((sites.into_iter().map(Response::Item).collect(), Done::Destinations))
+        }
         Request::BanList => {
             let (bans, in_force) = control.bans().await?;
             let item = |ban| serde_json::to_value(ban).map(Response::Item).map_err(|error| one(error.to_string()));

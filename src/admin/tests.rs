@@ -54,6 +54,17 @@ impl Control for Fake {
         ready(Ok(count))
     }
 
+    fn explain(&self, about: ExplainForm) -> Pending<'_, serde_json::Value> {
+        ready(match &*about.domain {
+            "example.org" => Ok(serde_json::json!({ "domain": about.domain })),
+            other => Err(vec![format!("{other:?} is no domain")]),
+        })
+    }
+
+    fn destinations(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        ready(Ok(vec![serde_json::json!({ "site": "a" }), serde_json::json!({ "site": "b" })]))
+    }
+
     fn bans(&self) -> Pending<'_, (Vec<BanStatus>, u64)> {
         let network = "192.0.2.0/24".parse().unwrap();
         ready(Ok((vec![BanStatus { network, left_secs: 60, rule: "operator".into() }], 2)))
@@ -245,6 +256,17 @@ async fn plugins_are_looked_at_and_changed_in_the_peers_name() {
         lines[0].starts_with("{\"done\":{\"plugin-change\":") && lines[0].contains("weakening Refused"),
         "{lines:?}"
     );
+}
+
+#[tokio::test]
+async fn ways_and_sites_are_told() {
+    let served = Served::start(Vec::new());
+    let mut client = served.client().await;
+    let about = |domain: &str| ExplainForm { domain: domain.into(), ..ExplainForm::default() };
+    assert_eq!(client.explain(about("example.org")).await.unwrap()["domain"], "example.org");
+    let refused = client.explain(about("@")).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(reasons) if reasons[0].contains("no domain")));
+    assert_eq!(client.destinations().await.unwrap().len(), 2);
 }
 
 #[tokio::test]

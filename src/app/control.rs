@@ -10,8 +10,8 @@ use super::Inner;
 use super::change::Change;
 use super::history::Cause;
 use crate::admin::{
-    BanStatus, Control, DecisionsStatus, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus, ReloadReport,
-    SetStatus, Status, StoreStatus, Weakening, WhyForm,
+    BanStatus, Control, DecisionsStatus, ExplainForm, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus,
+    ReloadReport, SetStatus, Status, StoreStatus, Weakening, WhyForm,
 };
 use crate::mail::QueueId;
 use crate::plugin::{DecisionsInfo, Override, Query, RecordingInfo, TrialMode};
@@ -63,6 +63,14 @@ impl Control for Inner {
             tracing::info!(?filter, ?command, changed, "an operator changed the queue");
             Ok(changed)
         })
+    }
+
+    fn explain(&self, about: ExplainForm) -> Pending<'_, serde_json::Value> {
+        Box::pin(self.explained(about))
+    }
+
+    fn destinations(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        Box::pin(std::future::ready(self.sites()))
     }
 
     fn bans(&self) -> Pending<'_, (Vec<BanStatus>, u64)> {

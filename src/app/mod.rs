@@ -8,6 +8,7 @@ mod change;
 mod clients;
 mod control;
 mod descriptors;
+mod explain;
 mod history;
 mod load;
 mod plugins;
@@ -38,6 +39,7 @@ use crate::store::{Sled, Store};
 use crate::telemetry::LogFile;
 use crate::time::{Clock, System, Timestamp};
 
+pub use explain::explain;
 use history::History;
 use rules::{Builder, InForce};
 pub use rules::{check_certificates, check_plugins, replay};
@@ -60,6 +62,7 @@ pub(crate) struct Inner {
     clock: Arc<dyn Clock>,
     queue: Arc<Queue>,
     reception: Reception,
+    dispatcher: Arc<Dispatcher>,
     builder: Builder,
     in_force: InForce,
     history: Arc<History>,
@@ -159,6 +162,7 @@ impl App {
             clock,
             queue,
             reception: reception.clone(),
+            dispatcher: dispatcher.clone(),
             builder,
             in_force,
             history,

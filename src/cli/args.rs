@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::ban::{Ban, seconds};
+use super::explain::Explain;
 use super::workbench::New;
 use crate::admin::{FilterForm, WhyForm};
 use crate::mail::QueueId;
@@ -75,6 +76,10 @@ pub(super) enum Command {
     ///
     /// Decisions are kept as `[plugin-host.decisions]` says, also those about mail that was refused.
     Why(Why),
+    /// Tell why mail for a domain goes the way it goes: route, exchangers, TLS, limits and what set them, state.
+    Explain(Explain),
+    /// List the sites that mail goes to, and how they stand.
+    Destinations,
     /// Compile a component from standard input to standard output: the relay's own errand.
     #[command(hide = true)]
     CompileComponent {

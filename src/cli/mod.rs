@@ -9,6 +9,7 @@ mod ban;
 mod bench;
 mod check;
 mod diff;
+mod explain;
 mod generations;
 mod password;
 mod plugin;
@@ -119,6 +120,8 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
         Command::Ban(command) => wait(ban::ban(&common, command, out)),
         Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
+        Command::Explain(about) => wait(explain::explain(&common, about, out)),
+        Command::Destinations => wait(explain::destinations(&common, out)),
         Command::Why(which) => wait(why::why(&common, which, out)),
         Command::CompileComponent { memory } => {
             compile_for_relay(memory, io::stdin().lock(), io::stdout().lock()).map_err(Failure::refused)

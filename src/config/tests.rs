@@ -157,6 +157,7 @@ fn the_reference_lists_every_key_and_no_other() {
         "sources",
         "delivery",
         "lanes",
+        "shaping",
         "retry",
         "plugins",
         "plugin-host",
@@ -192,6 +193,7 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
         section if section.starts_with("plugins.NAME.") => {
             format!("[plugins.x]\npath = 'x.wasm'\n[{}]\n", section.replace("NAME", "x"))
         }
+        "shaping.backoff" => "[[shaping.backoff]]\ncode = '421'\ndivide = 2\n".to_owned(),
         "destinations.NAME" => "[destinations.x]\nmaildir = 'x'\n".to_owned(),
         "The file itself" => String::new(),
         section => format!("[{}]\n", section.replace("NAME", "x")),

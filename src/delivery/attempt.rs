@@ -12,8 +12,10 @@ use tracing::Instrument as _;
 
 use super::Config;
 use super::dispatch::Dispatcher;
-use super::lane::{Job, Lane};
+use super::job::Job;
+use super::lane::Lane;
 use super::limits::Reach;
+use super::manners;
 use super::settle::{self, Case, Ending};
 use super::transmit::{self, Contact, Line, Mail, Reporting, Transmitted, local_outcome};
 use crate::hooks::{
@@ -51,6 +53,8 @@ pub(super) struct Attempt<'a> {
     pub(super) next_hop: Arc<str>,
     /// Head and body, if they were read ahead.
     content: Option<(Bytes, Content)>,
+    /// The next hop is left alone until then.
+    not_before: Option<Timestamp>,
     span: tracing::Span,
 }
 
@@ -61,7 +65,8 @@ impl<'a> Attempt<'a> {
         let span = tracing::info_span!("attempt", queue_id = %lease.record.id, next_hop = &*next_hop);
         let recipients = leased(&lease);
         let (config, hooks) = (dispatcher.config(), dispatcher.hooks());
-        Self { dispatcher, config, hooks, lease, route, fresh, recipients, facts: asked, next_hop, content: None, span }
+        let (content, not_before, facts) = (None, None, asked);
+        Self { dispatcher, config, hooks, lease, route, fresh, recipients, facts, next_hop, content, not_before, span }
     }
 
     /// First step: give-up time, rest of the next hop, attempt hook. None: the recipients are settled already, or due
@@ -80,10 +85,10 @@ impl<'a> Attempt<'a> {
             self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
             return None;
         }
-        if !connected && lane.is_cooling(Instant::now()) {
+        if !connected && let Some((left, trouble)) = lane.rest(Instant::now()) {
             let reply = Reply::new(450, Status::new(4, 4, 1), "the next hop could not be reached a moment ago");
             let mut outcomes = self.all(OutcomeKind::Temporary, Stage::Connect, &reply, now);
-            let trouble = lane.trouble();
+            self.not_before = Some(now.plus(manners::spread(left, fastrand::f64())));
             outcomes.iter_mut().for_each(|outcome| outcome.error.clone_from(&trouble));
             self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
             return None;
@@ -115,13 +120,13 @@ impl<'a> Attempt<'a> {
     async fn finish_inside(mut self, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, done: Transmitted) -> After {
         match done.contact {
             Contact::Reached => {
-                if lane.reached(Instant::now()) {
-                    dispatcher.spawn_worker(lane);
-                }
+                let served = manners::reached(lane, &self.config.shaping.backoff, &done.outcomes, Instant::now());
+                dispatcher.spawn_workers(served);
             }
             Contact::Unreachable => {
-                lane.blame(done.outcomes.first().and_then(trouble));
-                if lane.refused(Instant::now()) == Reach::Enough {
+                let (now, trouble) = (Instant::now(), done.outcomes.first().and_then(trouble));
+                manners::hear(lane, &self.config.shaping.backoff, &done.outcomes, now);
+                if lane.refused(now, trouble) == Reach::Enough {
                     lane.give_back(self.into_job());
                     return After::Leave;
                 }
@@ -245,6 +250,7 @@ impl<'a> Attempt<'a> {
                 fresh: self.fresh.then_some(&self.route),
                 reporting,
                 next_hop: &self.next_hop,
+                not_before: self.not_before,
                 now,
                 random: fastrand::f64(),
             };

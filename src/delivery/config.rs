@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::shaping::Shaping;
 use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::queue::Schedule;
 
@@ -30,6 +31,10 @@ pub struct Config {
     pub credentials: BTreeMap<Arc<str>, Credential>,
     /// `[sources.NAME]`: local addresses to connect from.
     pub sources: BTreeMap<Arc<str>, Vec<IpAddr>>,
+    /// `[shaping]`.
+    pub shaping: Shaping,
+    /// Connections to all next hops at a time.
+    pub max_connections: usize,
     /// `[retry]`.
     pub schedule: Schedule,
     /// `[retry.NAME]`.
@@ -69,6 +74,14 @@ pub struct LaneLimits {
     pub idle: Duration,
     /// Messages started per second, over all connections; none: no limit.
     pub per_second: Option<u32>,
+    /// The same for a minute.
+    pub per_minute: Option<u32>,
+    /// The same for an hour.
+    pub per_hour: Option<u32>,
+    /// The same for a day.
+    pub per_day: Option<u32>,
+    /// Connections opened per minute; none: no limit.
+    pub connects_per_minute: Option<u32>,
     /// After a connection failed, no new attempt for this long.
     pub cool_down: Duration,
 }
@@ -81,6 +94,10 @@ impl Default for LaneLimits {
             messages_per_connection: 1000,
             idle: Duration::from_secs(2),
             per_second: None,
+            per_minute: None,
+            per_hour: None,
+            per_day: None,
+            connects_per_minute: None,
             cool_down: Duration::from_secs(60),
         }
     }
@@ -189,10 +206,44 @@ impl Config {
         Way::Host { hop: hop.clone(), tls, source, credential }
     }
 
-    /// Limits of the lane that a route's mail goes through.
-    pub(super) fn limits(&self, route: &Route) -> LaneLimits {
-        let lane = self.setting(route, |route| route.lane.as_ref(), DEPTH);
-        lane.and_then(|name| self.lanes.get(name)).copied().unwrap_or(self.limits)
+    /// The lane of a route's mail, if it has one that is known.
+    pub(super) fn lane(&self, route: &Route) -> Option<(&Arc<str>, &LaneLimits)> {
+        let name = self.setting(route, |route| route.lane.as_ref(), DEPTH)?;
+        self.lanes.get_key_value(name)
+    }
+
+    /// The first hop of a route, destinations followed to the first of theirs.
+    pub(super) fn first_hop<'a>(&'a self, route: &'a Route) -> Option<&'a NextHop> {
+        let mut hop = route.hops.first()?;
+        for _ in 0..DEPTH {
+            let NextHop::Named(name) = hop else { break };
+            let Some(Destination::Route(inner)) = self.destinations.get(name) else { break };
+            hop = inner.hops.first()?;
+        }
+        Some(hop)
+    }
+
+    /// The source or pool that a route's mail leaves from: the route's own, else one that a rule names; with the
+    /// rule's name.
+    pub(super) fn source_for<'a>(
+        &'a self,
+        route: &'a Route,
+        tenant: Option<&str>,
+    ) -> Option<(&'a Arc<str>, Option<&'a Arc<str>>)> {
+        if let Some(name) = self.setting(route, |route| route.source.as_ref(), DEPTH) {
+            return Some((name, None));
+        }
+        let domain = match self.first_hop(route) {
+            Some(NextHop::Mx(domain)) => Some(&**domain),
+            _ => None,
+        };
+        self.shaping.from(domain, tenant).map(|(name, rule)| (name, Some(rule)))
+    }
+
+    /// The name of the schedule that a route's mail follows, if it is not that of everybody.
+    pub(super) fn schedule_name<'a>(&'a self, route: &'a Route) -> Option<&'a Arc<str>> {
+        let named = self.setting(route, |route| route.retry_schedule.as_ref(), DEPTH);
+        named.filter(|name| self.schedules.contains_key(*name))
     }
 
     /// The retry schedule of a route's mail, with the route's own give-up time if it has one.
@@ -234,6 +285,8 @@ pub(super) mod tests {
             destinations: BTreeMap::new(),
             credentials: BTreeMap::new(),
             sources: BTreeMap::new(),
+            shaping: Shaping::default(),
+            max_connections: 1000,
             schedule: Schedule { jitter_percent: 0, ..Schedule::default() },
             schedules: BTreeMap::new(),
             connect_timeout: Duration::from_secs(30),
@@ -306,9 +359,9 @@ pub(super) mod tests {
             ..Route::default()
         };
         config.destinations.insert("d".into(), Destination::Route(Arc::new(inner)));
-        assert_eq!(config.limits(&named("d")), slow);
+        assert_eq!(config.lane(&named("d")), Some((&Arc::from("slow"), &slow)));
         assert_eq!(*config.schedule(&named("d")), patient);
-        assert_eq!(config.limits(&Route::default()), config.limits);
+        assert_eq!(config.lane(&Route::default()), None);
         let short = Route { expires_after_secs: Some(600), ..named("d") };
         let schedule = config.schedule(&short).into_owned();
         assert_eq!(schedule.give_up_after, Duration::from_secs(600));

@@ -12,16 +12,21 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Config;
+use super::attach::LOOK_UPS;
 use super::connector::Connector;
-use super::lane::{Job, Lane, LaneKey, Pushed};
+use super::job::{Job, LaneKey};
+use super::lane::{Lane, Pushed};
 use super::lane_worker::Seat;
 use super::requeue;
 use super::reroutes::Reroutes;
+use super::site::{Served, Slot};
+use super::sites::Sites;
 use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
@@ -59,6 +64,9 @@ pub struct Dispatcher {
     connector: Arc<dyn Connector>,
     clock: Arc<dyn Clock>,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
+    sites: Sites,
+    /// Turns for looking up exchangers.
+    look_ups: Semaphore,
     reroutes: Mutex<Reroutes>,
     /// Pauses in a row, without a settlement that was stored in between.
     failures: AtomicU32,
@@ -89,6 +97,8 @@ impl Dispatcher {
             connector,
             clock,
             lanes: Mutex::default(),
+            sites: Sites::default(),
+            look_ups: Semaphore::new(LOOK_UPS),
             reroutes: Mutex::default(),
             failures: AtomicU32::new(0),
             paused: Mutex::default(),
@@ -196,7 +206,7 @@ impl Dispatcher {
         let mut ways = Vec::new();
         let mut parts = Vec::new();
         for route in order {
-            let most = config.limits(&route).recipients.max(1);
+            let most = self.recipients_at_once(&config, &route);
             for chunk in groups.get(&route).map(Vec::as_slice).unwrap_or_default().chunks(most) {
                 ways.push(Arc::clone(&route));
                 parts.push(chunk.to_vec());
@@ -209,28 +219,38 @@ impl Dispatcher {
 
     /// Puts a job into its lane; what does not fit goes back to the queue.
     async fn hand_over(self: &Arc<Self>, job: Job) {
-        let limits = self.config.load().limits(&job.route);
         let (lane, pushed) = {
+            let config = self.config.load();
+            let key = self.lane_key(&config, &job);
             // Held while the job is pushed, so that no lane is swept away with a job in it.
             let mut lanes = self.lanes.lock();
-            let lane = match lanes.entry(LaneKey(Arc::clone(&job.route))) {
+            let lane = match lanes.entry(key) {
                 Entry::Occupied(lane) => Arc::clone(lane.get()),
                 Entry::Vacant(place) => {
-                    let lane = Arc::new(Lane::new(place.key(), limits));
+                    let lane = Lane::new(place.key().clone());
                     Arc::clone(place.insert(lane))
                 }
             };
-            let pushed = lane.push(job, limits);
+            let pushed = match lane.push(job, &config) {
+                Pushed::Astray(job) => {
+                    self.attach(&lane, &config);
+                    lane.push(*job, &config)
+                }
+                pushed => pushed,
+            };
             (lane, pushed)
         };
         match pushed {
             Pushed::Ready => {}
-            Pushed::Spawn => self.spawn_worker(&lane),
+            Pushed::Spawn(slot) => self.spawn_worker(&lane, slot),
             Pushed::Full(job, after) => self.send_back(*job, after).await,
+            // Due again at once: the configuration was replaced in between.
+            Pushed::Astray(job) => drop(job),
         }
     }
 
-    async fn send_back(&self, job: Job, after: Duration) {
+    /// Puts a job off, without an attempt.
+    pub(super) async fn send_back(&self, job: Job, after: Duration) {
         let at = self.clock.now().plus(after.mul_f64(1.0 + fastrand::f64()));
         let Job { lease, route, fresh, .. } = job;
         let settled = lease.record.recipients.iter().filter(|r| lease.recipients.contains(&r.index)).map(|r| {
@@ -288,8 +308,15 @@ impl Dispatcher {
     }
 
     /// Adds a worker that the lane has counted already.
-    pub(super) fn spawn_worker(self: &Arc<Self>, lane: &Arc<Lane>) {
-        self.spawn(Seat::new(Arc::clone(self), Arc::clone(lane)).work());
+    pub(super) fn spawn_worker(self: &Arc<Self>, lane: &Arc<Lane>, slot: Slot) {
+        self.spawn(Seat::new(Arc::clone(self), Arc::clone(lane), slot).work());
+    }
+
+    /// The same for several lanes.
+    pub(super) fn spawn_workers(self: &Arc<Self>, served: Served) {
+        for (lane, slot) in served {
+            self.spawn_worker(&lane, slot);
+        }
     }
 
     /// Runs something that the drain waits for, and cuts off when it took too long.
@@ -300,10 +327,19 @@ impl Dispatcher {
         });
     }
 
-    /// Forgets lanes without work.
+    /// Forgets lanes without work, and sites that nobody needs.
     fn sweep(&self) {
-        let now = Instant::now();
-        self.lanes.lock().retain(|_, lane| !lane.is_over(now));
+        let lanes: Vec<Arc<Lane>> = {
+            let mut lanes = self.lanes.lock();
+            lanes.retain(|_, lane| !lane.is_over());
+            if lanes.capacity() > 4 * lanes.len() + 64 {
+                lanes.shrink_to_fit();
+            }
+            lanes.values().cloned().collect()
+        };
+        self.age(&lanes);
+        drop(lanes);
+        self.sites.sweep(Instant::now());
         self.reroutes.lock().sweep(self.clock.now());
     }
 
@@ -335,6 +371,24 @@ impl Dispatcher {
 
     pub(super) fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// The routes of this moment.
+    pub(super) fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    pub(super) fn sites(&self) -> &Sites {
+        &self.sites
+    }
+
+    pub(super) fn look_ups(&self) -> &Semaphore {
+        &self.look_ups
+    }
+
+    /// All lanes.
+    pub(super) fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.lock().values().cloned().collect()
     }
 
     pub(super) fn resolver(&self) -> &dyn Resolver {

@@ -1,65 +1,49 @@
 //! Lanes: one per next hop, holding the jobs that are ready for it and counting the workers that take them.
 //!
 //! A lane never waits and never speaks to anybody: it says what a worker is to do next. It is bounded; what does not
-//! fit is handed back to be settled with a later time, so that one slow next hop can't fill the queue's window.
+//! fit is handed back to be settled with a later time, so that one slow next hop can't fill the queue's window. How many
+//! workers there may be, and how fast they may go, is the site's to say, which it shares with others.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::LaneLimits;
-use super::limits::{Admission, Limiter, Reach};
-use crate::hooks::{DeliveryFacts, NextHop, Route};
-use crate::queue::Lease;
+use super::job::{Job, LaneKey};
+use super::limits::{Admission, Reach};
+use super::site::{OpenMark, Served, Site, Slot};
+use super::{Config, LaneLimits};
+use crate::hooks::NextHop;
 
 /// Jobs a lane holds at most: a few seconds of work for a fast next hop.
 const READY_MAX: usize = 1000;
 
-/// Some recipients of one message on their way to one next hop.
-#[derive(Debug)]
-pub(super) struct Job {
-    /// The claim on them.
-    pub(super) lease: Lease,
-    /// Where they go.
-    pub(super) route: Arc<Route>,
-    /// The route was just given by a plugin and is not stored yet.
-    pub(super) fresh: bool,
-    /// What the attempt hook left, if it was asked already.
-    pub(super) asked: Option<Arc<DeliveryFacts>>,
-}
+/// The same, as long as nothing is known of the next hop: many of them may be dead, and the window is for all.
+const UNKNOWN_MAX: usize = 200;
 
-/// What makes a connection fit for a message: all of a route but its times.
-#[derive(Clone, Debug)]
-pub(super) struct LaneKey(pub(super) Arc<Route>);
+/// A job whose turn is further away goes back to the queue: held here it would keep others out of the window, and nobody
+/// would see that its time is over.
+const HELD_MAX: Duration = Duration::from_secs(30);
 
-impl PartialEq for LaneKey {
-    fn eq(&self, other: &Self) -> bool {
-        let (a, b) = (&*self.0, &*other.0);
-        a.hops == b.hops && a.tls == b.tls && a.source == b.source && a.credential == b.credential && a.lane == b.lane
-    }
-}
-
-impl Eq for LaneKey {}
-
-impl Hash for LaneKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hops.hash(state);
-        self.0.credential.hash(state);
-        self.0.lane.hash(state);
-    }
-}
+/// What goes back comes back within this, whatever the rate: another source or another setting may do better by then.
+const BACK_WITHIN: Duration = Duration::from_secs(3600);
 
 /// The way to one next hop.
 #[derive(Debug)]
 pub(super) struct Lane {
     /// The next hop, for logs.
     pub(super) name: Arc<str>,
+    pub(super) key: LaneKey,
+    me: Weak<Self>,
+    /// None: it is still being looked up.
+    site: ArcSwapOption<Site>,
+    /// Messages over one connection.
+    most: AtomicU32,
     state: Mutex<State>,
     wake: Notify,
 }
@@ -67,18 +51,23 @@ pub(super) struct Lane {
 #[derive(Debug)]
 struct State {
     ready: VecDeque<Job>,
-    limiter: Limiter,
+    /// The site was found by this configuration; none: it is to be found again.
+    config: Option<Arc<Config>>,
+    /// Somebody is looking for the site.
+    looking: bool,
+    /// It stands in line at the site.
+    waiting: bool,
+    idle_for: Duration,
+    capacity: usize,
     workers: usize,
     /// Workers that were spawned and took nothing yet.
     starting: usize,
     /// Workers that wait for a job, or for the moment when one may start.
     idle: usize,
-    /// Open connections.
-    open: usize,
     /// Jobs handed back since the lane was last half empty.
     overflow: u32,
-    /// Why no connection could be opened the last time.
-    trouble: Option<Arc<str>>,
+    /// Jobs put off in a row because of a rate.
+    put_off: u32,
     closed: bool,
 }
 
@@ -88,9 +77,11 @@ pub(super) enum Pushed {
     /// A worker will take it.
     Ready,
     /// The same, and one more worker is to be spawned.
-    Spawn,
+    Spawn(Slot),
     /// There is no room. It should come back after this long.
     Full(Box<Job>, Duration),
+    /// The lane has to be told its site first: see [`Lane::attach`].
+    Astray(Box<Job>),
 }
 
 /// What a worker is to do.
@@ -101,8 +92,10 @@ pub(super) enum Take {
         /// The job.
         job: Box<Job>,
         /// Spawn a worker.
-        spawn: bool,
+        spawn: Option<Slot>,
     },
+    /// Settle this for a time so far ahead.
+    PutOff(Box<Job>, Duration),
     /// Wait until then.
     Wait(Instant),
     /// Wait for a job, but not longer than this.
@@ -112,38 +105,48 @@ pub(super) enum Take {
 }
 
 impl Lane {
-    /// A lane without jobs.
-    pub(super) fn new(key: &LaneKey, limits: LaneLimits) -> Self {
+    /// A lane without jobs, and without a site.
+    pub(super) fn new(key: LaneKey) -> Arc<Self> {
         let state = State {
             ready: VecDeque::new(),
-            limiter: Limiter::new(limits),
+            config: None,
+            looking: false,
+            waiting: false,
+            idle_for: Duration::ZERO,
+            capacity: UNKNOWN_MAX,
             workers: 0,
             starting: 0,
             idle: 0,
-            open: 0,
             overflow: 0,
-            trouble: None,
+            put_off: 0,
             closed: false,
         };
-        Self { name: name(&key.0), state: Mutex::new(state), wake: Notify::new() }
+        Arc::new_cyclic(|me| Self {
+            name: key.name(),
+            key,
+            me: Weak::clone(me),
+            site: ArcSwapOption::empty(),
+            most: AtomicU32::new(1),
+            state: Mutex::new(state),
+            wake: Notify::new(),
+        })
     }
 
-    /// Puts a job at the end of the line. `limits` are those of the configuration now in force.
-    pub(super) fn push(&self, job: Job, limits: LaneLimits) -> Pushed {
+    /// Puts a job at the end of the line. `config` is the configuration now in force.
+    pub(super) fn push(&self, job: Job, config: &Arc<Config>) -> Pushed {
         let mut state = self.state.lock();
-        if *state.limiter.limits() != limits {
-            state.limiter.retune(limits);
+        if !state.looking && !state.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, config)) {
+            return Pushed::Astray(Box::new(job));
         }
-        if state.ready.len() >= capacity(state.limiter.limits()) {
+        if state.ready.len() >= state.capacity && !self.widen(&mut state) {
             state.overflow = state.overflow.saturating_add(1);
-            // The more had to go, the later they come back: else a big backlog for a slow host is written over and over.
-            let secs = (5 + u64::from(state.overflow) / 200).min(300);
-            return Pushed::Full(Box::new(job), Duration::from_secs(secs));
+            let overflow = state.overflow;
+            drop(state);
+            return Pushed::Full(Box::new(job), self.back_after(overflow));
         }
         state.ready.push_back(job);
-        if state.wants_worker() {
-            state.enlist();
-            return Pushed::Spawn;
+        if let Some(slot) = self.wants_worker(&mut state) {
+            return Pushed::Spawn(slot);
         }
         let wake = state.idle > 0;
         drop(state);
@@ -152,6 +155,80 @@ impl Lane {
             self.wake.notify_last();
         }
         Pushed::Ready
+    }
+
+    /// Makes room for more where the next hop has proven itself since. False: it stays full.
+    fn widen(&self, state: &mut State) -> bool {
+        if state.capacity >= READY_MAX {
+            return false;
+        }
+        let site = self.site.load();
+        let Some(site) = site.as_ref().filter(|site| site.is_proven()) else { return false };
+        state.capacity = capacity(&site.limits(), true);
+        state.ready.len() < state.capacity
+    }
+
+    /// The more had to go, the later they come back: else a big backlog for a slow host is written over and over.
+    fn back_after(&self, overflow: u32) -> Duration {
+        let interval = self.site.load().as_ref().and_then(|site| site.interval());
+        let by_rate = interval.unwrap_or_default().saturating_mul(overflow);
+        let secs = (5 + u64::from(overflow) / 200).min(300);
+        by_rate.clamp(Duration::from_secs(secs), BACK_WITHIN)
+    }
+
+    /// Somebody looks for the site; what is pushed meanwhile waits, or goes on to the one known so far.
+    pub(super) fn looks(&self) {
+        self.state.lock().looking = true;
+    }
+
+    /// Nobody does any more. Had they no success, the next job has them look again.
+    pub(super) fn looked(&self) {
+        self.state.lock().looking = false;
+    }
+
+    /// Tells the lane its site, found by this configuration. A worker is to be spawned for what waits.
+    pub(super) fn attach(&self, site: &Arc<Site>, config: &Arc<Config>) -> Option<Slot> {
+        let limits = site.limits();
+        let mut state = self.state.lock();
+        if !self.site.load().as_ref().is_some_and(|known| Arc::ptr_eq(known, site)) {
+            state.waiting = false;
+            self.site.store(Some(Arc::clone(site)));
+        }
+        (state.config, state.looking) = (Some(Arc::clone(config)), false);
+        // A host that the operator named is meant to be there.
+        let known = !matches!(self.key.route.hops.first(), Some(NextHop::Mx(_))) || site.is_proven();
+        (state.idle_for, state.capacity) = (limits.idle, capacity(&limits, known));
+        self.most.store(limits.messages_per_connection, Ordering::Relaxed);
+        self.wants_worker(&mut state)
+    }
+
+    /// What was looked up is old: the next job has the site found again.
+    pub(super) fn detach(&self) {
+        self.state.lock().config = None;
+    }
+
+    /// True if nobody knows how old the knowledge of the site is, or it is being renewed.
+    pub(super) fn is_attached(&self) -> bool {
+        self.state.lock().config.is_some()
+    }
+
+    /// The site, once it is known.
+    pub(super) fn site(&self) -> Option<Arc<Site>> {
+        self.site.load_full()
+    }
+
+    /// A slot at `site` for this lane, which stood in line. False: there is no need of it any more.
+    pub(super) fn accept(&self, site: &Arc<Site>) -> bool {
+        let mut state = self.state.lock();
+        if !self.site.load().as_ref().is_some_and(|known| Arc::ptr_eq(known, site)) {
+            return false;
+        }
+        state.waiting = false;
+        let needed = !state.closed && state.ready.len() > state.idle + state.starting;
+        if needed {
+            state.enlist();
+        }
+        needed
     }
 
     /// Gives a job back that others are better placed to do. The worker that does so leaves then, and [`Self::leave`] says
@@ -169,34 +246,39 @@ impl Lane {
         }
     }
 
-    /// What a worker is to do now. After `Wait` and `Idle` it must call [`Self::woken`].
-    pub(super) fn take(&self, starting: &mut bool, now: Instant) -> Take {
+    /// What the worker of this slot is to do now; `connected`: it has a connection. After `Wait` and `Idle` it must call
+    /// [`Self::woken`].
+    pub(super) fn take(&self, slot: &mut Slot, starting: &mut bool, connected: bool, now: Instant) -> Take {
         let mut state = self.state.lock();
         if std::mem::take(starting) {
             state.starting = state.starting.saturating_sub(1);
         }
-        if state.closed {
+        // Also one whose lane leads elsewhere by now.
+        let Slot { site, shed } = slot;
+        let elsewhere = !self.site.load().as_ref().is_some_and(|known| Arc::ptr_eq(known, site));
+        if state.closed || elsewhere || site.sheds(shed, connected) {
             return Take::Closed;
         }
         if state.ready.is_empty() {
+            if site.is_crowded() {
+                return Take::Closed;
+            }
             state.idle += 1;
-            return Take::Idle(state.limiter.limits().idle);
+            site.idles();
+            return Take::Idle(state.idle_for);
         }
         // What is only deferred uses up nothing of the next hop's rate.
-        if !state.limiter.is_cooling(now)
-            && let Admission::Later(at) = state.limiter.admit(now)
+        if !site.is_cooling(now)
+            && let Admission::Later(at) = site.admit(now)
         {
-            state.idle += 1;
-            return Take::Wait(at);
+            return wait(&mut state, site, at, now);
         }
+        state.put_off = 0;
         let Some(job) = state.ready.pop_front() else { return Take::Closed };
-        if state.ready.len() < capacity(state.limiter.limits()) / 2 {
+        if state.ready.len() < state.capacity / 2 {
             state.overflow = 0;
         }
-        let spawn = state.wants_worker();
-        if spawn {
-            state.enlist();
-        }
+        let spawn = self.wants_worker(&mut state);
         let wake = state.idle > 0 && !state.ready.is_empty();
         drop(state);
         if wake {
@@ -209,15 +291,22 @@ impl Lane {
     /// would take it sooner.
     pub(super) fn take_ahead(&self, now: Instant) -> Option<Job> {
         let mut state = self.state.lock();
-        let spare = !state.closed && state.ready.len() > state.idle + state.starting && !state.wants_worker();
-        if !spare || state.limiter.is_cooling(now) || state.limiter.admit(now) != Admission::Go {
+        let site = self.site.load();
+        let site = site.as_ref()?;
+        let spare = !state.closed && state.ready.len() > state.idle + state.starting;
+        if !spare || site.is_crowded() || site.is_cooling(now) {
+            return None;
+        }
+        // Where one more worker can be had, it sends this over a connection of its own.
+        if !site.is_full() || site.admit(now) != Admission::Go {
             return None;
         }
         state.ready.pop_front()
     }
 
     /// A waiting worker is back.
-    pub(super) fn woken(&self) {
+    pub(super) fn woken(&self, slot: &Slot) {
+        slot.site.woken();
         let mut state = self.state.lock();
         state.idle = state.idle.saturating_sub(1);
     }
@@ -227,66 +316,69 @@ impl Lane {
         self.wake.notified().await;
     }
 
-    /// A worker leaves; true if another must come for what is still there.
-    pub(super) fn leave(&self, starting: bool, fault: bool, now: Instant) -> bool {
-        let mut state = self.state.lock();
-        state.workers = state.workers.saturating_sub(1);
-        if starting {
-            state.starting = state.starting.saturating_sub(1);
+    /// A worker leaves; answers who gets a worker for it: lanes that stood in line, this one for what is still there.
+    pub(super) fn leave(&self, slot: &Slot, starting: bool, fault: bool, now: Instant) -> Served {
+        {
+            let mut state = self.state.lock();
+            state.workers = state.workers.saturating_sub(1);
+            if starting {
+                state.starting = state.starting.saturating_sub(1);
+            }
         }
         if fault {
             // Whatever made the worker panic may do so again: rest, as after any failure, and never spin on it.
-            state.limiter.refused(now, 0);
+            slot.site.refused(now, None);
         }
-        let spawn = state.wants_worker();
-        if spawn {
-            state.enlist();
-        }
-        spawn
-    }
-
-    /// True while nothing should be tried.
-    pub(super) fn is_cooling(&self, now: Instant) -> bool {
-        self.state.lock().limiter.is_cooling(now)
-    }
-
-    /// The next hop answered; true if one more worker may be spawned for what waits.
-    pub(super) fn reached(&self, now: Instant) -> bool {
+        let mut served = slot.site.release(slot, now);
         let mut state = self.state.lock();
-        state.limiter.reached(now);
-        let spawn = state.wants_worker();
-        if spawn {
-            state.enlist();
+        if let Some(slot) = self.wants_worker(&mut state)
+            && let Some(me) = self.me.upgrade()
+        {
+            served.push((me, slot));
         }
-        spawn
+        served
     }
 
-    /// Why no connection could be opened: for the log, and for operators who look at what waits meanwhile.
-    pub(super) fn blame(&self, trouble: Option<Arc<str>>) {
-        self.state.lock().trouble = trouble;
+    /// How long nothing should be tried, and what went wrong.
+    pub(super) fn rest(&self, now: Instant) -> Option<(Duration, Option<Arc<str>>)> {
+        self.site.load().as_ref()?.rest(now)
     }
 
-    /// As blamed last.
-    pub(super) fn trouble(&self) -> Option<Arc<str>> {
-        self.state.lock().trouble.clone()
-    }
-
-    /// No connection could be opened.
-    pub(super) fn refused(&self, now: Instant) -> Reach {
+    /// The next hop answered; answers who gets a worker because of that.
+    pub(super) fn reached(&self, now: Instant) -> Served {
+        let Some(site) = &*self.site.load() else { return Vec::new() };
+        let Some(mut served) = site.reached(now) else { return Vec::new() };
+        if site.is_crowded() || !served.is_empty() {
+            return served;
+        }
         let mut state = self.state.lock();
-        let open = state.open;
-        state.limiter.refused(now, open)
+        if let Some(slot) = self.wants_worker(&mut state)
+            && let Some(me) = self.me.upgrade()
+        {
+            served.push((me, slot));
+        }
+        served
     }
 
-    /// The limits now in force.
-    pub(super) fn limits(&self) -> LaneLimits {
-        *self.state.lock().limiter.limits()
+    /// No connection could be opened, for this reason.
+    pub(super) fn refused(&self, now: Instant, trouble: Option<Arc<str>>) -> Reach {
+        self.site.load().as_ref().map_or(Reach::Unreachable, |site| site.refused(now, trouble))
     }
 
-    /// Nothing to do, nobody here, nothing to remember: it can vanish.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
+    /// Messages over one connection.
+    pub(super) fn messages_per_connection(&self) -> u32 {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    /// Jobs that wait.
+    pub(super) fn ready(&self) -> usize {
+        self.state.lock().ready.len()
+    }
+
+    /// Nothing to do, nobody here: it can vanish. What has to be remembered is the site's.
+    pub(super) fn is_over(&self) -> bool {
         let state = self.state.lock();
-        state.ready.is_empty() && state.workers == 0 && !state.limiter.is_cooling(now)
+        state.ready.is_empty() && state.workers == 0 && !state.looking
     }
 
     /// Workers finish what they are at and leave; what waits is dropped, and thereby due again.
@@ -301,55 +393,51 @@ impl Lane {
     }
 
     /// Counts a connection for as long as the answer lives.
-    pub(super) fn opened(self: &Arc<Self>) -> OpenMark {
-        self.state.lock().open += 1;
-        OpenMark(Arc::clone(self))
+    pub(super) fn opened(&self) -> Option<OpenMark> {
+        self.site.load().as_ref().map(Site::opened)
+    }
+
+    /// A slot, if there is work for one more worker. A lane without any gets in line where none is free.
+    fn wants_worker(&self, state: &mut State) -> Option<Slot> {
+        if state.closed || state.ready.len() <= state.idle + state.starting {
+            return None;
+        }
+        let site = self.site.load();
+        let alone = state.workers == 0 && !state.waiting;
+        let slot = site.as_ref()?.enlist(alone.then_some(&self.me));
+        match &slot {
+            Some(_) => state.enlist(),
+            None => state.waiting |= alone,
+        }
+        slot
     }
 }
 
-impl State {
-    fn wants_worker(&self) -> bool {
-        !self.closed && self.ready.len() > self.idle + self.starting && self.workers < self.limiter.connections()
+/// No message may start before `at`.
+fn wait(state: &mut State, site: &Site, at: Instant, now: Instant) -> Take {
+    if at.duration_since(now) <= HELD_MAX {
+        state.idle += 1;
+        site.idles();
+        return Take::Wait(at);
     }
+    let Some(job) = state.ready.pop_front() else { return Take::Closed };
+    // Each later than the one before: they would all be put off again.
+    let behind = site.interval().unwrap_or_default().saturating_mul(state.put_off);
+    state.put_off = state.put_off.saturating_add(1);
+    Take::PutOff(Box::new(job), (at.duration_since(now) + behind).min(BACK_WITHIN))
+}
 
+impl State {
     fn enlist(&mut self) {
         self.workers += 1;
         self.starting += 1;
     }
 }
 
-/// A connection that is open.
-#[derive(Debug)]
-pub(super) struct OpenMark(Arc<Lane>);
-
-impl Drop for OpenMark {
-    fn drop(&mut self) {
-        let mut state = self.0.state.lock();
-        state.open = state.open.saturating_sub(1);
-    }
-}
-
 /// Ten seconds' worth where there is a rate: what waits here is leased, and others could use the window.
-fn capacity(limits: &LaneLimits) -> usize {
-    let rated = limits.per_second.map(|rate| (rate as usize).saturating_mul(10));
-    rated.unwrap_or(READY_MAX).clamp(10, READY_MAX)
-}
-
-fn name(route: &Route) -> Arc<str> {
-    route.hops.first().map_or_else(|| "nowhere".into(), |hop| HopName(hop).to_string().into())
-}
-
-/// A hop as it is written in logs.
-struct HopName<'a>(&'a NextHop);
-
-impl fmt::Display for HopName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            NextHop::Mx(domain) => f.write_str(domain),
-            NextHop::Smtp { host, port } => write!(f, "{host}:{port}"),
-            NextHop::Lmtp { host, .. } if host.starts_with("unix:") => write!(f, "lmtp {host}"),
-            NextHop::Lmtp { host, port } => write!(f, "lmtp {host}:{port}"),
-            NextHop::Named(name) => write!(f, "destination {name}"),
-        }
-    }
+fn capacity(limits: &LaneLimits, proven: bool) -> usize {
+    let LaneLimits { per_second, per_minute, per_hour, .. } = limits;
+    let in_ten = [per_second.map(|n| n.saturating_mul(10)), per_minute.map(|n| n / 6), per_hour.map(|n| n / 360)];
+    let rated = in_ten.into_iter().flatten().min().map(|n| n as usize);
+    rated.unwrap_or(READY_MAX).clamp(10, if proven { READY_MAX } else { UNKNOWN_MAX })
 }

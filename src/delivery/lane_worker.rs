@@ -10,23 +10,34 @@ use tokio::time::{Instant, timeout};
 
 use super::attempt::{After, Attempt};
 use super::dispatch::Dispatcher;
-use super::lane::{Job, Lane, Take};
+use super::job::Job;
+use super::lane::{Lane, Take};
+use super::site::Slot;
 use super::transmit::Line;
 
 /// QUIT is a courtesy: its answer is not worth more.
 pub(super) const QUIT_WITHIN: Duration = Duration::from_secs(5);
 
+/// Where lanes stand in line for a slot, a worker leaves after so many messages…
+const TURN: u32 = 50;
+
+/// …or after this long, so that a lane with much to do does not keep the others out.
+const TURN_TIME: Duration = Duration::from_secs(5);
+
 /// A worker's place in its lane. Dropped in whatever way the worker ends, it leaves the lane in order.
 pub(super) struct Seat {
     dispatcher: Arc<Dispatcher>,
     lane: Arc<Lane>,
+    slot: Slot,
     starting: bool,
+    since: Instant,
+    served: u32,
 }
 
 impl Seat {
     /// A place that the lane has counted already.
-    pub(super) fn new(dispatcher: Arc<Dispatcher>, lane: Arc<Lane>) -> Self {
-        Self { dispatcher, lane, starting: true }
+    pub(super) fn new(dispatcher: Arc<Dispatcher>, lane: Arc<Lane>, slot: Slot) -> Self {
+        Self { dispatcher, lane, slot, starting: true, since: Instant::now(), served: 0 }
     }
 
     /// Works until there is nothing left to do.
@@ -46,7 +57,7 @@ impl Seat {
             let attempt = match ahead.take() {
                 Some(attempt) => attempt,
                 None => {
-                    let Some(job) = self.next().await else { return };
+                    let Some(job) = self.next(line.is_some()).await else { return };
                     let attempt = Attempt::new(&dispatcher, job, Arc::clone(&lane.name));
                     match attempt.prepare(&lane, line.is_some()).await {
                         Some(attempt) => attempt,
@@ -76,22 +87,28 @@ impl Seat {
         Some(attempt)
     }
 
-    async fn next(&mut self) -> Option<Job> {
+    async fn next(&mut self, connected: bool) -> Option<Job> {
         loop {
-            match self.lane.take(&mut self.starting, Instant::now()) {
+            let now = Instant::now();
+            if self.gives_way(now) {
+                return None;
+            }
+            match self.lane.take(&mut self.slot, &mut self.starting, connected, now) {
                 Take::Job { job, spawn } => {
-                    if spawn {
-                        self.dispatcher.spawn_worker(&self.lane);
+                    if let Some(slot) = spawn {
+                        self.dispatcher.spawn_worker(&self.lane, slot);
                     }
+                    self.served = self.served.saturating_add(1);
                     return Some(*job);
                 }
+                Take::PutOff(job, after) => self.dispatcher.send_back(*job, after).await,
                 Take::Wait(at) => {
                     tokio::time::sleep_until(at).await;
-                    self.lane.woken();
+                    self.lane.woken(&self.slot);
                 }
                 Take::Idle(long) => {
-                    let waited = timeout(long, self.lane.wakes()).await;
-                    self.lane.woken();
+                    let waited = timeout(long, self.is_wanted()).await;
+                    self.lane.woken(&self.slot);
                     // A job that came in this very moment is seen by `leave`.
                     waited.ok()?;
                 }
@@ -99,12 +116,24 @@ impl Seat {
             }
         }
     }
+
+    /// Completes when there may be a job, or somebody else needs the place more.
+    async fn is_wanted(&self) {
+        tokio::select! {
+            () = self.lane.wakes() => {}
+            () = self.slot.site.crowds() => {}
+        }
+    }
+
+    /// True if another lane's turn has come.
+    fn gives_way(&self, now: Instant) -> bool {
+        self.slot.site.is_crowded() && (self.served >= TURN || now.duration_since(self.since) >= TURN_TIME)
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if self.lane.leave(self.starting, std::thread::panicking(), Instant::now()) {
-            self.dispatcher.spawn_worker(&self.lane);
-        }
+        let served = self.lane.leave(&self.slot, self.starting, std::thread::panicking(), Instant::now());
+        self.dispatcher.spawn_workers(served);
     }
 }

@@ -1,29 +1,81 @@
-//! How hard a next hop may be worked: connections, messages per second, and rest after it could not be reached.
+//! How hard a site may be worked: connections, rates, rest after it could not be reached, and back-off when it complains.
 //!
 //! Pure: told what happened and `now`, it says go or later. Never waits, never reads time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::LaneLimits;
+use super::rates::{Bucket, Rate};
+use super::shaping::Slow;
 
-/// Connections a next hop that was not heard of yet may get at once. Each success allows one more, so that a small
+/// Connections a site that was not heard of yet may get at once. Each success allows one more, so that a small
 /// host is not stormed by the first batch for it (Postfix starts with 5 too).
 const FIRST_CONNECTIONS: usize = 5;
 
-/// The state of one next hop.
+/// Complaints that make a burst, if there is at least as much complaint as praise: one 421 is how some servers end a long
+/// connection, three in a row are not.
+const BURST: u32 = 3;
+
+/// A round of outcomes, after which old complaints are forgotten.
+const ROUND: u32 = 20;
+
+/// After connections were halved, those under way may still complain: that is the same burst, not another one.
+const SAME_BURST: Duration = Duration::from_secs(10);
+
+/// The rest doubles with each try that fails, up to this or the configured one: a host that is back is found soon enough,
+/// and a dead one costs a look every few minutes.
+const LONGEST_REST: Duration = Duration::from_secs(300);
+
+/// A wait that grows without bound would overflow; eight times the first is past [`LONGEST_REST`] for usual settings.
+const DOUBLINGS: u32 = 3;
+
+/// Rates of a minute, an hour and a day.
+const TIMES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(3600), Duration::from_secs(86_400)];
+
+/// The state of one site.
 #[derive(Debug)]
 pub(super) struct Limiter {
     limits: LaneLimits,
     /// Connections allowed now: what success has earned, at most the limit.
     earned: usize,
-    /// No growth before this: the next hop refused a connection while it served others.
+    /// Connections were halved: one more is earned by a round of successes, not by each.
+    careful: bool,
+    /// Successes since the last connection was earned.
+    credit: usize,
+    /// No growth before this: the site refused a connection while it served others, or complained.
     grow_from: Option<Instant>,
-    /// No attempt before this: the next hop could not be reached.
-    cool_until: Option<Instant>,
-    /// When the next message would start if all kept the exact rate.
-    next_start: Option<Instant>,
+    rest: Option<Rest>,
+    /// Rests in a row because it could not be reached.
+    failures: u32,
+    backoff: Option<Backoff>,
+    messages: [Bucket; 5],
+    opens: Bucket,
+    good: u32,
+    bad: u32,
+    /// It took part in a transaction since this state began.
+    proven: bool,
+}
+
+/// No attempt before a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    pub(super) until: Instant,
+    /// The back-off that wanted it; none: it could not be reached.
+    pub(super) why: Option<Arc<str>>,
+}
+
+/// Slower for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Backoff {
+    pub(super) slow: Slow,
+    pub(super) until: Instant,
+    /// The back-off's name.
+    pub(super) why: Arc<str>,
+    /// Successes since it began.
+    done: u32,
 }
 
 /// May a message start now?
@@ -45,10 +97,23 @@ pub(super) enum Reach {
 }
 
 impl Limiter {
-    /// For a next hop nothing is known of.
+    /// For a site nothing is known of.
     pub(super) fn new(limits: LaneLimits) -> Self {
-        let earned = limits.connections.clamp(1, FIRST_CONNECTIONS);
-        Self { limits, earned, grow_from: None, cool_until: None, next_start: None }
+        Self {
+            earned: limits.connections.clamp(1, FIRST_CONNECTIONS),
+            limits,
+            careful: false,
+            credit: 0,
+            grow_from: None,
+            rest: None,
+            failures: 0,
+            backoff: None,
+            messages: Default::default(),
+            opens: Bucket::default(),
+            good: 0,
+            bad: 0,
+            proven: false,
+        }
     }
 
     /// The limits now in force.
@@ -64,33 +129,115 @@ impl Limiter {
 
     /// Connections that may be open now.
     pub(super) fn connections(&self) -> usize {
-        self.earned
+        let Some(Backoff { slow, .. }) = &self.backoff else { return self.earned };
+        let most = self.limits.connections.max(1) / slow.divide.max(1) as usize;
+        self.earned.min(slow.connections.unwrap_or(usize::MAX)).min(most).max(1)
+    }
+
+    /// True if there is something that a success, a failure or time could change: else nobody needs to ask.
+    pub(super) fn is_watched(&self) -> bool {
+        let rated = self.rates().iter().any(Option::is_some);
+        let troubled = self.rest.is_some() || self.backoff.is_some() || self.bad > 0 || self.failures > 0;
+        rated || troubled || !self.proven || self.earned < self.limits.connections
+    }
+
+    /// Ends what time has ended.
+    pub(super) fn pass(&mut self, now: Instant) {
+        self.backoff.take_if(|backoff| backoff.until <= now);
+        self.rest.take_if(|rest| rest.until <= now);
     }
 
     /// Counts the start of a message, or says when it may start. A second's worth may start in one burst.
     pub(super) fn admit(&mut self, now: Instant) -> Admission {
-        let Some(rate) = self.limits.per_second else { return Admission::Go };
-        let interval = Duration::from_secs(1) / rate.max(1);
-        let burst = Duration::from_secs(1).saturating_sub(interval);
-        let next = self.next_start.filter(|next| *next > now).unwrap_or(now);
-        if next.duration_since(now) > burst {
-            return Admission::Later(next.checked_sub(burst).unwrap_or(now));
+        self.pass(now);
+        let rates = self.rates();
+        let pairs = || self.messages.iter().zip(rates);
+        let at = pairs().filter_map(|(bucket, rate)| Some(bucket.opens(rate?, now))).max().unwrap_or(now);
+        if at > now {
+            return Admission::Later(at);
         }
-        self.next_start = Some(next + interval);
+        for (bucket, rate) in self.messages.iter_mut().zip(rates) {
+            if let Some(rate) = rate {
+                bucket.take(rate, now);
+            }
+        }
         Admission::Go
+    }
+
+    /// Counts the opening of a connection, or says when it may be opened.
+    pub(super) fn admit_connection(&mut self, now: Instant) -> Admission {
+        let Some(count) = self.limits.connects_per_minute else { return Admission::Go };
+        let rate = Rate::per(count, TIMES[0]);
+        let at = self.opens.opens(rate, now);
+        if at > now {
+            return Admission::Later(at);
+        }
+        self.opens.take(rate, now);
+        Admission::Go
+    }
+
+    /// Time between two messages at an even flow; none: there is no rate.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        self.rates().iter().flatten().map(|rate| rate.interval).max()
     }
 
     /// True while nothing should be tried.
     pub(super) fn is_cooling(&self, now: Instant) -> bool {
-        self.cool_until.is_some_and(|until| now < until)
+        self.rest(now).is_some()
     }
 
-    /// The next hop took part in a transaction, whatever it said.
+    /// Until when and why nothing should be tried.
+    pub(super) fn rest(&self, now: Instant) -> Option<&Rest> {
+        self.rest.as_ref().filter(|rest| now < rest.until)
+    }
+
+    /// Why it is worked less hard than it could be.
+    pub(super) fn backoff(&self, now: Instant) -> Option<&Backoff> {
+        self.backoff.as_ref().filter(|backoff| now < backoff.until)
+    }
+
+    /// It took part in a transaction before.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// The site took part in a transaction, and did not complain of how it is worked.
     pub(super) fn reached(&mut self, now: Instant) {
-        self.cool_until = None;
-        if self.grow_from.is_none_or(|from| now >= from) {
-            self.grow_from = None;
+        self.contacted(now);
+        if self.bad > 0 {
+            self.good += 1;
+            self.turn_round();
+        }
+        let recovered = |backoff: &mut Backoff| {
+            backoff.done += 1;
+            backoff.slow.successes.is_some_and(|enough| backoff.done >= enough)
+        };
+        self.backoff.take_if(recovered);
+        if self.rest.is_some() || self.grow_from.is_some_and(|from| now < from) {
+            return;
+        }
+        self.grow_from = None;
+        self.credit += 1;
+        if !self.careful || self.credit >= self.earned {
+            self.credit = 0;
             self.earned = (self.earned + 1).min(self.limits.connections.max(1));
+            self.careful &= self.earned < self.limits.connections;
+        }
+    }
+
+    /// It took part, and put off a whole message or ended the connection, while `used` connections were in use. In a burst
+    /// of such answers half of the connections are given up.
+    pub(super) fn complained(&mut self, now: Instant, used: usize) {
+        self.contacted(now);
+        self.bad += 1;
+        let burst = self.bad >= BURST && self.bad >= self.good;
+        self.turn_round();
+        let same = self.careful && self.grow_from.is_some_and(|from| now < from);
+        if burst && !same {
+            (self.good, self.bad, self.credit) = (0, 0, 0);
+            self.earned = (self.earned.min(used.max(1)) / 2).max(1);
+            self.careful = true;
+            self.grow_from = Some(now + SAME_BURST);
         }
     }
 
@@ -101,87 +248,73 @@ impl Limiter {
         if open > 0 {
             return Reach::Enough;
         }
-        self.cool_until = Some(now + self.limits.cool_down);
+        // Those that were tried together fail together: that is one failure.
+        if !self.is_cooling(now) {
+            let first = self.limits.cool_down;
+            let grown = first.saturating_mul(1 << self.failures.min(DOUBLINGS)).min(LONGEST_REST.max(first));
+            self.failures = self.failures.saturating_add(1);
+            self.rest = Some(Rest { until: now + grown, why: None });
+        }
         Reach::Unreachable
+    }
+
+    /// Nothing is tried for a while, and then by one connection first.
+    pub(super) fn suspend(&mut self, now: Instant, time: Duration, why: Arc<str>) {
+        let until = now + time;
+        if self.rest(now).is_none_or(|rest| rest.until < until) {
+            self.rest = Some(Rest { until, why: Some(why) });
+        }
+        (self.earned, self.careful, self.credit) = (1, true, 0);
+    }
+
+    /// It is worked less hard for a while. What is slower already stays so.
+    pub(super) fn back_off(&mut self, now: Instant, slow: Slow, why: Arc<str>) {
+        let slow = match self.backoff(now) {
+            Some(now_in_force) => now_in_force.slow.clone().stricter(&slow),
+            None => slow,
+        };
+        let until = now + slow.lasts;
+        self.backoff = Some(Backoff { slow, until, why, done: 0 });
+        self.earned = self.earned.min(self.connections());
+        self.careful = true;
+    }
+
+    /// True if a state that begins anew would be no worse for the site.
+    pub(super) fn is_blank(&self, now: Instant) -> bool {
+        let resting = self.is_cooling(now) || self.backoff(now).is_some();
+        !resting && self.opens.is_blank(now) && self.messages.iter().all(|bucket| bucket.is_blank(now))
+    }
+
+    fn contacted(&mut self, now: Instant) {
+        self.pass(now);
+        self.proven = true;
+        self.failures = 0;
+        // A connection from before a suspension says nothing of it.
+        self.rest.take_if(|rest| rest.why.is_none());
+    }
+
+    fn turn_round(&mut self) {
+        if self.good + self.bad >= ROUND {
+            (self.good, self.bad) = (0, 0);
+        }
+    }
+
+    /// Those in force, back-off included.
+    fn rates(&self) -> [Option<Rate>; 5] {
+        let LaneLimits { per_second, per_minute, per_hour, per_day, .. } = self.limits;
+        let divide = self.backoff.as_ref().map_or(1, |backoff| backoff.slow.divide);
+        let slow = self.backoff.as_ref().and_then(|backoff| backoff.slow.per_minute);
+        let [minute, hour, day] = TIMES;
+        [
+            per_second.map(|count| Rate::per_second(count).slowed(divide)),
+            per_minute.map(|count| Rate::per(count, minute).slowed(divide)),
+            per_hour.map(|count| Rate::per(count, hour).slowed(divide)),
+            // What is allowed in a day is no matter of speed.
+            per_day.map(|count| Rate::per(count, day)),
+            slow.map(|count| Rate::per(count, minute)),
+        ]
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits() -> LaneLimits {
-        LaneLimits { connections: 8, cool_down: Duration::from_secs(60), ..LaneLimits::default() }
-    }
-
-    fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
-
-    #[test]
-    fn without_a_rate_everything_goes() {
-        let mut limiter = Limiter::new(limits());
-        let now = Instant::now();
-        assert!((0..1000).all(|_| limiter.admit(now) == Admission::Go));
-    }
-
-    #[test]
-    fn a_rate_allows_one_second_at_once_and_then_an_even_flow() {
-        let mut limiter = Limiter::new(LaneLimits { per_second: Some(4), ..limits() });
-        let now = Instant::now();
-        assert!((0..4).all(|_| limiter.admit(now) == Admission::Go));
-        assert_eq!(limiter.admit(now), Admission::Later(now + ms(250)));
-        assert_eq!(limiter.admit(now), Admission::Later(now + ms(250)), "asking costs nothing");
-        assert_eq!(limiter.admit(now + ms(250)), Admission::Go);
-        assert_eq!(limiter.admit(now + ms(250)), Admission::Later(now + ms(500)));
-        let later = now + ms(10_000);
-        assert!((0..4).all(|_| limiter.admit(later) == Admission::Go), "rest is not saved up beyond a second");
-        assert_eq!(limiter.admit(later), Admission::Later(later + ms(250)));
-    }
-
-    #[test]
-    fn one_a_second_is_one_a_second() {
-        let mut limiter = Limiter::new(LaneLimits { per_second: Some(1), ..limits() });
-        let now = Instant::now();
-        assert_eq!(limiter.admit(now), Admission::Go);
-        assert_eq!(limiter.admit(now + ms(400)), Admission::Later(now + ms(1000)));
-        assert_eq!(limiter.admit(now + ms(1000)), Admission::Go);
-    }
-
-    #[test]
-    fn connections_are_earned_up_to_the_limit() {
-        let mut limiter = Limiter::new(limits());
-        let now = Instant::now();
-        assert_eq!(limiter.connections(), 5);
-        (0..10).for_each(|_| limiter.reached(now));
-        assert_eq!(limiter.connections(), 8);
-        limiter.retune(LaneLimits { connections: 2, ..limits() });
-        assert_eq!(limiter.connections(), 2);
-        assert_eq!(Limiter::new(LaneLimits { connections: 0, ..limits() }).connections(), 1, "one at least");
-    }
-
-    #[test]
-    fn a_refusal_beside_open_connections_only_stops_growth() {
-        let mut limiter = Limiter::new(limits());
-        let now = Instant::now();
-        assert_eq!(limiter.refused(now, 3), Reach::Enough);
-        assert!(!limiter.is_cooling(now));
-        limiter.reached(now + ms(100));
-        assert_eq!(limiter.connections(), 3);
-        limiter.reached(now + ms(60_000));
-        assert_eq!(limiter.connections(), 4);
-    }
-
-    #[test]
-    fn an_unreachable_host_rests_and_is_then_tried_by_one() {
-        let mut limiter = Limiter::new(limits());
-        let now = Instant::now();
-        assert_eq!(limiter.refused(now, 0), Reach::Unreachable);
-        assert!(limiter.is_cooling(now + ms(59_999)));
-        assert!(!limiter.is_cooling(now + ms(60_000)));
-        assert_eq!(limiter.connections(), 1);
-        limiter.reached(now + ms(60_000));
-        assert_eq!(limiter.connections(), 2);
-        assert!(!limiter.is_cooling(now + ms(60_001)));
-    }
-}
+mod tests;

@@ -4,24 +4,36 @@
 //! through the client machine, which does no I/O. May import `mail`, `smtp`, `hooks`, `queue`, `routing`, `bounce`,
 //! `store`, `tls`, `time`; never `listen`, `session`, `plugin`.
 
+mod attach;
 mod attempt;
 pub mod client;
 mod config;
 pub mod connection;
 pub mod connector;
 mod dispatch;
+mod explain;
+mod job;
 mod lane;
 mod lane_worker;
 mod limits;
 pub mod maildir;
+mod manners;
 mod notices;
 pub mod outcome;
+mod rates;
 mod reach;
 mod requeue;
 mod reroutes;
 mod settle;
+mod shaping;
+mod site;
+mod sites;
 pub mod tcp;
 mod transmit;
 
 pub use config::{Config, Credential, Destination, LaneLimits};
 pub use dispatch::Dispatcher;
+pub use explain::{Explanation, Question, SiteLine, explain};
+pub use shaping::{
+    Adjustments, Backoff, CodePattern, Complaint, Reaction, Rule, Shaping, Slow, StatusPattern, Whom, shipped,
+};

@@ -23,6 +23,8 @@ pub(super) struct Case<'a> {
     pub(super) fresh: Option<&'a Arc<Route>>,
     pub(super) reporting: Reporting,
     pub(super) next_hop: &'a str,
+    /// The next hop is left alone until then: an earlier retry would only be put off again.
+    pub(super) not_before: Option<Timestamp>,
     pub(super) now: Timestamp,
     /// 0 to 1: recipients that failed together are tried again together.
     pub(super) random: f64,
@@ -116,7 +118,10 @@ impl One<'_> {
         let state = &self.queued.state;
         let (attempts, null) = (state.attempts.saturating_add(1), record.sender.is_null());
         match schedule.next(attempts, record.started(), null, state.warned, now, random) {
-            Retry::At { at, warn } => self.retry(ending, at, warn, route, outcome),
+            Retry::At { at, warn } => {
+                let at = self.case.not_before.map_or(at, |not_before| at.max(not_before.min(self.expires())));
+                self.retry(ending, at, warn, route, outcome);
+            }
             Retry::GiveUp => self.failed(ending, Outcome { kind: OutcomeKind::Expired, ..outcome }),
         }
     }

@@ -13,11 +13,13 @@ use super::client::{OutboundMail, Terms};
 use super::config::{Leg, Way};
 use super::connection::Connection;
 use super::dispatch::Dispatcher;
-use super::lane::{Lane, OpenMark};
+use super::lane::Lane;
 use super::lane_worker::QUIT_WITHIN;
 use super::maildir::deliver_to_maildir;
 use super::outcome::Delivered;
 use super::reach::{Failure, Host, misconfigured};
+use super::shaping::stricter;
+use super::site::OpenMark;
 use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Route, Stage, TlsFacts, TlsPolicy};
 use crate::mail::{Recipient, Requests, ReversePath};
 use crate::queue::{Lease, Record};
@@ -34,7 +36,7 @@ pub(super) struct Line {
     lmtp: bool,
     /// Under TLS, with a certificate that was found to be the host's.
     verified: bool,
-    _open: OpenMark,
+    _open: Option<OpenMark>,
 }
 
 impl Line {
@@ -117,7 +119,7 @@ pub(super) async fn transmit(
     next: Option<&Mail<'_>>,
     slot: &mut Option<Line>,
 ) -> Transmitted {
-    let most = lane.limits().messages_per_connection;
+    let most = lane.messages_per_connection();
     if let Some(old) = slot.take_if(|line| !line.is_fit(mail, most)) {
         dispatcher.spawn(async move {
             let _ = timeout(QUIT_WITHIN, old.quit()).await;
@@ -243,6 +245,11 @@ async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Res
         match way {
             Way::Host { hop: to, tls, source, credential } => {
                 let lmtp = matches!(to, NextHop::Lmtp { .. });
+                let site = lane.site();
+                let tls = stricter(tls, site.as_ref().and_then(|site| site.tls()));
+                if let Some(site) = &site {
+                    site.may_connect().await;
+                }
                 // RFC 8689 section 4.2.1: the server has to prove who it is.
                 let tls = if mail.requests().require_tls && !lmtp { TlsPolicy::Verify } else { tls };
                 let verified = tls == TlsPolicy::Verify;

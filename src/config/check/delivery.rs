@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::relay::read_domain_pattern;
 use super::route::{Within, route, tls};
+use super::shaping::shaping;
 use super::{Base, Names, YEAR};
 use crate::config::raw::{Table, Value};
 use crate::delivery::{Config, Credential, Destination, LaneLimits};
@@ -14,8 +15,8 @@ use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::queue::Schedule;
 use crate::routing;
 
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Reads the sections.
 pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> (Config, routing::Table) {
@@ -45,6 +46,8 @@ pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> (Con
         destinations: each(destinations, |_, table| destination(table, base, &names)),
         credentials,
         sources,
+        shaping: shaping(&root.table("shaping"), &names),
+        max_connections: delivery.count("max-connections", 1000, 1..=100_000),
         schedule,
         schedules,
         connect_timeout: delivery.duration("connect-timeout", Duration::from_secs(30), SECOND..=HOUR),
@@ -170,7 +173,10 @@ fn source(table: &Table<'_>) -> Option<Vec<IpAddr>> {
 
 /// The limits in `[delivery]` and in `[lanes.NAME]`.
 fn lane(table: &Table<'_>, usual: LaneLimits) -> LaneLimits {
-    let per_second = table.get("per-second").and_then(|value| value.integer(1..=1_000_000));
+    let rate = |key, most, usual: Option<u32>| {
+        let written = table.get(key).and_then(|value| value.integer(1..=most));
+        written.and_then(|n| u32::try_from(n).ok()).or(usual)
+    };
     let messages = u64::from(usual.messages_per_connection);
     LaneLimits {
         connections: table.count("connections", usual.connections, 1..=10_000),
@@ -178,7 +184,11 @@ fn lane(table: &Table<'_>, usual: LaneLimits) -> LaneLimits {
         messages_per_connection: u32::try_from(table.integer("messages-per-connection", messages, 1..=1_000_000))
             .unwrap_or(usual.messages_per_connection),
         idle: table.duration("idle", usual.idle, Duration::ZERO..=Duration::from_secs(600)),
-        per_second: per_second.and_then(|n| u32::try_from(n).ok()).or(usual.per_second),
+        per_second: rate("per-second", 1_000_000, usual.per_second),
+        per_minute: rate("per-minute", 10_000_000, usual.per_minute),
+        per_hour: rate("per-hour", 100_000_000, usual.per_hour),
+        per_day: rate("per-day", 1_000_000_000, usual.per_day),
+        connects_per_minute: rate("connects-per-minute", 1_000_000, usual.connects_per_minute),
         cool_down: table.duration("cool-down", usual.cool_down, Duration::ZERO..=HOUR),
     }
 }

@@ -14,6 +14,7 @@ mod plugins;
 mod queue;
 mod relay;
 mod route;
+mod shaping;
 mod tls;
 
 use std::path::{Path, PathBuf};

@@ -72,6 +72,7 @@ fn settle_as(
         fresh: None,
         reporting,
         next_hop: "mx.test",
+        not_before: None,
         now,
         random: 0.5,
     };
@@ -210,6 +211,7 @@ fn a_fresh_route_is_stored_with_the_deferral_and_strangers_are_left_alone() {
         fresh: Some(&given),
         reporting: Reporting::Relayed,
         next_hop: "mx.test",
+        not_before: None,
         now: after(1),
         random: 0.5,
     };

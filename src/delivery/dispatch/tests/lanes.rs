@@ -6,9 +6,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::rig::{Rig, Script};
-use crate::delivery::LaneLimits;
 use crate::delivery::config::tests::{config, named};
-use crate::delivery::lane::{Job, Lane, LaneKey, Pushed, Take};
+use crate::delivery::job::{Job, LaneKey};
+use crate::delivery::lane::{Lane, Pushed, Take};
+use crate::delivery::limits::Reach;
+use crate::delivery::shaping::{Place, Shaping};
+use crate::delivery::site::{Site, SiteKey, Slot};
+use crate::delivery::{Config, LaneLimits};
 use crate::hooks::Route;
 
 struct Jobs {
@@ -35,131 +39,266 @@ impl Jobs {
         Self { rig, ready }
     }
 
-    fn push(&mut self, lane: &Lane, limits: LaneLimits) -> &'static str {
-        match lane.push(self.ready.pop().unwrap(), limits) {
+    /// What became of the next job.
+    fn push(&mut self, way: &Way) -> &'static str {
+        match way.lane.push(self.ready.pop().unwrap(), &way.config) {
             Pushed::Ready => "ready",
-            Pushed::Spawn => "spawn",
+            Pushed::Spawn(_) => "spawn",
             Pushed::Full(..) => "full",
+            Pushed::Astray(_) => "astray",
         }
     }
 }
 
-fn lane(limits: LaneLimits) -> Lane {
-    Lane::new(&LaneKey(Arc::new(named("x"))), limits)
+/// A lane and its site, and a slot to look through.
+struct Way {
+    lane: Arc<Lane>,
+    site: Arc<Site>,
+    config: Arc<Config>,
+    slot: Slot,
 }
 
-fn take(lane: &Lane, starting: &mut bool) -> &'static str {
-    match lane.take(starting, Instant::now()) {
-        Take::Job { spawn: true, .. } => "job, spawn",
-        Take::Job { spawn: false, .. } => "job",
-        Take::Wait(_) => "wait",
-        Take::Idle(_) => "idle",
-        Take::Closed => "closed",
+fn site(limits: LaneLimits) -> Arc<Site> {
+    let key = SiteKey { name: "x".into(), source: None, lane: None, tenant: None, rules: Vec::new() };
+    let effective = Shaping::default().effective(&Place::default(), &limits, None);
+    Arc::new(Site::new(key, &effective, Arc::default(), Instant::now()))
+}
+
+fn to(site: &Arc<Site>) -> Way {
+    let (lane, config) = (Lane::new(key(named("x"))), Arc::new(config()));
+    assert!(lane.attach(site, &config).is_none(), "nothing to do");
+    let slot = Slot { site: Arc::clone(site), shed: false };
+    Way { lane, site: Arc::clone(site), config, slot }
+}
+
+fn way(limits: LaneLimits) -> Way {
+    to(&site(limits))
+}
+
+fn key(route: Route) -> LaneKey {
+    LaneKey { route: Arc::new(route), source: None, tenant: None }
+}
+
+impl Way {
+    fn take(&mut self, starting: &mut bool) -> &'static str {
+        match self.lane.take(&mut self.slot, starting, true, Instant::now()) {
+            Take::Job { spawn: Some(_), .. } => "job, spawn",
+            Take::Job { spawn: None, .. } => "job",
+            Take::PutOff(..) => "put off",
+            Take::Wait(_) => "wait",
+            Take::Idle(_) => "idle",
+            Take::Closed => "closed",
+        }
+    }
+
+    /// How many get a worker because this one leaves.
+    fn leave(&self) -> usize {
+        self.lane.leave(&self.slot, false, false, Instant::now()).len()
     }
 }
 
 #[tokio::test]
 async fn workers_come_with_waiting_jobs_and_go_without() {
-    let limits = LaneLimits { connections: 2, ..LaneLimits::default() };
-    let lane = lane(limits);
+    let mut way = way(LaneLimits { connections: 2, ..LaneLimits::default() });
     let mut jobs = Jobs::new(6).await;
-    assert_eq!(jobs.push(&lane, limits), "spawn");
-    assert_eq!(jobs.push(&lane, limits), "spawn");
-    assert_eq!(jobs.push(&lane, limits), "ready", "no more than two");
+    assert_eq!(jobs.push(&way), "spawn");
+    assert_eq!(jobs.push(&way), "spawn");
+    assert_eq!(jobs.push(&way), "ready", "no more than two");
     let (mut one, mut two) = (true, true);
-    assert_eq!(take(&lane, &mut one), "job");
-    assert_eq!(take(&lane, &mut two), "job");
-    assert_eq!(take(&lane, &mut one), "job");
-    assert_eq!(take(&lane, &mut two), "idle");
-    assert_eq!(jobs.push(&lane, limits), "ready", "the idle one takes it");
-    lane.woken();
-    assert_eq!(take(&lane, &mut two), "job");
-    assert!(!lane.is_over(Instant::now()));
-    assert!(!lane.leave(false, false, Instant::now()));
-    assert_eq!(jobs.push(&lane, limits), "spawn", "one left, so there is room for another");
+    assert_eq!(way.take(&mut one), "job");
+    assert_eq!(way.take(&mut two), "job");
+    assert_eq!(way.take(&mut one), "job");
+    assert_eq!(way.take(&mut two), "idle");
+    assert_eq!(jobs.push(&way), "ready", "the idle one takes it");
+    way.lane.woken(&way.slot);
+    assert_eq!(way.take(&mut two), "job");
+    assert!(!way.lane.is_over());
+    assert_eq!(way.leave(), 0);
+    assert_eq!(jobs.push(&way), "spawn", "one left, so there is room for another");
     let mut three = true;
-    assert_eq!(take(&lane, &mut three), "job");
-    assert!(!lane.leave(false, false, Instant::now()) && !lane.leave(false, false, Instant::now()));
-    assert!(lane.is_over(Instant::now()));
+    assert_eq!(way.take(&mut three), "job");
+    assert_eq!((way.leave(), way.leave()), (0, 0));
+    assert!(way.lane.is_over());
 }
 
 #[tokio::test]
-async fn a_lane_at_rest_is_not_forgotten_and_lets_one_in() {
+async fn a_lane_at_rest_lets_one_in_and_its_site_remembers() {
     let limits = LaneLimits::default();
-    let lane = Arc::new(lane(limits));
+    let mut way = way(limits);
     let mut jobs = Jobs::new(3).await;
     let now = Instant::now();
-    assert_eq!(jobs.push(&lane, limits), "spawn");
-    let open = lane.opened();
-    assert_eq!(lane.refused(now), crate::delivery::limits::Reach::Enough);
+    assert_eq!(jobs.push(&way), "spawn");
+    let open = way.lane.opened();
+    assert_eq!(way.lane.refused(now, None), Reach::Enough);
     drop(open);
-    assert_eq!(lane.refused(now), crate::delivery::limits::Reach::Unreachable);
+    assert_eq!(way.lane.refused(now, Some("dead".into())), Reach::Unreachable);
     let mut starting = true;
-    assert_eq!(take(&lane, &mut starting), "job");
-    assert_eq!(jobs.push(&lane, limits), "ready", "one worker is enough for what is only put off");
-    assert_eq!(take(&lane, &mut starting), "job");
-    assert!(!lane.leave(false, false, now));
-    assert!(!lane.is_over(now), "the rest is not over");
-    assert!(lane.is_over(now + limits.cool_down));
+    assert_eq!(way.take(&mut starting), "job");
+    assert_eq!(jobs.push(&way), "ready", "one worker is enough for what is only put off");
+    assert_eq!(way.take(&mut starting), "job");
+    assert_eq!(way.leave(), 0);
+    assert!(way.lane.is_over() && !way.site.is_over(now, true), "the site's rest is not over");
+    assert_eq!(way.lane.rest(now), Some((limits.cool_down, Some("dead".into()))));
+    assert!(way.site.is_over(now + limits.cool_down, true));
 }
 
 #[tokio::test]
 async fn a_worker_that_leaves_in_the_moment_a_job_comes_is_replaced() {
-    let limits = LaneLimits { connections: 1, ..LaneLimits::default() };
-    let lane = lane(limits);
+    let mut way = way(LaneLimits { connections: 1, ..LaneLimits::default() });
     let mut jobs = Jobs::new(2).await;
-    assert_eq!(jobs.push(&lane, limits), "spawn");
+    assert_eq!(jobs.push(&way), "spawn");
     let mut starting = true;
-    assert_eq!(take(&lane, &mut starting), "job");
-    assert_eq!(take(&lane, &mut starting), "idle");
-    assert_eq!(jobs.push(&lane, limits), "ready");
-    lane.woken();
-    assert!(lane.leave(false, false, Instant::now()), "somebody must come for it");
+    assert_eq!(way.take(&mut starting), "job");
+    assert_eq!(way.take(&mut starting), "idle");
+    assert_eq!(jobs.push(&way), "ready");
+    way.lane.woken(&way.slot);
+    assert_eq!(way.leave(), 1, "somebody must come for it");
 }
 
 #[tokio::test]
 async fn looking_ahead_takes_nothing_from_others() {
     let limits = LaneLimits { connections: 1, ..LaneLimits::default() };
-    let lane = lane(limits);
+    let mut one = way(limits);
     let mut jobs = Jobs::new(3).await;
-    assert_eq!(jobs.push(&lane, limits), "spawn");
-    assert_eq!(jobs.push(&lane, limits), "ready");
+    assert_eq!(jobs.push(&one), "spawn");
+    assert_eq!(jobs.push(&one), "ready");
     let now = Instant::now();
     let mut starting = true;
-    assert_eq!(take(&lane, &mut starting), "job");
-    assert!(lane.take_ahead(now).is_some());
-    assert!(lane.take_ahead(now).is_none(), "nothing left");
+    assert_eq!(one.take(&mut starting), "job");
+    assert!(one.lane.take_ahead(now).is_some());
+    assert!(one.lane.take_ahead(now).is_none(), "nothing left");
 
-    let roomy = LaneLimits { connections: 2, ..limits };
-    let lane = self::lane(roomy);
-    assert_eq!(jobs.push(&lane, roomy), "spawn");
-    assert!(lane.take_ahead(now).is_none(), "one is on its way for it");
+    let roomy = way(LaneLimits { connections: 2, ..limits });
+    assert_eq!(jobs.push(&roomy), "spawn");
+    assert!(roomy.lane.take_ahead(now).is_none(), "one is on its way for it");
 }
 
 #[tokio::test]
 async fn what_does_not_fit_comes_back_later() {
-    let limits = LaneLimits { connections: 1, per_second: Some(1), ..LaneLimits::default() };
-    let lane = lane(limits);
+    let mut way = way(LaneLimits { connections: 1, per_second: Some(1), ..LaneLimits::default() });
     let mut jobs = Jobs::new(12).await;
     for _ in 0..10 {
-        assert_ne!(jobs.push(&lane, limits), "full");
+        assert_ne!(jobs.push(&way), "full");
     }
-    let Pushed::Full(_, after) = lane.push(jobs.ready.pop().unwrap(), limits) else { panic!("ten seconds' worth") };
+    let Pushed::Full(_, after) = way.lane.push(jobs.ready.pop().unwrap(), &way.config) else { panic!("full by now") };
     assert_eq!(after, Duration::from_secs(5));
     let mut starting = true;
-    assert_eq!(take(&lane, &mut starting), "job");
-    assert_eq!(take(&lane, &mut starting), "wait", "one a second");
-    lane.woken();
-    lane.close();
-    assert_eq!(take(&lane, &mut starting), "closed");
+    assert_eq!(way.take(&mut starting), "job");
+    assert_eq!(way.take(&mut starting), "wait", "one a second");
+    way.lane.woken(&way.slot);
+    way.lane.close();
+    assert_eq!(way.take(&mut starting), "closed");
     drop(jobs.ready);
     assert_eq!(jobs.rig.queue.counts().leased, 0, "all due again");
+}
+
+#[tokio::test]
+async fn what_a_slow_rate_holds_up_for_long_goes_back_to_the_queue() {
+    let mut way = way(LaneLimits { per_hour: Some(6), ..LaneLimits::default() });
+    let mut jobs = Jobs::new(3).await;
+    assert_eq!(jobs.push(&way), "spawn");
+    jobs.push(&way);
+    jobs.push(&way);
+    let (mut starting, now) = (true, Instant::now());
+    let mut after = Vec::new();
+    for _ in 0..3 {
+        match way.lane.take(&mut way.slot, &mut starting, true, now) {
+            Take::Job { .. } => after.push(0),
+            Take::PutOff(_, long) => after.push(long.as_secs()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(after, [0, 600, 1200], "each when its turn comes");
+}
+
+#[tokio::test]
+async fn lanes_of_one_site_share_its_slots_and_take_turns() {
+    let site = site(LaneLimits { connections: 1, ..LaneLimits::default() });
+    let (mut a, mut b, c) = (to(&site), to(&site), to(&site));
+    let mut jobs = Jobs::new(6).await;
+    assert_eq!(jobs.push(&a), "spawn");
+    assert_eq!(jobs.push(&b), "ready", "it stands in line");
+    assert_eq!(jobs.push(&b), "ready");
+    assert_eq!(jobs.push(&c), "ready");
+    let mut starting = true;
+    assert_eq!(a.take(&mut starting), "job");
+    assert_eq!(a.take(&mut starting), "closed", "nobody keeps a place for nothing while others wait");
+    assert_eq!(jobs.push(&a), "ready", "but a job came, and its lane goes to the end of the line");
+    let served = a.lane.leave(&a.slot, false, false, Instant::now());
+    let [(lane, _)] = served.as_slice() else { panic!("one") };
+    assert!(Arc::ptr_eq(lane, &b.lane));
+    let mut starting = true;
+    assert_eq!(b.take(&mut starting), "job");
+    assert_eq!(b.take(&mut starting), "job");
+    let served = b.lane.leave(&b.slot, false, false, Instant::now());
+    assert!(Arc::ptr_eq(&served[0].0, &c.lane));
+    let served = c.lane.leave(&c.slot, true, false, Instant::now());
+    assert!(Arc::ptr_eq(&served[0].0, &a.lane), "it gets its turn");
+}
+
+#[tokio::test]
+async fn an_idle_worker_gives_its_place_to_a_lane_in_line() {
+    let site = site(LaneLimits { connections: 1, ..LaneLimits::default() });
+    let (mut a, b) = (to(&site), to(&site));
+    let mut jobs = Jobs::new(2).await;
+    assert_eq!(jobs.push(&a), "spawn");
+    let mut starting = true;
+    assert_eq!(a.take(&mut starting), "job");
+    assert_eq!(a.take(&mut starting), "idle");
+    assert_eq!(jobs.push(&b), "ready");
+    tokio::time::timeout(Duration::from_secs(5), site.crowds()).await.expect("it is called");
+    a.lane.woken(&a.slot);
+    assert_eq!(a.take(&mut starting), "closed");
+    assert_eq!(a.leave(), 1);
+}
+
+#[tokio::test]
+async fn of_too_many_workers_only_the_surplus_leaves() {
+    let way = way(LaneLimits { connections: 4, ..LaneLimits::default() });
+    let mut jobs = Jobs::new(8).await;
+    let mut slots = Vec::new();
+    for _ in 0..8 {
+        if let Pushed::Spawn(slot) = way.lane.push(jobs.ready.pop().unwrap(), &way.config) {
+            slots.push(slot);
+        }
+    }
+    let marks: Vec<_> = slots.iter().map(|_| way.lane.opened()).collect();
+    let now = Instant::now();
+    (0..5).for_each(|_| way.site.complained(now));
+    let closed = |slot: &mut Slot| matches!(way.lane.take(slot, &mut true, true, now), Take::Closed);
+    let leaving = slots.iter_mut().map(closed).filter(|closed| *closed).count();
+    assert_eq!((slots.len(), leaving), (4, 2), "half of them");
+    drop(marks);
+}
+
+#[tokio::test]
+async fn a_lane_waits_for_its_site_and_follows_it() {
+    let first = site(LaneLimits { connections: 1, ..LaneLimits::default() });
+    let (lane, config) = (Lane::new(key(named("x"))), Arc::new(config()));
+    let mut jobs = Jobs::new(3).await;
+    let Pushed::Astray(job) = lane.push(jobs.ready.pop().unwrap(), &config) else { panic!("no site yet") };
+    lane.looks();
+    assert!(matches!(lane.push(*job, &config), Pushed::Ready) && !lane.is_over());
+    let mut slot = lane.attach(&first, &config).expect("a job waits");
+    assert!(matches!(lane.take(&mut slot, &mut true, true, Instant::now()), Take::Job { .. }));
+    let other = Arc::new(crate::delivery::config::tests::config());
+    assert!(matches!(lane.push(jobs.ready.pop().unwrap(), &other), Pushed::Astray(_)), "after a reload");
+    let second = site(LaneLimits::default());
+    lane.attach(&second, &other);
+    assert!(matches!(lane.push(jobs.ready.pop().unwrap(), &other), Pushed::Spawn(_)), "the new site has room");
+    assert!(
+        matches!(lane.take(&mut slot, &mut false, true, Instant::now()), Take::Closed),
+        "this worker was the old one's"
+    );
+    assert_eq!(first.now(Instant::now()).workers, 1);
+    lane.leave(&slot, false, false, Instant::now());
+    assert_eq!((first.now(Instant::now()).workers, second.now(Instant::now()).workers), (0, 1));
 }
 
 #[test]
 fn times_make_no_other_lane() {
     let route = Route { expires_after_secs: Some(60), retry_schedule: Some("x".into()), ..named("x") };
-    let (a, b) = (LaneKey(Arc::new(route)), LaneKey(Arc::new(named("x"))));
+    let (a, b) = (key(route), key(named("x")));
     assert_eq!(a, b);
     for other in [
         named("y"),
@@ -168,6 +307,6 @@ fn times_make_no_other_lane() {
         Route { source: Some("here".into()), ..named("x") },
         Route { tls: crate::hooks::TlsPolicy::Verify, ..named("x") },
     ] {
-        assert_ne!(LaneKey(Arc::new(other)), b);
+        assert_ne!(key(other), b);
     }
 }

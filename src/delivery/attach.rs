@@ -1,0 +1,93 @@
+//! From a job to its lane, and from a lane to its site: exchangers are looked up aside, so that the loop waits for nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::Config;
+use super::dispatch::Dispatcher;
+use super::job::{Job, LaneKey};
+use super::lane::Lane;
+use super::sites::{Exchangers, describe};
+use crate::hooks::{NextHop, Route};
+use crate::routing::ResolveError;
+
+/// Look-ups under way at a time: a name server that does not answer must not have a task's worth of questions for each of
+/// ten thousand domains.
+pub(super) const LOOK_UPS: usize = 256;
+
+/// A resolver gives up by itself; this is for one that does not. The domain is then counted alone.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(30);
+
+/// A lane whose site is being looked for, until the look-up ends in whatever way.
+struct Looking(Arc<Lane>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.looked();
+    }
+}
+
+impl Dispatcher {
+    /// What makes the lane of a job.
+    pub(super) fn lane_key(&self, config: &Config, job: &Job) -> LaneKey {
+        let tenant = config.shaping.tenant_of(&job.lease.record.annotations);
+        let source = config.source_for(&job.route, tenant.as_deref()).map(|(name, _)| Arc::clone(name));
+        LaneKey { route: Arc::clone(&job.route), source, tenant }
+    }
+
+    /// Finds the site of a lane, at once or by a task of its own.
+    pub(super) fn attach(self: &Arc<Self>, lane: &Arc<Lane>, config: &Arc<Config>) {
+        let now = Instant::now();
+        let hop = config.first_hop(&lane.key.route).cloned().unwrap_or_else(|| NextHop::Named("".into()));
+        if let Some(found) = self.sites().exchangers(&hop, now) {
+            return self.join(lane, config, &found, now);
+        }
+        let NextHop::Mx(domain) = hop else { return };
+        lane.looks();
+        let (dispatcher, lane, config) = (Arc::clone(self), Arc::clone(lane), Arc::clone(config));
+        self.spawn(async move { dispatcher.look_up(lane, config, domain).await });
+    }
+
+    async fn look_up(self: Arc<Self>, lane: Arc<Lane>, config: Arc<Config>, domain: Arc<str>) {
+        let looking = Looking(lane);
+        let Ok(_turn) = self.look_ups().acquire().await else { return };
+        let answer = match timeout(LOOK_UP_WITHIN, self.resolver().mx(&domain)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ResolveError::Temporary("it took too long".into())),
+        };
+        let (found, time) = Exchangers::of(&domain, answer);
+        let now = Instant::now();
+        self.sites().learn(&domain, found.clone(), time, now);
+        self.join(&looking.0, &config, &found, now);
+    }
+
+    fn join(self: &Arc<Self>, lane: &Arc<Lane>, config: &Arc<Config>, found: &Exchangers, now: Instant) {
+        let site = self.sites().find(config, &lane.key, found, now);
+        if let Some(slot) = lane.attach(&site, config) {
+            self.spawn_worker(lane, slot);
+        }
+    }
+
+    /// Recipients of one transaction by this route.
+    pub(super) fn recipients_at_once(&self, config: &Config, route: &Arc<Route>) -> usize {
+        if config.shaping.rules.is_empty() {
+            return config.lane(route).map_or(config.limits, |(_, limits)| *limits).recipients.max(1);
+        }
+        let found = config.first_hop(route).and_then(|hop| self.sites().exchangers(hop, Instant::now()));
+        let found = found.unwrap_or_else(|| Exchangers { name: "".into(), best: Arc::default() });
+        let key = LaneKey { route: Arc::clone(route), source: None, tenant: None };
+        describe(config, &key, &found).1.limits.recipients.max(1)
+    }
+
+    /// Lanes whose exchangers were looked up long ago have them looked up again with their next job.
+    pub(super) fn age(&self, lanes: &[Arc<Lane>]) {
+        let (config, now) = (self.config(), Instant::now());
+        for lane in lanes.iter().filter(|lane| lane.is_attached()) {
+            if config.first_hop(&lane.key.route).is_some_and(|hop| self.sites().is_old(hop, now)) {
+                lane.detach();
+            }
+        }
+    }
+}

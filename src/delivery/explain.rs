@@ -1,0 +1,495 @@
+//! Why mail goes the way it goes: for one domain, the route and where it comes from, the exchangers, TLS, the limits and the
+//! setting that caused each, and how its site stands. And a list of all sites.
+//!
+//! Looks and asks the DNS; changes nothing, and makes no site or lane that was not there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Config;
+use super::config::{Leg, Way};
+use super::dispatch::Dispatcher;
+use super::job::{HopName, LaneKey};
+use super::shaping::{Effective, Reaction, stricter};
+use super::site::{Site, SiteState};
+use super::sites::{Exchangers, describe};
+use crate::hooks::{Hook, NextHop, Route, TlsPolicy};
+use crate::mail::Domain;
+use crate::queue::Schedule;
+use crate::routing::{Mx, ResolveError, Resolver, Table};
+
+/// Exchangers whose addresses are looked up.
+const HOSTS: usize = 10;
+
+/// Waits of a schedule that are shown.
+const WAITS: u32 = 8;
+
+/// Lanes named of one site.
+const LANES: usize = 5;
+
+/// What is asked about.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The recipients' domain.
+    pub domain: Domain,
+    /// The value of the tenant's annotation.
+    pub tenant: Option<String>,
+    /// A bounce, which is given up sooner.
+    pub null_sender: bool,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Explanation {
+    domain: String,
+    /// Of a running relay, with its state.
+    live: bool,
+    route: RoutePart,
+    hops: Vec<HopPart>,
+    site: SitePart,
+    limits: Vec<Setting>,
+    backoff: Vec<BackoffPart>,
+    state: Option<SiteLine>,
+    retry: RetryPart,
+    /// What else may have a say.
+    notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RoutePart {
+    hops: Vec<String>,
+    because: String,
+    lane: Option<String>,
+    source: Option<String>,
+    source_because: Option<String>,
+    credential: Option<String>,
+}
+
+/// One hop, named destinations followed.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct HopPart {
+    hop: String,
+    exchangers: Vec<ExchangerPart>,
+    tls: Option<String>,
+    tls_because: Option<String>,
+    sources: Vec<String>,
+    error: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ExchangerPart {
+    preference: Option<u16>,
+    host: String,
+    addresses: Vec<String>,
+    error: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct SitePart {
+    name: String,
+    because: String,
+    source: Option<String>,
+    lane: Option<String>,
+    tenant: Option<String>,
+    /// Rules about the domain set it apart from others at the same exchangers.
+    apart: bool,
+}
+
+/// A setting in force.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Setting {
+    setting: String,
+    value: String,
+    because: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct BackoffPart {
+    name: String,
+    after: String,
+    then: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RetryPart {
+    because: String,
+    waits: Vec<String>,
+    longest: String,
+    warn_after: Option<String>,
+    give_up_after: String,
+}
+
+/// How a site stands.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SiteLine {
+    site: String,
+    source: Option<String>,
+    lane: Option<String>,
+    tenant: Option<String>,
+    hosts: Vec<String>,
+    /// `ready`, `new`, `slow`, `resting` or `suspended`.
+    state: String,
+    /// Connections: open, earned, and the limit.
+    open: usize,
+    earned: usize,
+    limit: usize,
+    workers: usize,
+    /// Jobs in memory, over all lanes.
+    ready: usize,
+    /// Lanes: how many, how many of them wait for a slot, and the first ones by name.
+    lanes: usize,
+    waiting: usize,
+    names: Vec<String>,
+    /// Nothing is tried for so many seconds.
+    rest_secs: Option<u64>,
+    /// Worked less hard for so many seconds.
+    slow_secs: Option<u64>,
+    /// The back-off that wants either.
+    backoff: Option<String>,
+    /// What went wrong the last time.
+    trouble: Option<String>,
+}
+
+impl Dispatcher {
+    /// Explains the way of mail for a domain.
+    pub async fn explain(&self, question: &Question) -> Explanation {
+        let (config, table) = (self.config(), self.table());
+        let mut told = explain(&config, &table, self.resolver(), question).await;
+        told.live = true;
+        if self.hooks().listens(Hook::Route) {
+            told.notes.push("plugins at the hook route may choose another route for a message".to_owned());
+        }
+        if self.hooks().listens(Hook::DeliveryAttempt) {
+            told.notes
+                .push("plugins at the hook delivery-attempt may hold a message back or send it elsewhere".to_owned());
+        }
+        let way = way(&config, &table, question);
+        if let Some(found) = found(self.resolver(), &config, &way.key).await {
+            let (key, _) = describe(&config, &way.key, &found);
+            let lines = self.lines(self.sites().get(&key).into_iter().collect());
+            told.state = lines.into_iter().next();
+        }
+        told
+    }
+
+    /// Every site that is known now, those with most to do first.
+    pub fn destinations(&self) -> Vec<SiteLine> {
+        let mut lines = self.lines(self.sites().all());
+        lines.sort_by(|a, b| (b.ready, b.open).cmp(&(a.ready, a.open)).then_with(|| a.site.cmp(&b.site)));
+        lines
+    }
+
+    fn lines(&self, sites: Vec<Arc<Site>>) -> Vec<SiteLine> {
+        let now = Instant::now();
+        let mut lanes: BTreeMap<usize, (usize, usize, Vec<String>)> = BTreeMap::new();
+        for lane in self.lanes() {
+            let Some(site) = lane.site() else { continue };
+            let (count, ready, names) = lanes.entry(Arc::as_ptr(&site) as usize).or_default();
+            (*count, *ready) = (*count + 1, *ready + lane.ready());
+            if names.len() < LANES {
+                names.push(lane.name.to_string());
+            }
+        }
+        let line = |site: Arc<Site>| {
+            let (count, ready, names) = lanes.remove(&(Arc::as_ptr(&site) as usize)).unwrap_or_default();
+            SiteLine { lanes: count, ready, names, ..SiteLine::of(&site, now) }
+        };
+        sites.into_iter().map(line).collect()
+    }
+}
+
+impl SiteLine {
+    fn of(site: &Site, now: Instant) -> Self {
+        let SiteState { open, workers, allowed, waiting, proven, rest, backoff, trouble, limits, hosts } =
+            site.now(now);
+        let text = |name: &Option<Arc<str>>| name.as_ref().map(ToString::to_string);
+        let state = match (&rest, &backoff, proven) {
+            (Some((_, Some(_))), ..) => "suspended",
+            (Some((_, None)), ..) => "resting",
+            (None, Some(_), _) => "slow",
+            (None, None, true) => "ready",
+            (None, None, false) => "new",
+        };
+        let why = rest.as_ref().and_then(|(_, why)| why.clone()).or(backoff.as_ref().map(|(_, why)| Arc::clone(why)));
+        // What went wrong once is of no interest when all is well again.
+        let trouble = trouble.filter(|_| !matches!(state, "ready" | "new"));
+        Self {
+            site: site.key.name.to_string(),
+            source: text(&site.key.source),
+            lane: text(&site.key.lane),
+            tenant: text(&site.key.tenant),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            state: state.to_owned(),
+            open,
+            earned: allowed,
+            limit: limits.connections,
+            workers,
+            ready: 0,
+            lanes: 0,
+            waiting,
+            names: Vec::new(),
+            rest_secs: rest.map(|(left, _)| left.as_secs()),
+            slow_secs: backoff.map(|(left, _)| left.as_secs()),
+            backoff: text(&why),
+            trouble: text(&trouble),
+        }
+    }
+}
+
+/// A route, where it is from, and the lane it makes.
+struct WayOf {
+    key: LaneKey,
+    because: String,
+    source_because: Option<String>,
+}
+
+fn way(config: &Config, table: &Table, question: &Question) -> WayOf {
+    let route = table.route(&question.domain);
+    let because = match entry(table, &question.domain) {
+        Some(entry) => format!("routing.domains.{:?}", entry.as_str()),
+        None if table.default.is_some() => "routing.default".to_owned(),
+        None => "no entry in [routing]: by MX".to_owned(),
+    };
+    let tenant = question.tenant.as_deref().and_then(|name| config.shaping.tenant_named(name));
+    let (source, source_because) = match config.source_for(&route, tenant.as_deref()) {
+        Some((name, rule)) => {
+            (Some(Arc::clone(name)), Some(rule.map_or_else(|| "the route".to_owned(), ToString::to_string)))
+        }
+        None => (None, None),
+    };
+    WayOf { key: LaneKey { route, source, tenant }, because, source_because }
+}
+
+/// The entry of the table that a domain's route is from.
+fn entry<'a>(table: &'a Table, domain: &Domain) -> Option<&'a Domain> {
+    let whole = table.domains.get_key_value(domain);
+    let name = if domain.is_literal() { "" } else { domain.as_str() };
+    let mut suffixes = name.match_indices('.').filter_map(|(dot, _)| name.get(dot..));
+    whole.or_else(|| suffixes.find_map(|suffix| table.domains.get_key_value(suffix))).map(|(entry, _)| entry)
+}
+
+/// Explains the way of mail for a domain, from the configuration and the DNS alone.
+pub async fn explain(config: &Config, table: &Table, resolver: &dyn Resolver, question: &Question) -> Explanation {
+    let way = way(config, table, question);
+    let found = found(resolver, config, &way.key).await;
+    let known = found.is_some();
+    let found = found.unwrap_or_else(|| Exchangers { name: "".into(), best: Arc::default() });
+    let (site, effective) = describe(config, &way.key, &found);
+    let route = &way.key.route;
+    let text = |name: &Option<Arc<str>>| name.as_ref().map(ToString::to_string);
+    let mut hops = Vec::new();
+    for leg in config.legs(route) {
+        hops.push(hop(resolver, route, leg, &effective).await);
+    }
+    let because = match effective.causes.get("site") {
+        Some(rule) => rule.to_string(),
+        None if known => "its exchangers, or its host".to_owned(),
+        None => "its exchangers can't be looked up".to_owned(),
+    };
+    Explanation {
+        domain: question.domain.to_string(),
+        live: false,
+        route: RoutePart {
+            hops: route.hops.iter().map(hop_text).collect(),
+            because: way.because,
+            lane: text(&route.lane),
+            source: text(&way.key.source),
+            source_because: way.source_because,
+            credential: text(&route.credential),
+        },
+        hops,
+        site: SitePart {
+            name: site.name.to_string(),
+            because,
+            source: text(&site.source),
+            lane: text(&site.lane),
+            tenant: text(&site.tenant),
+            apart: !site.rules.is_empty(),
+        },
+        limits: limits(config, &effective),
+        backoff: backoffs(config, &way.key, &found),
+        state: None,
+        retry: retry(config, route, question.null_sender),
+        notes: Vec::new(),
+    }
+}
+
+/// Where the first hop leads; none: that can't be found out now.
+async fn found(resolver: &dyn Resolver, config: &Config, key: &LaneKey) -> Option<Exchangers> {
+    match config.first_hop(&key.route) {
+        Some(NextHop::Mx(domain)) if !domain.starts_with('[') => {
+            let answer = resolver.mx(domain).await;
+            let known = !matches!(answer, Err(ResolveError::Temporary(_) | ResolveError::NoSuchName));
+            known.then(|| Exchangers::of(domain, answer).0)
+        }
+        Some(hop) => Some(Exchangers::fixed(hop)),
+        None => None,
+    }
+}
+
+async fn hop(resolver: &dyn Resolver, route: &Route, leg: Leg, effective: &Effective) -> HopPart {
+    let mut part = HopPart {
+        hop: hop_text(&leg.hop),
+        exchangers: Vec::new(),
+        tls: None,
+        tls_because: None,
+        sources: Vec::new(),
+        error: None,
+    };
+    match leg.way {
+        Way::Host { hop, tls, source, .. } => {
+            if hop != leg.hop {
+                part.hop = format!("{} ({})", part.hop, hop_text(&hop));
+            }
+            let strict = stricter(tls, effective.tls);
+            let because = match effective.causes.get("tls").filter(|_| strict != tls) {
+                Some(rule) => rule.to_string(),
+                None if route.tls != TlsPolicy::Inherit || hop != leg.hop => "the route".to_owned(),
+                None => "delivery.tls".to_owned(),
+            };
+            (part.tls, part.tls_because) = (Some(format!("{strict:?}").to_ascii_lowercase()), Some(because));
+            part.sources = source.iter().map(ToString::to_string).collect();
+            (part.exchangers, part.error) = exchangers(resolver, &hop).await;
+        }
+        Way::Maildir(path) => part.hop = format!("{} (Maildir {})", part.hop, path.display()),
+        Way::Discard => part.hop = format!("{} (dropped)", part.hop),
+        Way::Unknown(text) => part.error = Some(text),
+    }
+    part
+}
+
+/// The hosts of a hop and their addresses.
+async fn exchangers(resolver: &dyn Resolver, hop: &NextHop) -> (Vec<ExchangerPart>, Option<String>) {
+    let hosts: Vec<Mx> = match hop {
+        NextHop::Mx(domain) if domain.starts_with('[') => Vec::new(),
+        NextHop::Mx(domain) => match resolver.mx(domain).await {
+            Ok(mut records) => {
+                records.sort_by(|a, b| (a.preference, &a.exchange).cmp(&(b.preference, &b.exchange)));
+                records
+            }
+            Err(ResolveError::NoData) => return (vec![host(resolver, None, domain).await], None),
+            Err(error) => return (Vec::new(), Some(format!("MX of {domain}: {error}"))),
+        },
+        NextHop::Smtp { host: name, .. } | NextHop::Lmtp { host: name, .. } => {
+            let plain = name.starts_with("unix:") || name.parse::<std::net::IpAddr>().is_ok();
+            return (if plain { Vec::new() } else { vec![host(resolver, None, name).await] }, None);
+        }
+        NextHop::Named(_) => Vec::new(),
+    };
+    if hosts.iter().any(|mx| matches!(&*mx.exchange, "" | ".")) && hosts.len() == 1 {
+        return (Vec::new(), Some("null MX: the domain takes no mail (RFC 7505)".to_owned()));
+    }
+    let mut parts = Vec::new();
+    for mx in hosts.iter().take(HOSTS) {
+        parts.push(host(resolver, Some(mx.preference), &mx.exchange).await);
+    }
+    (parts, None)
+}
+
+async fn host(resolver: &dyn Resolver, preference: Option<u16>, name: &str) -> ExchangerPart {
+    let (addresses, error) = match resolver.addresses(name).await {
+        Ok(addresses) => (addresses.iter().map(ToString::to_string).collect(), None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    ExchangerPart { preference, host: name.to_owned(), addresses, error }
+}
+
+fn limits(config: &Config, effective: &Effective) -> Vec<Setting> {
+    let limits = &effective.limits;
+    let rate = |rate: Option<u32>| rate.map_or_else(|| "none".to_owned(), |n| n.to_string());
+    let values = [
+        ("connections", limits.connections.to_string()),
+        ("recipients", limits.recipients.to_string()),
+        ("messages-per-connection", limits.messages_per_connection.to_string()),
+        ("idle", show(limits.idle)),
+        ("per-second", rate(limits.per_second)),
+        ("per-minute", rate(limits.per_minute)),
+        ("per-hour", rate(limits.per_hour)),
+        ("per-day", rate(limits.per_day)),
+        ("connects-per-minute", rate(limits.connects_per_minute)),
+        ("cool-down", show(limits.cool_down)),
+    ];
+    let setting = |(key, value): (&str, String)| {
+        let because = effective.causes.get(key).map(ToString::to_string).unwrap_or_default();
+        Setting { setting: key.to_owned(), value, because }
+    };
+    let mut settings: Vec<Setting> = values.into_iter().map(setting).collect();
+    let (value, because) = (config.max_connections.to_string(), "delivery.max-connections, over all sites".to_owned());
+    settings.push(Setting { setting: "max-connections".to_owned(), value, because });
+    settings
+}
+
+fn backoffs(config: &Config, key: &LaneKey, found: &Exchangers) -> Vec<BackoffPart> {
+    let hold = config.shaping.backoff.iter().filter(|backoff| backoff.whom.fit(&key.place(config, found)).is_some());
+    let part = |backoff: &super::Backoff| BackoffPart {
+        name: backoff.name.to_string(),
+        after: match backoff.count {
+            1 => "one such reply".to_owned(),
+            count => format!("{count} such replies within {}", show(backoff.within)),
+        },
+        then: match &backoff.reaction {
+            Reaction::Suspend(time) => format!("nothing for {}", show(*time)),
+            Reaction::Slow(slow) => {
+                let connections = slow.connections.map(|n| format!("at most {n} connections"));
+                let divide = (slow.divide > 1).then(|| format!("connections and rates divided by {}", slow.divide));
+                let rate = slow.per_minute.map(|n| format!("at most {n} messages a minute"));
+                let parts: Vec<String> = [divide, connections, rate].into_iter().flatten().collect();
+                format!("{} for {}", parts.join(", "), show(slow.lasts))
+            }
+        },
+    };
+    hold.map(part).collect()
+}
+
+fn retry(config: &Config, route: &Route, null_sender: bool) -> RetryPart {
+    let schedule = config.schedule(route);
+    let Schedule { first, longest, growth_percent, warn_after, give_up_after, give_up_after_bounce, .. } = &*schedule;
+    let growth = f64::from((*growth_percent).max(100)) / 100.0;
+    let wait = |n: u32| {
+        let secs = first.as_secs_f64() * growth.powi(i32::try_from(n).unwrap_or(i32::MAX));
+        show(Duration::from_secs_f64(secs.min(longest.as_secs_f64())))
+    };
+    RetryPart {
+        because: config.schedule_name(route).map_or_else(|| "retry".to_owned(), |name| format!("retry.{name}")),
+        waits: (0..WAITS).map(wait).collect(),
+        longest: show(*longest),
+        warn_after: warn_after.filter(|_| !null_sender).map(show),
+        give_up_after: show(if null_sender { *give_up_after_bounce } else { *give_up_after }),
+    }
+}
+
+fn hop_text(hop: &NextHop) -> String {
+    match hop {
+        NextHop::Mx(domain) => format!("mx:{domain}"),
+        hop => HopName(hop).to_string(),
+    }
+}
+
+/// `90s`, `5m`, `1h 30m`, `2d`.
+fn show(time: Duration) -> String {
+    let secs = time.as_secs();
+    if secs < 60 {
+        return if time.subsec_millis() == 0 { format!("{secs}s") } else { format!("{}ms", time.as_millis()) };
+    }
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let mut left = secs;
+    let parts = units.iter().filter_map(|(unit, size)| {
+        let count = left / size;
+        left %= size;
+        (count > 0).then(|| format!("{count}{unit}"))
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,72 @@
+//! Jobs: what lanes carry, and what makes two of them go the same way. Plain data.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use crate::hooks::{DeliveryFacts, NextHop, Route};
+use crate::queue::Lease;
+
+/// Some recipients of one message on their way to one next hop.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// The claim on them.
+    pub(super) lease: Lease,
+    /// Where they go.
+    pub(super) route: Arc<Route>,
+    /// The route was just given by a plugin and is not stored yet.
+    pub(super) fresh: bool,
+    /// What the attempt hook left, if it was asked already.
+    pub(super) asked: Option<Arc<DeliveryFacts>>,
+}
+
+/// What makes a connection fit for a message: all of a route but its times, the source that was picked, and the tenant.
+#[derive(Clone, Debug)]
+pub(super) struct LaneKey {
+    pub(super) route: Arc<Route>,
+    /// A `[sources.NAME]`, picked of the pool that the route names.
+    pub(super) source: Option<Arc<str>>,
+    /// A tenant that a rule names.
+    pub(super) tenant: Option<Arc<str>>,
+}
+
+impl LaneKey {
+    /// The next hop, for logs.
+    pub(super) fn name(&self) -> Arc<str> {
+        self.route.hops.first().map_or_else(|| "nowhere".into(), |hop| HopName(hop).to_string().into())
+    }
+}
+
+impl PartialEq for LaneKey {
+    fn eq(&self, other: &Self) -> bool {
+        let (a, b) = (&*self.route, &*other.route);
+        let same = a.hops == b.hops && a.tls == b.tls && a.source == b.source && a.lane == b.lane;
+        same && a.credential == b.credential && self.source == other.source && self.tenant == other.tenant
+    }
+}
+
+impl Eq for LaneKey {}
+
+impl Hash for LaneKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.route.hops.hash(state);
+        self.route.credential.hash(state);
+        self.route.lane.hash(state);
+        self.source.hash(state);
+    }
+}
+
+/// A hop as it is written in logs.
+pub(super) struct HopName<'a>(pub(super) &'a NextHop);
+
+impl fmt::Display for HopName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            NextHop::Mx(domain) => f.write_str(domain),
+            NextHop::Smtp { host, port } => write!(f, "{host}:{port}"),
+            NextHop::Lmtp { host, .. } if host.starts_with("unix:") => write!(f, "lmtp {host}"),
+            NextHop::Lmtp { host, port } => write!(f, "lmtp {host}:{port}"),
+            NextHop::Named(name) => write!(f, "destination {name}"),
+        }
+    }
+}
