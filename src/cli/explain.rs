@@ -199,3 +199,48 @@ pub(super) fn show_sites(sites: &[Value]) -> String {
     let _ = writeln!(shown, "{}", count(sites.len() as u64, "site"));
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_way_is_told_with_its_reasons() {
+        let told = json!({
+            "domain": "example.org", "live": true,
+            "route": { "hops": ["mx:example.org"], "because": "no entry in [routing]: by MX", "source": "west", "source-because": "acme" },
+            "hops": [{
+                "hop": "mx:example.org", "tls": "verify", "tls-because": "big", "sources": ["192.0.2.1"],
+                "exchangers": [
+                    { "preference": 10, "host": "a.mx.test", "addresses": ["192.0.2.7", "2001:db8::7"] },
+                    { "preference": 20, "host": "b.mx.test", "addresses": [], "error": "the name does not exist" },
+                ],
+            }],
+            "site": { "name": "(a|b).mx.test", "because": "its exchangers, or its host", "apart": true },
+            "state": {
+                "state": "suspended", "rest-secs": 1800, "backoff": "blocked", "open": 0, "earned": 1, "limit": 20,
+                "ready": 3, "lanes": 1, "trouble": "554 5.7.1 listed\u{7}",
+            },
+            "limits": [{ "setting": "connections", "value": "20", "because": "default" }],
+            "backoff": [{ "name": "blocked", "after": "5 such replies within 10m", "then": "nothing for 30m" }],
+            "retry": { "because": "retry", "waits": ["5m", "10m"], "warn-after": "4h", "give-up-after": "5d" },
+            "notes": ["plugins may choose another route"],
+        });
+        insta::assert_snapshot!(show(&told));
+        let offline = show(&json!({ "domain": "example.org", "live": false }));
+        assert!(offline.contains("no relay was asked"), "{offline}");
+    }
+
+    #[test]
+    fn sites_are_listed() {
+        let sites = [
+            json!({ "site": "mx.test", "state": "ready", "open": 2, "earned": 7, "limit": 20, "ready": 10, "lanes": 2 }),
+            json!({ "site": "other.test", "source": "west", "lane": "slow", "state": "resting", "rest-secs": 59, "limit": 20,
+                "trouble": "451 4.4.1 the next hop can't be reached" }),
+        ];
+        insta::assert_snapshot!(show_sites(&sites));
+        assert_eq!(show_sites(&[]), "0 sites\n");
+    }
+}

@@ -243,6 +243,14 @@ impl Control for Fake {
         ready(Ok(self.0 as u64))
     }
 
+    fn explain(&self, about: admin::ExplainForm) -> Pending<'_, serde_json::Value> {
+        ready(Ok(serde_json::json!({ "domain": about.domain, "live": true })))
+    }
+
+    fn destinations(&self) -> Pending<'_, Vec<serde_json::Value>> {
+        ready(Ok(Vec::new()))
+    }
+
     fn bans(&self) -> Pending<'_, (Vec<BanStatus>, u64)> {
         ready(Ok((Vec::new(), 0)))
     }

@@ -4,6 +4,7 @@ mod brittle;
 mod lanes;
 mod rig;
 mod sink;
+mod sites;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -112,6 +112,7 @@ impl Resolver for NoResolver {
 pub(super) struct Rig {
     pub(super) queue: Arc<Queue>,
     pub(super) clock: Arc<Manual>,
+    config: Arc<ArcSwap<Config>>,
     pub(super) table: Arc<ArcSwap<Table>>,
     pub(super) dispatcher: Arc<Dispatcher>,
     /// Set, no settlement is stored any more.
@@ -131,6 +132,16 @@ pub(super) fn to(address: SocketAddr) -> Route {
 impl Rig {
     /// A queue and a dispatcher that is not running yet; everything goes by `route`.
     pub(super) async fn new(config: Config, route: Route, script: Script) -> Self {
+        Self::with(config, Some(route), script, Arc::new(NoResolver)).await
+    }
+
+    /// The same; without a route by MX, as the resolver says.
+    pub(super) async fn with(
+        config: Config,
+        route: Option<Route>,
+        script: Script,
+        resolver: Arc<dyn Resolver>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(Manual::new(Timestamp::from_secs(1_795_473_060)));
         let settings = crate::queue::Config {
@@ -146,21 +157,23 @@ impl Rig {
         let sled = Sled::open(&path, 1 << 20).unwrap();
         let store = Arc::new(Brittle { sled, broken: Arc::clone(&broken), full: Arc::clone(&full) });
         let queue = Queue::open(settings, store, Arc::<Manual>::clone(&clock)).await.unwrap();
-        let table = Table { default: Some(Arc::new(route)), ..Table::default() };
+        let table = Table { default: route.map(Arc::new), ..Table::default() };
         let table = Arc::new(ArcSwap::from_pointee(table));
         let hooks: Arc<dyn Hooks> = Arc::new(script);
+        let config = Arc::new(ArcSwap::from_pointee(config));
         let dispatcher = Dispatcher::new(
-            Arc::new(ArcSwap::from_pointee(config)),
+            Arc::clone(&config),
             Arc::clone(&table),
             Arc::clone(&queue),
             Arc::new(ArcSwap::from_pointee(hooks)),
-            Arc::new(NoResolver),
+            resolver,
             Arc::new(Tcp::new(Arc::new(TlsClients::load(None).unwrap()))),
             Arc::<Manual>::clone(&clock),
         );
         Self {
             queue,
             clock,
+            config,
             table,
             dispatcher,
             broken,
@@ -169,6 +182,11 @@ impl Rig {
             running: None,
             _folder: folder,
         }
+    }
+
+    /// Puts another configuration in force.
+    pub(super) fn reload(&self, config: Config) {
+        self.config.store(Arc::new(config));
     }
 
     pub(super) fn run(&mut self) {

@@ -23,6 +23,8 @@ pub(super) struct Taken {
 pub(super) struct Sink {
     pub(super) address: SocketAddr,
     pub(super) connections: Arc<AtomicUsize>,
+    /// The most that were open at a time.
+    pub(super) most: Arc<AtomicUsize>,
     pub(super) taken: mpsc::UnboundedReceiver<Taken>,
 }
 
@@ -34,13 +36,20 @@ impl Sink {
         let connections = Arc::new(AtomicUsize::new(0));
         let (tell, taken) = mpsc::unbounded_channel();
         let count = Arc::clone(&connections);
+        let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let highest = Arc::clone(&most);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let number = count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, number, script, tell.clone()));
+                highest.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let (open, tell) = (Arc::clone(&open), tell.clone());
+                tokio::spawn(async move {
+                    serve(stream, number, script, tell).await;
+                    open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { address, connections, taken }
+        Self { address, connections, most, taken }
     }
 
     pub(super) fn connections(&self) -> usize {

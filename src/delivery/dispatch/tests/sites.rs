@@ -1,0 +1,186 @@
+//! Sites, over loopback: what domains with the same exchangers share, what complaints lead to, and that nobody waits for the
+//! dead.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+
+use super::*;
+use crate::delivery::shaping::{Adjustments, Rule, Shaping, Whom, shipped};
+use crate::delivery::{Destination, Question};
+use crate::hooks::Route;
+use crate::mail::Domain;
+use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver, Table};
+
+/// All domains below `shared.test` lead to two hosts, all others to hosts of their own. Every host is this one.
+struct Names;
+
+impl Resolver for Names {
+    fn mx<'a>(&'a self, domain: &'a str) -> Lookup<'a, Vec<Mx>> {
+        let mx = |preference, exchange: &str| Mx { preference, exchange: exchange.into() };
+        let records = match domain {
+            "lame.test" => Err(ResolveError::Temporary("SERVFAIL".into())),
+            shared if shared.ends_with(".shared.test") => Ok(vec![mx(10, "a.mx.test"), mx(20, "b.mx.test")]),
+            alone => Ok(vec![mx(10, &format!("mx.{alone}"))]),
+        };
+        Box::pin(std::future::ready(records))
+    }
+    fn addresses<'a>(&'a self, _: &'a str) -> Lookup<'a, Vec<IpAddr>> {
+        Box::pin(std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])))
+    }
+    fn names<'a>(&'a self, ip: IpAddr) -> Lookup<'a, Vec<Arc<str>>> {
+        panic!("look-up of {ip}")
+    }
+    fn records<'a>(&'a self, name: &'a str, kind: RecordKind) -> Lookup<'a, Answer> {
+        panic!("look-up of {kind:?} {name}")
+    }
+}
+
+async fn by_mx(config: Config, to: SocketAddr) -> Rig {
+    let config = Config { mx_port: to.port(), ..config };
+    Rig::with(config, None, Script::default(), Arc::new(Names)).await
+}
+
+fn sites(rig: &Rig) -> Vec<Value> {
+    rig.dispatcher.destinations().iter().map(|line| serde_json::to_value(line).unwrap()).collect()
+}
+
+fn site<'a>(sites: &'a [Value], name: &str) -> &'a Value {
+    sites.iter().find(|site| site["site"] == name).unwrap_or_else(|| panic!("{name} in {sites:?}"))
+}
+
+#[tokio::test]
+async fn domains_with_the_same_exchangers_share_their_connections() {
+    let mut sink = Sink::start(usual).await;
+    let limits = LaneLimits { connections: 2, ..LaneLimits::default() };
+    let mut rig = by_mx(limited(limits), sink.address).await;
+    for n in 0..60 {
+        rig.accept("sue@example.org", &[&format!("ann@d{}.shared.test", n % 6)]).await;
+    }
+    rig.run();
+    for _ in 0..60 {
+        take(&mut sink).await;
+    }
+    rig.empty().await;
+    let sites = sites(&rig);
+    rig.stop().await;
+    assert_eq!(sites.len(), 1);
+    assert_eq!((&sites[0]["site"], &sites[0]["limit"]), (&"(a|b).mx.test".into(), &2.into()));
+    // One that was closed a moment ago may not be gone at the other end.
+    let most = sink.most.load(Ordering::SeqCst);
+    assert!(most <= 4, "{most} connections at a time for six domains, two for their site");
+    assert!(sink.connections() >= 6, "but each domain has connections of its own");
+}
+
+#[tokio::test]
+async fn a_domain_that_can_not_be_looked_up_holds_nobody_up() {
+    let mut sink = Sink::start(usual).await;
+    let mut rig = by_mx(config(), sink.address).await;
+    rig.run();
+    let lame = rig.accept("sue@example.org", &["ann@lame.test"]).await;
+    rig.accept("sue@example.org", &["ann@fine.test"]).await;
+    assert_eq!(take(&mut sink).await.recipients, ["ann@fine.test"]);
+    let last = rig.tried(lame, 1).await.recipients[0].state.last.clone().unwrap();
+    assert_eq!((last.stage, last.reply.unwrap().code), (Stage::Resolve, 451));
+    rig.stop().await;
+}
+
+fn overworked(_: usize, line: &str) -> Option<&'static str> {
+    line.starts_with("MAIL").then_some("450 4.7.1 too many messages from your host, slow down\r\n")
+}
+
+#[tokio::test]
+async fn complaints_slow_the_site_down_and_are_shown_with_their_cause() {
+    let sink = Sink::start(overworked).await;
+    let config = Config { shaping: Shaping { backoff: shipped(), ..Shaping::default() }, ..config() };
+    let mut rig = by_mx(config, sink.address).await;
+    rig.run();
+    for name in ["one", "two"] {
+        let id = rig.accept("sue@example.org", &[&format!("ann@{name}.shared.test")]).await;
+        rig.tried(id, 1).await;
+    }
+    let sites = sites(&rig);
+    let line = site(&sites, "(a|b).mx.test");
+    assert_eq!(
+        (&line["state"], &line["backoff"], &line["earned"]),
+        (&"slow".into(), &"rate-limited".into(), &1.into())
+    );
+    let question = Question { domain: Domain::parse("three.shared.test").unwrap(), tenant: None, null_sender: false };
+    let told = serde_json::to_value(rig.dispatcher.explain(&question).await).unwrap();
+    assert_eq!(told["state"]["backoff"], "rate-limited", "also for a domain that had no mail yet");
+    assert_eq!(told["hops"][0]["exchangers"][1]["host"], "b.mx.test");
+    assert!(told["limits"][0]["because"] == "default" && told["retry"]["waits"][0] == "5m", "{told}");
+    rig.stop().await;
+}
+
+fn blocking(_: usize, line: &str) -> Option<&'static str> {
+    line.starts_with("MAIL").then_some("554 5.7.1 your IP is blocked\r\n")
+}
+
+#[tokio::test]
+async fn a_suspended_site_is_left_alone_and_its_mail_comes_back_after_that() {
+    let sink = Sink::start(blocking).await;
+    let mut backoff = shipped();
+    backoff.iter_mut().for_each(|backoff| backoff.count = 1);
+    let config = Config { shaping: Shaping { backoff, ..Shaping::default() }, ..config() };
+    let mut rig = by_mx(config, sink.address).await;
+    rig.run();
+    rig.accept("", &["ann@one.shared.test"]).await;
+    rig.empty().await;
+    let commands = sink.connections();
+    // The connection of the first domain is gone, or idle: another domain needs one of its own.
+    let second = rig.accept("", &["ann@two.shared.test"]).await;
+    let record = rig.tried(second, 1).await;
+    assert_eq!(sink.connections(), commands, "nobody asked again");
+    let state = &record.recipients[0].state;
+    let last = state.last.clone().unwrap();
+    assert_eq!(last.reply.unwrap().to_string(), "450 4.4.1 the next hop could not be reached a moment ago");
+    assert!(last.error.unwrap().starts_with("554 5.7.1 your IP is blocked (back-off blocked"));
+    let wait = state.due.since(rig.clock.now()).as_secs();
+    assert!((1790..=3600).contains(&wait), "{wait}: after the 30 minutes, and spread over as many");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_limits_of_lanes_that_are_there() {
+    let mut sink = Sink::start(usual).await;
+    let mut rig = by_mx(config(), sink.address).await;
+    rig.run();
+    rig.accept("sue@example.org", &["ann@one.shared.test"]).await;
+    take(&mut sink).await;
+    let rule = Rule {
+        name: "few".into(),
+        whom: Whom { mx: vec![".mx.test".into()], ..Whom::default() },
+        set: Adjustments { connections: Some(3), ..Adjustments::default() },
+    };
+    let shaping = Shaping { rules: vec![rule], ..Shaping::default() };
+    rig.reload(Config { shaping, mx_port: sink.address.port(), ..config() });
+    rig.accept("sue@example.org", &["ann@one.shared.test"]).await;
+    take(&mut sink).await;
+    assert_eq!(site(&sites(&rig), "(a|b).mx.test")["limit"], 3);
+    rig.empty().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_fixed_next_hop_is_a_site_too() {
+    let mut sink = Sink::start(usual).await;
+    let mut config = config();
+    let inner = Route { lane: Some("slow".into()), ..to(sink.address) };
+    config.lanes.insert("slow".into(), LaneLimits { connections: 1, ..LaneLimits::default() });
+    config.destinations.insert("smart".into(), Destination::Route(Arc::new(inner)));
+    let mut rig = Rig::new(config, named("smart"), Script::default()).await;
+    rig.run();
+    rig.accept("sue@example.org", &["ann@example.net"]).await;
+    take(&mut sink).await;
+    rig.empty().await;
+    let sites = sites(&rig);
+    let line = site(&sites, &sink.address.to_string());
+    assert_eq!(
+        (&line["lane"], &line["limit"], &line["names"][0]),
+        (&"slow".into(), &1.into(), &"destination smart".into())
+    );
+    rig.table.store(Arc::new(Table::default()));
+    rig.stop().await;
+}
