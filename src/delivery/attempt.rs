@@ -18,6 +18,7 @@ use super::limits::Reach;
 use super::manners;
 use super::settle::{self, Case, Ending};
 use super::transmit::{self, Contact, Line, Mail, Reporting, Transmitted, local_outcome};
+use super::trials::Turn;
 use crate::hooks::{
     AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, Outcome, OutcomeKind, Route, Stage, Subject,
 };
@@ -55,18 +56,34 @@ pub(super) struct Attempt<'a> {
     content: Option<(Bytes, Content)>,
     /// The next hop is left alone until then.
     not_before: Option<Timestamp>,
+    /// Held until it is over.
+    turn: Option<Turn>,
     span: tracing::Span,
 }
 
 impl<'a> Attempt<'a> {
     /// With the snapshots of this moment.
     pub(super) fn new(dispatcher: &'a Dispatcher, job: Job, next_hop: Arc<str>) -> Self {
-        let Job { lease, route, fresh, asked } = job;
+        let Job { lease, route, fresh, asked, turn } = job;
         let span = tracing::info_span!("attempt", queue_id = %lease.record.id, next_hop = &*next_hop);
         let recipients = leased(&lease);
         let (config, hooks) = (dispatcher.config(), dispatcher.hooks());
         let (content, not_before, facts) = (None, None, asked);
-        Self { dispatcher, config, hooks, lease, route, fresh, recipients, facts, next_hop, content, not_before, span }
+        Self {
+            dispatcher,
+            config,
+            hooks,
+            lease,
+            route,
+            fresh,
+            recipients,
+            facts,
+            next_hop,
+            content,
+            not_before,
+            turn,
+            span,
+        }
     }
 
     /// First step: give-up time, rest of the next hop, attempt hook. None: the recipients are settled already, or due
@@ -337,7 +354,7 @@ impl<'a> Attempt<'a> {
 
     /// As it was, but for what the attempt hook left.
     pub(super) fn into_job(self) -> Job {
-        Job { lease: self.lease, route: self.route, fresh: self.fresh, asked: self.facts }
+        Job { lease: self.lease, route: self.route, fresh: self.fresh, asked: self.facts, turn: self.turn }
     }
 }
 

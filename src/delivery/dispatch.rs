@@ -27,6 +27,7 @@ use super::requeue;
 use super::reroutes::Reroutes;
 use super::site::{Served, Slot};
 use super::sites::Sites;
+use super::trials::Trials;
 use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
@@ -68,6 +69,7 @@ pub struct Dispatcher {
     /// Turns for looking up exchangers.
     look_ups: Semaphore,
     reroutes: Mutex<Reroutes>,
+    trials: Trials,
     /// Pauses in a row, without a settlement that was stored in between.
     failures: AtomicU32,
     /// After a failure, nothing is sent before this.
@@ -88,6 +90,7 @@ impl Dispatcher {
         connector: Arc<dyn Connector>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
+        let trials = Trials::new(queue.window());
         Arc::new(Self {
             config,
             table,
@@ -100,6 +103,7 @@ impl Dispatcher {
             sites: Sites::default(),
             look_ups: Semaphore::new(LOOK_UPS),
             reroutes: Mutex::default(),
+            trials,
             failures: AtomicU32::new(0),
             paused: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -148,7 +152,7 @@ impl Dispatcher {
             && !only.state.reroute
         {
             let route = self.route_of(only);
-            return self.hand_over(Job { lease, route, fresh: false, asked: None }).await;
+            return self.hand_over(Job::new(lease, route, false)).await;
         }
         if record.recipients.iter().any(|r| r.state.reroute && lease.recipients.contains(&r.index)) {
             let dispatcher = Arc::clone(self);
@@ -213,12 +217,12 @@ impl Dispatcher {
             }
         }
         for (lease, route) in lease.split(parts).into_iter().zip(ways) {
-            self.hand_over(Job { lease, route, fresh, asked: None }).await;
+            self.hand_over(Job::new(lease, route, fresh)).await;
         }
     }
 
     /// Puts a job into its lane; what does not fit goes back to the queue.
-    async fn hand_over(self: &Arc<Self>, job: Job) {
+    async fn hand_over(self: &Arc<Self>, mut job: Job) {
         let (lane, pushed) = {
             let config = self.config.load();
             let key = self.lane_key(&config, &job);
@@ -231,12 +235,13 @@ impl Dispatcher {
                     Arc::clone(place.insert(lane))
                 }
             };
-            let pushed = match lane.push(job, &config) {
-                Pushed::Astray(job) => {
-                    self.attach(&lane, &config);
-                    lane.push(*job, &config)
+            let turn = lane.on_trial(Instant::now()).map(|held| self.trials.turn(held, job.was_tried())).transpose();
+            let pushed = match turn {
+                Err(after) => Pushed::Full(Box::new(job), after),
+                Ok(turn) => {
+                    job.turn = turn;
+                    self.push(&lane, job, &config)
                 }
-                pushed => pushed,
             };
             (lane, pushed)
         };
@@ -246,6 +251,16 @@ impl Dispatcher {
             Pushed::Full(job, after) => self.send_back(*job, after).await,
             // Due again at once: the configuration was replaced in between.
             Pushed::Astray(job) => drop(job),
+        }
+    }
+
+    fn push(self: &Arc<Self>, lane: &Arc<Lane>, job: Job, config: &Arc<Config>) -> Pushed {
+        match lane.push(job, config) {
+            Pushed::Astray(job) => {
+                self.attach(lane, config);
+                lane.push(*job, config)
+            }
+            pushed => pushed,
         }
     }
 

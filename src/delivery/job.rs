@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::trials::Turn;
 use crate::hooks::{DeliveryFacts, NextHop, Route};
 use crate::queue::Lease;
 
@@ -18,6 +19,21 @@ pub(super) struct Job {
     pub(super) fresh: bool,
     /// What the attempt hook left, if it was asked already.
     pub(super) asked: Option<Arc<DeliveryFacts>>,
+    /// Its turn, where nobody knows whether the next hop is alive.
+    pub(super) turn: Option<Turn>,
+}
+
+impl Job {
+    /// One that no plugin was asked about.
+    pub(super) fn new(lease: Lease, route: Arc<Route>, fresh: bool) -> Self {
+        Self { lease, route, fresh, asked: None, turn: None }
+    }
+
+    /// It failed before.
+    pub(super) fn was_tried(&self) -> bool {
+        let mine = |index: &u32| self.lease.recipients.contains(index);
+        self.lease.record.recipients.iter().any(|r| r.state.attempts > 0 && mine(&r.index))
+    }
 }
 
 /// What makes a connection fit for a message: all of a route but its times, the source that was picked, and the tenant.

@@ -157,6 +157,18 @@ impl Lane {
         Pushed::Ready
     }
 
+    /// How many jobs there are for a next hop of which nobody knows whether it is alive. None: it has proven itself, it is the
+    /// operator's own, or it is left alone and what comes is put off at once.
+    pub(super) fn on_trial(&self, now: Instant) -> Option<usize> {
+        let site = self.site.load();
+        let known = !matches!(self.key.route.hops.first(), Some(NextHop::Mx(_)))
+            || site.as_ref().is_some_and(|site| site.is_proven() || site.is_cooling(now));
+        (!known).then(|| {
+            let state = self.state.lock();
+            state.ready.len() + state.workers
+        })
+    }
+
     /// Makes room for more where the next hop has proven itself since. False: it stays full.
     fn widen(&self, state: &mut State) -> bool {
         if state.capacity >= READY_MAX {

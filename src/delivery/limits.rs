@@ -196,9 +196,9 @@ impl Limiter {
         self.backoff.as_ref().filter(|backoff| now < backoff.until)
     }
 
-    /// It took part in a transaction before.
+    /// It took part in a transaction before, and could be reached since.
     pub(super) fn is_proven(&self) -> bool {
-        self.proven
+        self.proven && self.failures == 0
     }
 
     /// The site took part in a transaction, and did not complain of how it is worked.

@@ -30,6 +30,7 @@ mod site;
 mod sites;
 pub mod tcp;
 mod transmit;
+mod trials;
 
 pub use config::{Config, Credential, Destination, LaneLimits};
 pub use dispatch::Dispatcher;

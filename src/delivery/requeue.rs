@@ -133,7 +133,7 @@ async fn refuse(
 }
 
 async fn conclude(dispatcher: &Dispatcher, lease: Lease, outcomes: Vec<Outcome>) {
-    let job = Job { lease, route: Arc::default(), fresh: false, asked: None };
+    let job = Job::new(lease, Arc::default(), false);
     Attempt::new(dispatcher, job, "nowhere".into()).conclude(outcomes, Vec::new(), Reporting::Relayed).await;
 }
 

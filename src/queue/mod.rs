@@ -176,6 +176,11 @@ impl Queue {
         &self.shared.spool
     }
 
+    /// How many messages may be leased at a time.
+    pub fn window(&self) -> usize {
+        self.shared.config.window
+    }
+
     /// A new id.
     pub fn next_id(&self) -> QueueId {
         self.shared.ids.next(self.shared.clock.now())
