@@ -34,6 +34,7 @@ impl Jobs {
                 route: Arc::new(named("x")),
                 fresh: false,
                 asked: None,
+                turn: None,
             }));
         }
         Self { rig, ready }
