@@ -111,7 +111,11 @@ pub(super) fn show(told: &Value) -> String {
     shown.push('\n');
     line(&mut shown, "site", text(site, "name"), &why);
     line(&mut shown, "tenant", text(site, "tenant"), "");
-    show_state(&mut shown, part("state"), told.get("live").and_then(Value::as_bool).unwrap_or_default());
+    match (told.get("live").and_then(Value::as_bool).unwrap_or_default(), list(told, "states")) {
+        (false, _) => line(&mut shown, "state", "unknown", "no relay was asked"),
+        (true, []) => line(&mut shown, "state", "nothing is on its way there now", ""),
+        (true, states) => states.iter().for_each(|state| show_state(&mut shown, state)),
+    }
     let rows = |key: &str, cells: [&str; 3]| -> Vec<Vec<String>> {
         list(told, key).iter().map(|row| cells.iter().map(|cell| text(row, cell).to_owned()).collect()).collect()
     };
@@ -154,13 +158,9 @@ fn show_hop(into: &mut String, hop: &Value) {
 }
 
 /// How the site stands.
-fn show_state(into: &mut String, state: &Value, live: bool) {
-    match (live, state.is_null()) {
-        (false, _) => return line(into, "state", "unknown", "no relay was asked"),
-        (true, true) => return line(into, "state", "nothing is on its way there now", ""),
-        (true, false) => {}
-    }
-    line(into, "state", &describe(state), "");
+fn show_state(into: &mut String, state: &Value) {
+    let from = text(state, "source");
+    line(into, "state", &describe(state), &if from.is_empty() { String::new() } else { format!("from {from}") });
     let (open, earned, limit) = (number(state, "open"), number(state, "earned"), number(state, "limit"));
     line(into, "connections", &format!("{open} open, {earned} earned of {limit}"), "");
     let (ready, lanes) = (count(number(state, "ready"), "job"), count(number(state, "lanes"), "lane"));
@@ -219,10 +219,10 @@ mod tests {
                 ],
             }],
             "site": { "name": "(a|b).mx.test", "because": "its exchangers, or its host", "apart": true },
-            "state": {
-                "state": "suspended", "rest-secs": 1800, "backoff": "blocked", "open": 0, "earned": 1, "limit": 20,
+            "states": [{
+                "state": "suspended", "source": "west", "rest-secs": 1800, "backoff": "blocked", "open": 0, "earned": 1, "limit": 20,
                 "ready": 3, "lanes": 1, "trouble": "554 5.7.1 listed\u{7}",
-            },
+            }],
             "limits": [{ "setting": "connections", "value": "20", "because": "default" }],
             "backoff": [{ "name": "blocked", "after": "5 such replies within 10m", "then": "nothing for 30m" }],
             "retry": { "because": "retry", "waits": ["5m", "10m"], "warn-after": "4h", "give-up-after": "5d" },

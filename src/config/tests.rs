@@ -155,6 +155,7 @@ fn the_reference_lists_every_key_and_no_other() {
         "limits.tarpit",
         "credentials",
         "sources",
+        "pools",
         "delivery",
         "lanes",
         "shaping",
@@ -194,6 +195,7 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
             format!("[plugins.x]\npath = 'x.wasm'\n[{}]\n", section.replace("NAME", "x"))
         }
         "shaping.backoff" => "[[shaping.backoff]]\ncode = '421'\ndivide = 2\n".to_owned(),
+        "pools.NAME" => "[sources.w]\naddresses = ['192.0.2.1']\n[pools.x]\nmembers = { w = 1 }\n".to_owned(),
         "destinations.NAME" => "[destinations.x]\nmaildir = 'x'\n".to_owned(),
         "The file itself" => String::new(),
         section => format!("[{}]\n", section.replace("NAME", "x")),

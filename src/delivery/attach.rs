@@ -6,12 +6,15 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::Config;
+use super::attempt::{Attempt, LAST_TRY};
 use super::dispatch::Dispatcher;
-use super::job::{Job, LaneKey};
+use super::job::{HopName, Job, LaneKey};
 use super::lane::Lane;
+use super::pools::{Passenger, Picked};
 use super::sites::{Exchangers, describe};
 use crate::hooks::{NextHop, Route};
 use crate::routing::ResolveError;
+use crate::time::Timestamp;
 
 /// Look-ups under way at a time: a name server that does not answer must not have a task's worth of questions for each of
 /// ten thousand domains.
@@ -31,10 +34,69 @@ impl Drop for Looking {
 
 impl Dispatcher {
     /// What makes the lane of a job.
-    pub(super) fn lane_key(&self, config: &Config, job: &Job) -> LaneKey {
+    ///
+    /// # Errors
+    /// When it can leave from nowhere: the time before which that does not change, and why.
+    pub(super) fn lane_key(&self, config: &Config, job: &Job) -> Result<LaneKey, (Timestamp, Arc<str>)> {
         let tenant = config.shaping.tenant_of(&job.lease.record.annotations);
-        let source = config.source_for(&job.route, tenant.as_deref()).map(|(name, _)| Arc::clone(name));
-        LaneKey { route: Arc::clone(&job.route), source, tenant }
+        let source = match config.source_for(&job.route, tenant.as_deref()) {
+            // A name that is not known is told of by the attempt.
+            Some((name, _)) if config.sources.contains_key(name) || config.pools.contains_key(name) => {
+                Some(self.pick(config, name, job)?)
+            }
+            _ => None,
+        };
+        Ok(LaneKey { route: Arc::clone(&job.route), source, tenant })
+    }
+
+    fn pick(&self, config: &Config, name: &Arc<str>, job: &Job) -> Result<Arc<str>, (Timestamp, Arc<str>)> {
+        let record = &job.lease.record;
+        let leased = record.recipients.iter().filter(|r| job.lease.recipients.contains(&r.index));
+        let site = self.site_name(config, &job.route);
+        let attempts = leased.map(|r| r.state.attempts).max().unwrap_or(0);
+        let who = Passenger { number: record.id.to_u64(), attempts, site: &site };
+        let picked = self.sources().lock().pick(config, name, who, fastrand::f64(), self.clock().now());
+        match picked {
+            Picked::Source(source) => Ok(source),
+            Picked::Later(at, why) => Err((at, why)),
+        }
+    }
+
+    /// What the site of a route's first hop is called, as far as that is known.
+    fn site_name(&self, config: &Config, route: &Route) -> Arc<str> {
+        let Some(hop) = config.first_hop(route) else { return "".into() };
+        match (self.sites().exchangers(hop, Instant::now()), hop) {
+            (Some(found), _) => found.name,
+            (None, NextHop::Mx(domain)) => Arc::clone(domain),
+            (None, _) => "".into(),
+        }
+    }
+
+    /// A job of this lane goes back to the queue: its source has not sent it.
+    pub(super) fn uncount(&self, lane: &Lane) {
+        let Some(source) = &lane.key.source else { return };
+        let config = self.config();
+        if config.sources.get(source).is_some_and(|source| source.warm_up.is_some()) {
+            let site = self.site_name(&config, &lane.key.route);
+            self.sources().lock().returned(source, &site);
+        }
+    }
+
+    /// True if the give-up time of a job has come. One that was never tried gets its one attempt.
+    pub(super) fn is_over(&self, job: &Job) -> bool {
+        let (record, config) = (&job.lease.record, self.config());
+        let mut leased = record.recipients.iter().filter(|r| job.lease.recipients.contains(&r.index));
+        let expires = config.schedule(&job.route).expires(record.started(), record.sender.is_null());
+        expires.plus(LAST_TRY) <= self.clock().now() && leased.all(|r| r.state.attempts > 0)
+    }
+
+    /// Defers a job that can leave from nowhere.
+    pub(super) fn put_off(self: &Arc<Self>, job: Job, at: Timestamp, why: Arc<str>) {
+        let dispatcher = Arc::clone(self);
+        self.spawn(async move {
+            let name = job.route.hops.first().map_or_else(|| "nowhere".into(), |hop| HopName(hop).to_string().into());
+            Attempt::new(&dispatcher, job, name).put_off(at, why).await;
+        });
     }
 
     /// Finds the site of a lane, at once or by a task of its own.

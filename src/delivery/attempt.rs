@@ -29,7 +29,7 @@ use crate::store::Content;
 use crate::time::Timestamp;
 
 /// The schedule's last try is due at the give-up time itself: so long it may be on its way here.
-const LAST_TRY: Duration = Duration::from_secs(60);
+pub(super) const LAST_TRY: Duration = Duration::from_secs(60);
 
 /// What the worker does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +148,15 @@ impl<'a> Attempt<'a> {
                     return After::Leave;
                 }
             }
+            // Another source may do better, and the next one to pick knows of it.
+            Contact::Sourceless => {
+                let why = done.outcomes.first().and_then(trouble).unwrap_or_default();
+                if let Some(source) = &lane.key.source {
+                    dispatcher.sources().lock().failed(source, &why, dispatcher.clock().now());
+                    self.postpone(dispatcher.clock().now(), None).await;
+                    return After::Next;
+                }
+            }
             Contact::None => {}
         }
         let dispositions = self.tell(&done).await;
@@ -239,6 +248,19 @@ impl<'a> Attempt<'a> {
                 self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
             }
         }
+    }
+
+    /// There is nothing to make the attempt from before `at`.
+    pub(super) async fn put_off(mut self, at: Timestamp, why: Arc<str>) {
+        let now = self.dispatcher.clock().now();
+        if let Some(outcomes) = self.expired(now) {
+            return self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
+        }
+        self.not_before = Some(at.plus(manners::spread(Duration::ZERO, fastrand::f64())));
+        let reply = Reply::new(451, Status::new(4, 3, 2), "the relay has no source to send from now");
+        let mut outcomes = self.all(OutcomeKind::Temporary, Stage::Queue, &reply, now);
+        outcomes.iter_mut().for_each(|outcome| outcome.error = Some(Arc::clone(&why)));
+        self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
     }
 
     /// Settles all recipients for another time, without an attempt.

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::egress::{Pool, Source};
 use super::shaping::Shaping;
 use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::queue::Schedule;
@@ -29,8 +29,10 @@ pub struct Config {
     pub destinations: BTreeMap<Arc<str>, Destination>,
     /// `[credentials.NAME]`.
     pub credentials: BTreeMap<Arc<str>, Credential>,
-    /// `[sources.NAME]`: local addresses to connect from.
-    pub sources: BTreeMap<Arc<str>, Vec<IpAddr>>,
+    /// `[sources.NAME]`.
+    pub sources: BTreeMap<Arc<str>, Source>,
+    /// `[pools.NAME]`.
+    pub pools: BTreeMap<Arc<str>, Pool>,
     /// `[shaping]`.
     pub shaping: Shaping,
     /// Connections to all next hops at a time.
@@ -137,8 +139,8 @@ pub(super) enum Way {
         hop: NextHop,
         /// Never [`TlsPolicy::Inherit`], unless the configuration itself says so.
         tls: TlsPolicy,
-        /// Addresses to connect from.
-        source: Vec<IpAddr>,
+        /// The `[sources.NAME]` to connect from.
+        source: Option<Arc<str>>,
         /// What to authenticate with.
         credential: Option<Credential>,
     },
@@ -156,11 +158,12 @@ const DEPTH: usize = 2;
 
 impl Config {
     /// The route's hops in order, destinations replaced by what they stand for. Source, credential and TLS of a
-    /// destination are its own: those of another hop are never shown to its host.
-    pub(super) fn legs(&self, route: &Route) -> Vec<Leg> {
+    /// destination are its own: those of another hop are never shown to its host. `picked` is the source that was picked for
+    /// the message.
+    pub(super) fn legs(&self, route: &Route, picked: Option<&Arc<str>>) -> Vec<Leg> {
         let mut legs = Vec::with_capacity(route.hops.len());
         for hop in &route.hops {
-            self.push_legs(&mut legs, hop, hop, route, DEPTH);
+            self.push_legs(&mut legs, (hop, hop), route, picked, DEPTH);
         }
         if legs.is_empty() {
             let hop = NextHop::Named("".into());
@@ -169,14 +172,21 @@ impl Config {
         legs
     }
 
-    fn push_legs(&self, legs: &mut Vec<Leg>, shown: &NextHop, hop: &NextHop, route: &Route, depth: usize) {
+    fn push_legs(
+        &self,
+        legs: &mut Vec<Leg>,
+        (shown, hop): (&NextHop, &NextHop),
+        route: &Route,
+        picked: Option<&Arc<str>>,
+        depth: usize,
+    ) {
         let NextHop::Named(name) = hop else {
-            legs.push(Leg { hop: shown.clone(), way: self.host(hop, route) });
+            legs.push(Leg { hop: shown.clone(), way: self.host(hop, route, picked) });
             return;
         };
         let way = match self.destinations.get(name) {
             Some(Destination::Route(inner)) if depth > 0 => {
-                inner.hops.iter().for_each(|hop| self.push_legs(legs, shown, hop, inner, depth - 1));
+                inner.hops.iter().for_each(|hop| self.push_legs(legs, (shown, hop), inner, picked, depth - 1));
                 return;
             }
             Some(Destination::Route(_)) => Way::Unknown(format!("destination {name} is named through too many others")),
@@ -187,11 +197,15 @@ impl Config {
         legs.push(Leg { hop: shown.clone(), way });
     }
 
-    fn host(&self, hop: &NextHop, route: &Route) -> Way {
+    fn host(&self, hop: &NextHop, route: &Route, picked: Option<&Arc<str>>) -> Way {
         let source = match &route.source {
-            None => Vec::new(),
-            Some(name) => match self.sources.get(name) {
-                Some(addresses) => addresses.clone(),
+            None => picked.cloned(),
+            Some(name) if self.sources.contains_key(name) => Some(Arc::clone(name)),
+            Some(name) => match self.pools.get(name) {
+                Some(pool) => {
+                    let is_member = |picked: &&Arc<str>| pool.members.iter().any(|(member, _)| member == *picked);
+                    picked.filter(is_member).or_else(|| pool.members.first().map(|(member, _)| member)).cloned()
+                }
                 None => return Way::Unknown(format!("no source is called {name}")),
             },
         };
@@ -285,6 +299,7 @@ pub(super) mod tests {
             destinations: BTreeMap::new(),
             credentials: BTreeMap::new(),
             sources: BTreeMap::new(),
+            pools: BTreeMap::new(),
             shaping: Shaping::default(),
             max_connections: 1000,
             schedule: Schedule { jitter_percent: 0, ..Schedule::default() },
@@ -304,7 +319,7 @@ pub(super) mod tests {
     }
 
     fn ways(config: &Config, route: &Route) -> Vec<Way> {
-        config.legs(route).into_iter().map(|leg| leg.way).collect()
+        config.legs(route, None).into_iter().map(|leg| leg.way).collect()
     }
 
     #[test]
@@ -316,13 +331,17 @@ pub(super) mod tests {
         config.destinations.insert("smarthost".into(), Destination::Route(Arc::new(inner)));
         let hops = vec![NextHop::Named("smarthost".into()), host("backup.test")];
         let route = Route { hops, tls: TlsPolicy::Encrypt, ..Route::default() };
-        let (tls, source) = (TlsPolicy::Off, Vec::new());
+        let (tls, source) = (TlsPolicy::Off, None);
         let expected = vec![
             Way::Host { hop: host("smart.test"), tls, source: source.clone(), credential: Some(credential) },
             Way::Host { hop: host("backup.test"), tls: TlsPolicy::Encrypt, source, credential: None },
         ];
         assert_eq!(ways(&config, &route), expected);
-        assert_eq!(config.legs(&route)[0].hop, NextHop::Named("smarthost".into()), "shown as the plugin wrote it");
+        assert_eq!(
+            config.legs(&route, None)[0].hop,
+            NextHop::Named("smarthost".into()),
+            "shown as the plugin wrote it"
+        );
     }
 
     #[test]

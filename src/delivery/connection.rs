@@ -5,7 +5,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use super::Credential;
 use super::client::{Capabilities, Next, OpenError, Opener, OutboundMail, TlsUse, Transaction, Wanted};
 use super::connector::{Connector, Stream};
+use super::egress::Egress;
 use super::outcome::Delivered;
 use crate::hooks::{Endpoint, Stage, TlsFacts, TlsPolicy};
 use crate::routing::{Address, Target};
@@ -41,8 +41,8 @@ pub struct Opening {
     pub tls: TlsPolicy,
     /// To authenticate with. Never sent without TLS, unless the policy is `Off`.
     pub credential: Option<Credential>,
-    /// Local address to connect from.
-    pub source: Option<IpAddr>,
+    /// From where to connect.
+    pub source: Egress,
     /// Opening the connection.
     pub connect_timeout: Duration,
     /// Each reply and each write.
@@ -111,7 +111,7 @@ impl Connection {
         mut opener: Opener,
         implicit: bool,
     ) -> Result<Self, Failed> {
-        let connecting = connector.connect(&target.address, how.source);
+        let connecting = connector.connect(&target.address, &how.source);
         let stream = within(how.connect_timeout, connecting).await.map_err(|e| Failed::by(Stage::Connect, &e))?;
         let mut wire = Wire::new(stream);
         let mut tls = None;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::egress::Egress;
 use crate::hooks::{TlsFacts, TlsPolicy};
 use crate::routing::Address;
 
@@ -27,8 +27,8 @@ pub type Connecting<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send +
 
 /// Makes connections (a seam: TCP, Unix sockets and rustls here). Time limits are the caller's.
 pub trait Connector: Send + Sync {
-    /// A connection to `address`, from the local address `source` if one is given.
-    fn connect<'a>(&'a self, address: &'a Address, source: Option<IpAddr>) -> Connecting<'a, Box<dyn Stream>>;
+    /// A connection to `address`, made from there.
+    fn connect<'a>(&'a self, address: &'a Address, from: &'a Egress) -> Connecting<'a, Box<dyn Stream>>;
 
     /// The client side of a TLS handshake over `stream`. `host` is the name for SNI and, under [`TlsPolicy::Verify`], the
     /// name the certificate must be for. Under every other policy the certificate is not judged.

@@ -23,6 +23,8 @@ use super::connector::Connector;
 use super::job::{Job, LaneKey};
 use super::lane::{Lane, Pushed};
 use super::lane_worker::Seat;
+use super::places::Places;
+use super::pools::Sources;
 use super::requeue;
 use super::reroutes::Reroutes;
 use super::site::{Served, Slot};
@@ -66,6 +68,8 @@ pub struct Dispatcher {
     clock: Arc<dyn Clock>,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     sites: Sites,
+    sources: Mutex<Sources>,
+    places: Places,
     /// Turns for looking up exchangers.
     look_ups: Semaphore,
     reroutes: Mutex<Reroutes>,
@@ -90,7 +94,7 @@ impl Dispatcher {
         connector: Arc<dyn Connector>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let trials = Trials::new(queue.window());
+        let (trials, places) = (Trials::new(queue.window()), Places::new(config.load().max_connections));
         Arc::new(Self {
             config,
             table,
@@ -101,6 +105,8 @@ impl Dispatcher {
             clock,
             lanes: Mutex::default(),
             sites: Sites::default(),
+            sources: Mutex::default(),
+            places,
             look_ups: Semaphore::new(LOOK_UPS),
             reroutes: Mutex::default(),
             trials,
@@ -225,7 +231,10 @@ impl Dispatcher {
     async fn hand_over(self: &Arc<Self>, mut job: Job) {
         let (lane, pushed) = {
             let config = self.config.load();
-            let key = self.lane_key(&config, &job);
+            let key = match self.lane_key(&config, &job) {
+                Ok(key) => key,
+                Err((at, why)) => return self.put_off(job, at, why),
+            };
             // Held while the job is pushed, so that no lane is swept away with a job in it.
             let mut lanes = self.lanes.lock();
             let lane = match lanes.entry(key) {
@@ -248,7 +257,7 @@ impl Dispatcher {
         match pushed {
             Pushed::Ready => {}
             Pushed::Spawn(slot) => self.spawn_worker(&lane, slot),
-            Pushed::Full(job, after) => self.send_back(*job, after).await,
+            Pushed::Full(job, after) => self.send_back(*job, &lane, after).await,
             // Due again at once: the configuration was replaced in between.
             Pushed::Astray(job) => drop(job),
         }
@@ -265,7 +274,11 @@ impl Dispatcher {
     }
 
     /// Puts a job off, without an attempt.
-    pub(super) async fn send_back(&self, job: Job, after: Duration) {
+    pub(super) async fn send_back(self: &Arc<Self>, job: Job, lane: &Lane, after: Duration) {
+        self.uncount(lane);
+        if self.is_over(&job) {
+            return self.put_off(job, self.clock.now(), "its turn did not come in time".into());
+        }
         let at = self.clock.now().plus(after.mul_f64(1.0 + fastrand::f64()));
         let Job { lease, route, fresh, .. } = job;
         let settled = lease.record.recipients.iter().filter(|r| lease.recipients.contains(&r.index)).map(|r| {
@@ -395,6 +408,14 @@ impl Dispatcher {
 
     pub(super) fn sites(&self) -> &Sites {
         &self.sites
+    }
+
+    pub(super) fn sources(&self) -> &Mutex<Sources> {
+        &self.sources
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
     pub(super) fn look_ups(&self) -> &Semaphore {

@@ -3,19 +3,23 @@
 //!
 //! Looks and asks the DNS; changes nothing, and makes no site or lane that was not there.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::time::Instant;
+
+use parts::{BackoffPart, ExchangerPart, HopPart, RetryPart, RoutePart, Setting, SitePart, show};
+pub use parts::{Explanation, SiteLine};
 
 use super::Config;
 use super::config::{Leg, Way};
 use super::dispatch::Dispatcher;
 use super::job::{HopName, LaneKey};
 use super::shaping::{Effective, Reaction, stricter};
-use super::site::{Site, SiteState};
+use super::site::{Site, SiteKey};
 use super::sites::{Exchangers, describe};
 use crate::hooks::{Hook, NextHop, Route, TlsPolicy};
 use crate::mail::Domain;
@@ -42,127 +46,6 @@ pub struct Question {
     pub null_sender: bool,
 }
 
-/// The answer.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Explanation {
-    domain: String,
-    /// Of a running relay, with its state.
-    live: bool,
-    route: RoutePart,
-    hops: Vec<HopPart>,
-    site: SitePart,
-    limits: Vec<Setting>,
-    backoff: Vec<BackoffPart>,
-    state: Option<SiteLine>,
-    retry: RetryPart,
-    /// What else may have a say.
-    notes: Vec<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct RoutePart {
-    hops: Vec<String>,
-    because: String,
-    lane: Option<String>,
-    source: Option<String>,
-    source_because: Option<String>,
-    credential: Option<String>,
-}
-
-/// One hop, named destinations followed.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct HopPart {
-    hop: String,
-    exchangers: Vec<ExchangerPart>,
-    tls: Option<String>,
-    tls_because: Option<String>,
-    sources: Vec<String>,
-    error: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct ExchangerPart {
-    preference: Option<u16>,
-    host: String,
-    addresses: Vec<String>,
-    error: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct SitePart {
-    name: String,
-    because: String,
-    source: Option<String>,
-    lane: Option<String>,
-    tenant: Option<String>,
-    /// Rules about the domain set it apart from others at the same exchangers.
-    apart: bool,
-}
-
-/// A setting in force.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Setting {
-    setting: String,
-    value: String,
-    because: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct BackoffPart {
-    name: String,
-    after: String,
-    then: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct RetryPart {
-    because: String,
-    waits: Vec<String>,
-    longest: String,
-    warn_after: Option<String>,
-    give_up_after: String,
-}
-
-/// How a site stands.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct SiteLine {
-    site: String,
-    source: Option<String>,
-    lane: Option<String>,
-    tenant: Option<String>,
-    hosts: Vec<String>,
-    /// `ready`, `new`, `slow`, `resting` or `suspended`.
-    state: String,
-    /// Connections: open, earned, and the limit.
-    open: usize,
-    earned: usize,
-    limit: usize,
-    workers: usize,
-    /// Jobs in memory, over all lanes.
-    ready: usize,
-    /// Lanes: how many, how many of them wait for a slot, and the first ones by name.
-    lanes: usize,
-    waiting: usize,
-    names: Vec<String>,
-    /// Nothing is tried for so many seconds.
-    rest_secs: Option<u64>,
-    /// Worked less hard for so many seconds.
-    slow_secs: Option<u64>,
-    /// The back-off that wants either.
-    backoff: Option<String>,
-    /// What went wrong the last time.
-    trouble: Option<String>,
-}
-
 impl Dispatcher {
     /// Explains the way of mail for a domain.
     pub async fn explain(&self, question: &Question) -> Explanation {
@@ -177,10 +60,19 @@ impl Dispatcher {
                 .push("plugins at the hook delivery-attempt may hold a message back or send it elsewhere".to_owned());
         }
         let way = way(&config, &table, question);
+        if let Some(source) = &way.key.source
+            && let Some((_, why)) = self.sources().lock().trouble(source, self.clock().now())
+        {
+            told.notes.push(format!("the source {source} can't be used now: {why}"));
+        }
         if let Some(found) = found(self.resolver(), &config, &way.key).await {
             let (key, _) = describe(&config, &way.key, &found);
-            let lines = self.lines(self.sites().get(&key).into_iter().collect());
-            told.state = lines.into_iter().next();
+            let pooled =
+                config.source_for(&way.key.route, None).is_some_and(|(name, _)| config.pools.contains_key(name));
+            // A message leaves from any member of a pool.
+            let same = |site: &Arc<Site>| SiteKey { source: key.source.clone(), ..site.key.clone() } == key;
+            let sites = self.sites().all().into_iter().filter(|site| site.key == key || pooled && same(site));
+            told.states = self.lines(sites.collect());
         }
         told
     }
@@ -211,44 +103,6 @@ impl Dispatcher {
     }
 }
 
-impl SiteLine {
-    fn of(site: &Site, now: Instant) -> Self {
-        let SiteState { open, workers, allowed, waiting, proven, rest, backoff, trouble, limits, hosts } =
-            site.now(now);
-        let text = |name: &Option<Arc<str>>| name.as_ref().map(ToString::to_string);
-        let state = match (&rest, &backoff, proven) {
-            (Some((_, Some(_))), ..) => "suspended",
-            (Some((_, None)), ..) => "resting",
-            (None, Some(_), _) => "slow",
-            (None, None, true) => "ready",
-            (None, None, false) => "new",
-        };
-        let why = rest.as_ref().and_then(|(_, why)| why.clone()).or(backoff.as_ref().map(|(_, why)| Arc::clone(why)));
-        // What went wrong once is of no interest when all is well again.
-        let trouble = trouble.filter(|_| !matches!(state, "ready" | "new"));
-        Self {
-            site: site.key.name.to_string(),
-            source: text(&site.key.source),
-            lane: text(&site.key.lane),
-            tenant: text(&site.key.tenant),
-            hosts: hosts.iter().map(ToString::to_string).collect(),
-            state: state.to_owned(),
-            open,
-            earned: allowed,
-            limit: limits.connections,
-            workers,
-            ready: 0,
-            lanes: 0,
-            waiting,
-            names: Vec::new(),
-            rest_secs: rest.map(|(left, _)| left.as_secs()),
-            slow_secs: backoff.map(|(left, _)| left.as_secs()),
-            backoff: text(&why),
-            trouble: text(&trouble),
-        }
-    }
-}
-
 /// A route, where it is from, and the lane it makes.
 struct WayOf {
     key: LaneKey,
@@ -266,7 +120,16 @@ fn way(config: &Config, table: &Table, question: &Question) -> WayOf {
     let tenant = question.tenant.as_deref().and_then(|name| config.shaping.tenant_named(name));
     let (source, source_because) = match config.source_for(&route, tenant.as_deref()) {
         Some((name, rule)) => {
-            (Some(Arc::clone(name)), Some(rule.map_or_else(|| "the route".to_owned(), ToString::to_string)))
+            let because = rule.map_or_else(|| "the route".to_owned(), ToString::to_string);
+            match config.pools.get(name) {
+                None => (Some(Arc::clone(name)), Some(because)),
+                Some(pool) => {
+                    let members: Vec<String> =
+                        pool.members.iter().map(|(name, weight)| format!("{name} {weight}")).collect();
+                    let because = format!("one of the pool {name}, {}; {because}", members.join(", "));
+                    (pool.members.first().map(|(first, _)| Arc::clone(first)), Some(because))
+                }
+            }
         }
         None => (None, None),
     };
@@ -291,8 +154,8 @@ pub async fn explain(config: &Config, table: &Table, resolver: &dyn Resolver, qu
     let route = &way.key.route;
     let text = |name: &Option<Arc<str>>| name.as_ref().map(ToString::to_string);
     let mut hops = Vec::new();
-    for leg in config.legs(route) {
-        hops.push(hop(resolver, route, leg, &effective).await);
+    for leg in config.legs(route, way.key.source.as_ref()) {
+        hops.push(hop(resolver, config, route, leg, &effective).await);
     }
     let because = match effective.causes.get("site") {
         Some(rule) => rule.to_string(),
@@ -321,7 +184,7 @@ pub async fn explain(config: &Config, table: &Table, resolver: &dyn Resolver, qu
         },
         limits: limits(config, &effective),
         backoff: backoffs(config, &way.key, &found),
-        state: None,
+        states: Vec::new(),
         retry: retry(config, route, question.null_sender),
         notes: Vec::new(),
     }
@@ -340,7 +203,7 @@ async fn found(resolver: &dyn Resolver, config: &Config, key: &LaneKey) -> Optio
     }
 }
 
-async fn hop(resolver: &dyn Resolver, route: &Route, leg: Leg, effective: &Effective) -> HopPart {
+async fn hop(resolver: &dyn Resolver, config: &Config, route: &Route, leg: Leg, effective: &Effective) -> HopPart {
     let mut part = HopPart {
         hop: hop_text(&leg.hop),
         exchangers: Vec::new(),
@@ -361,7 +224,7 @@ async fn hop(resolver: &dyn Resolver, route: &Route, leg: Leg, effective: &Effec
                 None => "delivery.tls".to_owned(),
             };
             (part.tls, part.tls_because) = (Some(format!("{strict:?}").to_ascii_lowercase()), Some(because));
-            part.sources = source.iter().map(ToString::to_string).collect();
+            part.sources = source.iter().map(|name| source_text(config, name)).collect();
             (part.exchangers, part.error) = exchangers(resolver, &hop).await;
         }
         Way::Maildir(path) => part.hop = format!("{} (Maildir {})", part.hop, path.display()),
@@ -369,6 +232,17 @@ async fn hop(resolver: &dyn Resolver, route: &Route, leg: Leg, effective: &Effec
         Way::Unknown(text) => part.error = Some(text),
     }
     part
+}
+
+/// `west: 192.0.2.1, EHLO out.example.org, through socks5://192.0.2.2:1080`.
+fn source_text(config: &Config, name: &str) -> String {
+    let Some(source) = config.sources.get(name) else { return name.to_owned() };
+    let mut parts: Vec<String> = source.addresses.iter().map(ToString::to_string).collect();
+    parts.extend(source.interface.as_ref().map(|interface| format!("interface {interface}")));
+    parts.extend(source.ehlo.as_ref().map(|ehlo| format!("EHLO {ehlo}")));
+    parts.extend(source.proxy.as_ref().map(|proxy| format!("through {proxy}")));
+    parts.extend(source.warm_up.as_ref().map(|plan| format!("warmed up over {} days", plan.plan.len())));
+    format!("{name}: {}", parts.join(", "))
 }
 
 /// The hosts of a hop and their addresses.
@@ -476,20 +350,4 @@ fn hop_text(hop: &NextHop) -> String {
         NextHop::Mx(domain) => format!("mx:{domain}"),
         hop => HopName(hop).to_string(),
     }
-}
-
-/// `90s`, `5m`, `1h 30m`, `2d`.
-fn show(time: Duration) -> String {
-    let secs = time.as_secs();
-    if secs < 60 {
-        return if time.subsec_millis() == 0 { format!("{secs}s") } else { format!("{}ms", time.as_millis()) };
-    }
-    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
-    let mut left = secs;
-    let parts = units.iter().filter_map(|(unit, size)| {
-        let count = left / size;
-        left %= size;
-        (count > 0).then(|| format!("{count}{unit}"))
-    });
-    parts.collect::<Vec<_>>().join(" ")
 }

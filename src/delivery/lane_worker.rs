@@ -32,17 +32,20 @@ pub(super) struct Seat {
     starting: bool,
     since: Instant,
     served: u32,
+    /// It was let run at all.
+    begun: bool,
 }
 
 impl Seat {
     /// A place that the lane has counted already.
     pub(super) fn new(dispatcher: Arc<Dispatcher>, lane: Arc<Lane>, slot: Slot) -> Self {
-        Self { dispatcher, lane, slot, starting: true, since: Instant::now(), served: 0 }
+        Self { dispatcher, lane, slot, starting: true, since: Instant::now(), served: 0, begun: false }
     }
 
     /// Works until there is nothing left to do.
     pub(super) async fn work(mut self) {
         let mut line: Option<Line> = None;
+        self.begun = true;
         self.jobs(&mut line).await;
         if let Some(line) = line {
             // The peer may have gone long ago.
@@ -101,12 +104,14 @@ impl Seat {
                     self.served = self.served.saturating_add(1);
                     return Some(*job);
                 }
-                Take::PutOff(job, after) => self.dispatcher.send_back(*job, after).await,
+                Take::PutOff(job, after) => self.dispatcher.send_back(*job, &self.lane, after).await,
                 Take::Wait(at) => {
                     tokio::time::sleep_until(at).await;
                     self.lane.woken(&self.slot);
                 }
                 Take::Idle(long) => {
+                    // Somebody else can use the place of an idle connection.
+                    let long = if self.dispatcher.places().is_scarce() { Duration::ZERO } else { long };
                     let waited = timeout(long, self.is_wanted()).await;
                     self.lane.woken(&self.slot);
                     // A job that came in this very moment is seen by `leave`.
@@ -134,6 +139,10 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let served = self.lane.leave(&self.slot, self.starting, std::thread::panicking(), Instant::now());
-        self.dispatcher.spawn_workers(served);
+        // One that was never let run is dropped where nothing runs any more: those in its place would be dropped as well, each
+        // within the drop of the one before.
+        if self.begun {
+            self.dispatcher.spawn_workers(served);
+        }
     }
 }

@@ -11,6 +11,7 @@ mod config;
 pub mod connection;
 pub mod connector;
 mod dispatch;
+mod egress;
 mod explain;
 mod job;
 mod lane;
@@ -20,6 +21,8 @@ pub mod maildir;
 mod manners;
 mod notices;
 pub mod outcome;
+mod places;
+mod pools;
 mod rates;
 mod reach;
 mod requeue;
@@ -34,6 +37,7 @@ mod trials;
 
 pub use config::{Config, Credential, Destination, LaneLimits};
 pub use dispatch::Dispatcher;
+pub use egress::{Egress, Pool, Proxy, Source, WarmUp};
 pub use explain::{Explanation, Question, SiteLine, explain};
 pub use shaping::{
     Adjustments, Backoff, CodePattern, Complaint, Reaction, Rule, Shaping, Slow, StatusPattern, Whom, shipped,

@@ -3,12 +3,12 @@
 //! Must never show a credential to a host that it was not configured for, nor call a failure permanent while another
 //! target or hop failed only for now.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::client::OpenError;
 use super::connection::{Connection, Opening};
 use super::dispatch::Dispatcher;
+use super::egress::Egress;
 use super::{Config, Credential};
 use crate::hooks::{NextHop, Stage, TlsPolicy};
 use crate::routing::{Address, Target, targets};
@@ -27,6 +27,8 @@ pub(super) struct Failure {
     pub(super) hop: NextHop,
     /// No other target or hop would do better.
     pub(super) last: bool,
+    /// The source that is at fault, if it is not the host.
+    pub(super) source: Option<Arc<str>>,
 }
 
 impl Failure {
@@ -41,14 +43,15 @@ pub(super) fn misconfigured(text: String, hop: NextHop) -> Failure {
     // The cause is for the operator, who finds it in the log and in the queue; senders are not told of our settings.
     let reply = Reply::new(451, Status::new(4, 3, 5), "the relay does not know the way now");
     let (reply, error, stage) = (Some(reply), Some(text.into()), Stage::Queue);
-    Failure { permanent: false, stage, reply, error, remote: None, hop, last: false }
+    Failure { permanent: false, stage, reply, error, remote: None, hop, last: false, source: None }
 }
 
 /// A hop that is a host, names looked up.
 pub(super) struct Host {
     pub(super) to: NextHop,
     pub(super) tls: TlsPolicy,
-    pub(super) source: Vec<IpAddr>,
+    /// A `[sources.NAME]`.
+    pub(super) source: Option<Arc<str>>,
     pub(super) credential: Option<Credential>,
 }
 
@@ -65,7 +68,16 @@ impl Host {
             Err(error) => {
                 let (permanent, reply) = (error.permanent, Some(error.reply));
                 let stage = Stage::Resolve;
-                return Err(Failure { permanent, stage, reply, error: None, remote: None, hop, last: false });
+                return Err(Failure {
+                    permanent,
+                    stage,
+                    reply,
+                    error: None,
+                    remote: None,
+                    hop,
+                    last: false,
+                    source: None,
+                });
             }
         };
         let mut failure = None;
@@ -73,7 +85,8 @@ impl Host {
             match Connection::open(dispatcher.connector(), &target, &self.opening(config, &target)).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
-                    let failed = Failure::at(&target, error, hop.clone());
+                    let source = self.source.clone().filter(|_| error.ours);
+                    let failed = Failure { source, ..Failure::at(&target, error, hop.clone()) };
                     if failed.last {
                         return Err(failed);
                     }
@@ -84,20 +97,21 @@ impl Host {
         Err(failure.unwrap_or_else(|| {
             let error = Some(Arc::from("the next hop has no address"));
             let stage = Stage::Resolve;
-            Failure { permanent: false, stage, reply: None, error, remote: None, hop, last: false }
+            Failure { permanent: false, stage, reply: None, error, remote: None, hop, last: false, source: None }
         }))
     }
 
     fn opening(&self, config: &Config, target: &Target) -> Opening {
-        let family: Vec<IpAddr> = match &target.address {
-            Address::Tcp(to) => self.source.iter().copied().filter(|ip| ip.is_ipv4() == to.is_ipv4()).collect(),
-            Address::Unix(_) => Vec::new(),
-        };
+        let source = self.source.as_ref().and_then(|name| config.sources.get(name));
+        let ehlo = source.and_then(|source| source.ehlo.as_ref());
         Opening {
-            hostname: Arc::clone(&config.hostname),
+            hostname: Arc::clone(ehlo.unwrap_or(&config.hostname)),
             tls: self.tls,
             credential: self.credential.clone(),
-            source: fastrand::choice(family),
+            source: match (&target.address, source) {
+                (Address::Tcp(to), Some(source)) => source.egress(to),
+                _ => Egress::default(),
+            },
             connect_timeout: config.connect_timeout,
             command_timeout: config.command_timeout,
             final_timeout: config.final_timeout,
@@ -114,7 +128,9 @@ impl Failure {
             error: error.error,
             remote: Some(Arc::clone(&target.host)),
             hop,
-            last: !error.try_next_target,
+            // Another host is reached no better from there.
+            last: !error.try_next_target || error.ours,
+            source: None,
         }
     }
 }

@@ -19,8 +19,9 @@ use super::shaping::{Backoff, Effective, Heard, Place, Reaction, heard};
 use crate::hooks::TlsPolicy;
 use crate::smtp::Reply;
 
-/// A site without lanes is remembered this long, so that what it earned outlives a pause.
-const REMEMBERED: Duration = Duration::from_secs(600);
+/// A site without lanes is remembered this long: what it earned outlives a pause, and one that has answered does not stand in
+/// line with those that may be dead.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// What makes two lanes lead to one site.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

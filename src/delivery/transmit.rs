@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Config;
 use super::client::{OutboundMail, Terms};
@@ -17,9 +17,10 @@ use super::lane::Lane;
 use super::lane_worker::QUIT_WITHIN;
 use super::maildir::deliver_to_maildir;
 use super::outcome::Delivered;
+use super::places::Place;
 use super::reach::{Failure, Host, misconfigured};
 use super::shaping::stricter;
-use super::site::OpenMark;
+use super::site::{OpenMark, Site};
 use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Route, Stage, TlsFacts, TlsPolicy};
 use crate::mail::{Recipient, Requests, ReversePath};
 use crate::queue::{Lease, Record};
@@ -37,6 +38,7 @@ pub(super) struct Line {
     /// Under TLS, with a certificate that was found to be the host's.
     verified: bool,
     _open: Option<OpenMark>,
+    place: Place,
 }
 
 impl Line {
@@ -101,6 +103,8 @@ pub(super) enum Contact {
     Reached,
     /// No connection could be opened.
     Unreachable,
+    /// The source could not be used: the next hop has no part in it.
+    Sourceless,
     /// Nothing.
     None,
 }
@@ -159,6 +163,9 @@ pub(super) async fn transmit(
             continue;
         }
         let done = transmitted(mail, line, delivered, dispatcher.clock().now());
+        if done.contact == Contact::Reached {
+            line.place.prove();
+        }
         slot.take_if(|line| !line.connection.is_usable());
         return done;
     }
@@ -241,23 +248,27 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
 /// Opens a connection for the first hop that has one, or delivers into the first destination that is none.
 async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Result<Opened, Failure> {
     let mut failure = None;
-    for Leg { hop, way } in mail.config.legs(mail.route) {
+    for Leg { hop, way } in mail.config.legs(mail.route, lane.key.source.as_ref()) {
         match way {
             Way::Host { hop: to, tls, source, credential } => {
                 let lmtp = matches!(to, NextHop::Lmtp { .. });
                 let site = lane.site();
                 let tls = stricter(tls, site.as_ref().and_then(|site| site.tls()));
-                if let Some(site) = &site {
-                    site.may_connect().await;
-                }
+                let place = match enter(dispatcher, mail, site.as_deref(), &hop).await {
+                    Ok(place) => place,
+                    Err(resting) => return Err(resting.after(failure)),
+                };
                 // RFC 8689 section 4.2.1: the server has to prove who it is.
                 let tls = if mail.requests().require_tls && !lmtp { TlsPolicy::Verify } else { tls };
                 let verified = tls == TlsPolicy::Verify;
                 let how = Host { to, tls, source, credential };
                 match how.connect(dispatcher, mail.config, hop.clone()).await {
                     Ok(connection) => {
+                        if let Some(source) = &lane.key.source {
+                            dispatcher.sources().lock().worked(source);
+                        }
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
-                        let line = Line { connection, config, sent: 0, hop, lmtp, verified, _open: open };
+                        let line = Line { connection, config, sent: 0, hop, lmtp, verified, _open: open, place };
                         return Ok(Opened::Line(Box::new(line)));
                     }
                     Err(failed) if failed.last => return Err(failed),
@@ -279,6 +290,23 @@ async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Res
     Err(failure.unwrap_or_else(|| misconfigured("the route has no hops".into(), NextHop::Named("".into()))))
 }
 
+/// Waits until a connection to the site may be opened. By then it may have turned out that nobody is there.
+async fn enter(dispatcher: &Dispatcher, mail: &Mail<'_>, site: Option<&Site>, hop: &NextHop) -> Result<Place, Failure> {
+    let places = dispatcher.places();
+    let Some(site) = site else { return Ok(places.take(mail.config.max_connections, true).await) };
+    // Before a place is taken, which others could use meanwhile.
+    site.may_connect().await;
+    let place = places.take(mail.config.max_connections, site.is_proven()).await;
+    match site.rest(Instant::now()) {
+        None => Ok(place),
+        Some((_, error)) => {
+            let reply = Reply::new(450, Status::new(4, 4, 1), "the next hop could not be reached a moment ago");
+            let (reply, stage, hop) = (Some(reply), Stage::Queue, hop.clone());
+            Err(Failure { permanent: false, stage, reply, error, remote: None, hop, last: true, source: None })
+        }
+    }
+}
+
 /// No hop could be reached: the same outcome for all.
 fn unreached(failure: &Failure, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
     let kind = if failure.permanent { OutcomeKind::Permanent } else { OutcomeKind::Temporary };
@@ -293,9 +321,14 @@ fn unreached(failure: &Failure, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
         at,
     });
     let site = !failure.permanent && failure.stage != Stage::Queue;
+    let contact = match (&failure.source, site) {
+        (Some(_), _) => Contact::Sourceless,
+        (None, true) => Contact::Unreachable,
+        (None, false) => Contact::None,
+    };
     Transmitted {
         outcomes: outcomes.collect(),
-        contact: if site { Contact::Unreachable } else { Contact::None },
+        contact,
         hop: Some(failure.hop.clone()),
         remote: None,
         reporting: Reporting::Relayed,

@@ -3,13 +3,14 @@
 //! What one of them gets wrong a scripted peer may get wrong in the same way; here neither knows what the other expects.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use waypost::delivery::Egress;
 use waypost::delivery::client::OutboundMail;
 use waypost::delivery::connection::{Connection, Opening};
 use waypost::delivery::connector::{Connecting, Connector, Stream};
@@ -82,7 +83,7 @@ impl Fate {
 struct Pipe(Mutex<Option<DuplexStream>>);
 
 impl Connector for Pipe {
-    fn connect<'a>(&'a self, _: &'a Address, _: Option<IpAddr>) -> Connecting<'a, Box<dyn Stream>> {
+    fn connect<'a>(&'a self, _: &'a Address, _: &'a Egress) -> Connecting<'a, Box<dyn Stream>> {
         let end = self.0.lock().unwrap().take().expect("one connection");
         Box::pin(async move { Ok(Box::new(end) as Box<dyn Stream>) })
     }
@@ -214,7 +215,7 @@ async fn send(pipe: Pipe, letters: &[Letter], announce: bool) -> Vec<Vec<Outcome
         hostname: "client.test".into(),
         tls: TlsPolicy::Opportunistic,
         credential: None,
-        source: None,
+        source: Egress::default(),
         connect_timeout: patience,
         command_timeout: patience,
         final_timeout: patience,

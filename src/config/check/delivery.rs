@@ -1,10 +1,10 @@
 //! `[routing]`, `[delivery]`, `[destinations.NAME]`, `[credentials.NAME]`, `[sources.NAME]`, `[lanes.NAME]`, `[retry]`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::egress::{pool, source};
 use super::relay::read_domain_pattern;
 use super::route::{Within, route, tls};
 use super::shaping::shaping;
@@ -27,13 +27,21 @@ pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> (Con
     let limits = lane(&delivery, LaneLimits::default());
     let lanes = each(root.named("lanes"), |_, table| Some(lane(table, limits)));
     let credentials = each(root.named("credentials"), |_, table| credential(table, base));
-    let sources = each(root.named("sources"), |_, table| source(table));
+    let sources = each(root.named("sources"), |_, table| source(table, &credentials));
+    let defined: Vec<Arc<str>> = root.named("sources").into_iter().map(|(name, _)| name).collect();
+    let pools = each(root.named("pools"), |name, table| {
+        if defined.contains(name) {
+            table.wrong(format!("a source is called {name} as well"), "give the pool another name");
+        }
+        pool(table, &defined)
+    });
     let destinations = root.named("destinations");
     let names = Names {
         lanes: lanes.keys().cloned().collect(),
         // Also of those that did not turn out well: their own mistake is reported, not a second one.
         credentials: root.named("credentials").into_iter().map(|(name, _)| name).collect(),
-        sources: root.named("sources").into_iter().map(|(name, _)| name).collect(),
+        origins: defined.iter().cloned().chain(root.named("pools").into_iter().map(|(name, _)| name)).collect(),
+        sources: defined,
         retries: schedules.keys().cloned().collect(),
         destinations: destinations.iter().map(|(name, _)| name.clone()).collect(),
     };
@@ -46,6 +54,7 @@ pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> (Con
         destinations: each(destinations, |_, table| destination(table, base, &names)),
         credentials,
         sources,
+        pools,
         shaping: shaping(&root.table("shaping"), &names),
         max_connections: delivery.count("max-connections", 1000, 1..=100_000),
         schedule,
@@ -157,18 +166,6 @@ fn secret_file(value: &Value<'_>, base: &Base) -> Option<Arc<str>> {
             None
         }
     }
-}
-
-fn source(table: &Table<'_>) -> Option<Vec<IpAddr>> {
-    let read = |text: &str| {
-        let help = "write an IP address of this host".to_owned();
-        text.parse::<IpAddr>().map_err(|_| (format!("{text:?} is no IP address"), help))
-    };
-    let addresses: Vec<_> = table.array("addresses").iter().filter_map(|value| value.parsed(read)).collect();
-    if table.get("addresses").is_none() {
-        table.missing("addresses", "list addresses of this host: addresses = [\"192.0.2.1\"]");
-    }
-    (!addresses.is_empty()).then_some(addresses)
 }
 
 /// The limits in `[delivery]` and in `[lanes.NAME]`.

@@ -6,6 +6,7 @@ mod auth;
 mod delivery;
 mod dialogue;
 mod door;
+mod egress;
 mod grants;
 mod limits;
 mod listen;
@@ -70,6 +71,8 @@ pub(super) struct Names {
     lanes: Vec<Arc<str>>,
     credentials: Vec<Arc<str>>,
     sources: Vec<Arc<str>>,
+    /// Of sources and pools: what a route may name.
+    origins: Vec<Arc<str>>,
     retries: Vec<Arc<str>>,
     destinations: Vec<Arc<str>>,
 }

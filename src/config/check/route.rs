@@ -35,7 +35,7 @@ pub(super) fn route(value: &Value<'_>, own: &str, within: Within, names: &Names)
     let route = Route {
         hops: table.array("hops").iter().filter_map(|value| hop(value, own, within, names)).collect(),
         tls: tls(&table, TlsPolicy::Inherit),
-        source: refers(&table, "source", "sources", &names.sources),
+        source: refers(&table, "source", "sources", &names.origins),
         credential: refers(&table, "credential", "credentials", &names.credentials),
         lane: refers(&table, "lane", "lanes", &names.lanes),
         retry_schedule: refers(&table, "retry", "retry", &names.retries),

@@ -19,6 +19,23 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// A compiled pattern is no larger: it is run over what strangers send.
 const REGEX_SIZE: usize = 1 << 20;
 
+/// What a rule can set.
+const SETS: [&str; 13] = [
+    "site",
+    "from",
+    "tls",
+    "connections",
+    "recipients",
+    "messages-per-connection",
+    "idle",
+    "per-second",
+    "per-minute",
+    "per-hour",
+    "per-day",
+    "connects-per-minute",
+    "cool-down",
+];
+
 /// Reads the section.
 pub(super) fn shaping(table: &Table<'_>, names: &Names) -> Shaping {
     let rules = table.array("rules");
@@ -61,7 +78,8 @@ fn rule(value: &Value<'_>, at: usize, names: &Names) -> Option<Rule> {
         connects_per_minute: number("connects-per-minute", 1_000_000),
         cool_down: table.get("cool-down").and_then(|value| value.duration(Duration::ZERO..=HOUR)),
     };
-    if set == Adjustments::default() {
+    let written = |key: &&'static str| table.get(key).is_some();
+    if !SETS.iter().any(written) {
         table.wrong("sets nothing", "write what it limits, such as connections = 5");
     }
     table.finish();
@@ -79,7 +97,7 @@ fn from(value: &Value<'_>, whom: &Whom, names: &Names) -> Option<Arc<str>> {
         value.wrong("a source is picked by domain or tenant", "leave mx and source out of this rule");
         return None;
     }
-    Names::defined(value, "sources", &names.sources)
+    Names::defined(value, "sources", &names.origins)
 }
 
 fn whom(table: &Table<'_>, names: &Names) -> Whom {

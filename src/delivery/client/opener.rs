@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Capabilities;
 use crate::delivery::Credential;
+use crate::delivery::egress::SourceFault;
 use crate::delivery::outcome::classify;
 use crate::hooks::{OutcomeKind, Stage};
 use crate::smtp::{Reply, Status};
@@ -36,23 +37,26 @@ pub struct OpenError {
     pub permanent: bool,
     /// Another target may do better.
     pub try_next_target: bool,
+    /// The source that the connection was to be made from is at fault, not the host.
+    pub ours: bool,
 }
 
 impl OpenError {
     /// By a reply of the server. Other targets may do better, whatever it said (RFC 5321 section 5.1).
     pub fn of_reply(stage: Stage, reply: Reply) -> Self {
         let permanent = classify(stage, &reply) == OutcomeKind::Permanent;
-        Self { stage, reply: Some(reply), error: None, permanent, try_next_target: true }
+        Self { stage, reply: Some(reply), error: None, permanent, try_next_target: true, ours: false }
     }
 
     /// By I/O.
     pub fn of_error(stage: Stage, error: &std::io::Error) -> Self {
         let reply = crate::delivery::outcome::words(stage, error);
-        Self::local(stage, reply, &error.to_string())
+        Self { ours: SourceFault::is(error), ..Self::local(stage, reply, &error.to_string()) }
     }
 
     pub(crate) fn local(stage: Stage, reply: Reply, error: &str) -> Self {
-        Self { stage, reply: Some(reply), error: Some(error.into()), permanent: false, try_next_target: true }
+        let (reply, error) = (Some(reply), Some(error.into()));
+        Self { stage, reply, error, permanent: false, try_next_target: true, ours: false }
     }
 }
 

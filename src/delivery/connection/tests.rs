@@ -90,7 +90,7 @@ fn opening(tls: TlsPolicy) -> Opening {
         hostname: "relay.example".into(),
         tls,
         credential: None,
-        source: None,
+        source: Egress::default(),
         connect_timeout: Duration::from_secs(30),
         command_timeout: Duration::from_secs(300),
         final_timeout: Duration::from_secs(600),
@@ -267,7 +267,7 @@ async fn a_connection_that_does_not_open_says_how_far_it_came() {
     assert_eq!((error.stage, error.permanent), (Stage::Connect, false));
     let error = Connection::open(&tcp(), &target, &opening(TlsPolicy::Dane)).await.unwrap_err();
     assert_eq!((error.stage, error.permanent, error.try_next_target), (Stage::Tls, false, false));
-    let other_family = Opening { source: Some("::1".parse().unwrap()), ..opening(TlsPolicy::Off) };
+    let other_family = Opening { source: from("::1"), ..opening(TlsPolicy::Off) };
     let error = Connection::open(&tcp(), &target, &other_family).await.unwrap_err();
     assert_eq!((error.stage, error.permanent, error.try_next_target), (Stage::Connect, false, true));
 }
@@ -276,11 +276,11 @@ async fn a_connection_that_does_not_open_says_how_far_it_came() {
 async fn the_source_address_is_the_one_asked_for() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = Address::Tcp(listener.local_addr().unwrap());
-    let source = "127.0.0.3".parse().unwrap();
+    let source = from("127.0.0.3");
     let tcp = tcp();
-    let (stream, accepted) = tokio::join!(tcp.connect(&address, Some(source)), listener.accept());
+    let (stream, accepted) = tokio::join!(tcp.connect(&address, &source), listener.accept());
     stream.unwrap();
-    assert_eq!(accepted.unwrap().1.ip(), source);
+    assert_eq!(Some(accepted.unwrap().1.ip()), source.address);
 }
 
 #[tokio::test]
@@ -454,6 +454,11 @@ async fn what_comes_in_plain_text_behind_starttls_is_not_believed() {
     server.await.unwrap();
 }
 
+/// From a local address.
+fn from(address: &str) -> Egress {
+    Egress { address: Some(address.parse().unwrap()), ..Egress::default() }
+}
+
 /// The submissions port, which a test can't listen on.
 struct Redirected {
     to: SocketAddr,
@@ -461,8 +466,8 @@ struct Redirected {
 }
 
 impl Connector for Redirected {
-    fn connect<'a>(&'a self, _: &'a Address, source: Option<IpAddr>) -> Connecting<'a, Box<dyn Stream>> {
-        Box::pin(async move { self.tcp.connect(&Address::Tcp(self.to), source).await })
+    fn connect<'a>(&'a self, _: &'a Address, from: &'a Egress) -> Connecting<'a, Box<dyn Stream>> {
+        Box::pin(async move { self.tcp.connect(&Address::Tcp(self.to), from).await })
     }
 
     fn secure<'a>(
@@ -507,7 +512,7 @@ async fn the_submissions_port_begins_with_tls() {
 struct InMemory(std::sync::Mutex<Option<DuplexStream>>);
 
 impl Connector for InMemory {
-    fn connect<'a>(&'a self, _: &'a Address, _: Option<IpAddr>) -> Connecting<'a, Box<dyn Stream>> {
+    fn connect<'a>(&'a self, _: &'a Address, _: &'a Egress) -> Connecting<'a, Box<dyn Stream>> {
         let stream = self.0.lock().unwrap().take();
         Box::pin(async move {
             match stream {

@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use super::*;
 use crate::delivery::shaping::{Adjustments, Rule, Shaping, Whom, shipped};
-use crate::delivery::{Destination, Question};
+use crate::delivery::{Destination, Pool, Question, Source, WarmUp};
 use crate::hooks::Route;
 use crate::mail::Domain;
 use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver, Table};
 
-/// All domains below `shared.test` lead to two hosts, all others to hosts of their own. Every host is this one.
+/// All domains below `shared.test` lead to two hosts, all others to hosts of their own. Every host is this one, by two
+/// addresses.
 struct Names;
 
 impl Resolver for Names {
@@ -26,8 +27,10 @@ impl Resolver for Names {
         };
         Box::pin(std::future::ready(records))
     }
-    fn addresses<'a>(&'a self, _: &'a str) -> Lookup<'a, Vec<IpAddr>> {
-        Box::pin(std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])))
+    fn addresses<'a>(&'a self, host: &'a str) -> Lookup<'a, Vec<IpAddr>> {
+        let stalls = host.starts_with("mx.stalls");
+        let address = if stalls { Ipv4Addr::new(127, 0, 0, 2) } else { Ipv4Addr::LOCALHOST };
+        Box::pin(std::future::ready(Ok(vec![address.into()])))
     }
     fn names<'a>(&'a self, ip: IpAddr) -> Lookup<'a, Vec<Arc<str>>> {
         panic!("look-up of {ip}")
@@ -108,7 +111,7 @@ async fn complaints_slow_the_site_down_and_are_shown_with_their_cause() {
     );
     let question = Question { domain: Domain::parse("three.shared.test").unwrap(), tenant: None, null_sender: false };
     let told = serde_json::to_value(rig.dispatcher.explain(&question).await).unwrap();
-    assert_eq!(told["state"]["backoff"], "rate-limited", "also for a domain that had no mail yet");
+    assert_eq!(told["states"][0]["backoff"], "rate-limited", "also for a domain that had no mail yet");
     assert_eq!(told["hops"][0]["exchangers"][1]["host"], "b.mx.test");
     assert!(told["limits"][0]["because"] == "default" && told["retry"]["waits"][0] == "5m", "{told}");
     rig.stop().await;
@@ -182,5 +185,112 @@ async fn a_fixed_next_hop_is_a_site_too() {
         (&"slow".into(), &1.into(), &"destination smart".into())
     );
     rig.table.store(Arc::new(Table::default()));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn sites_that_stall_hold_nobody_up() {
+    let mut sink = Sink::start(usual).await;
+    let stalled = tokio::net::TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), sink.address.port())).await.unwrap();
+    let config = Config { max_connections: 8, ..config() };
+    let mut rig = by_mx(config, sink.address).await;
+    rig.run();
+    // One that has answered does not stand in line with those that may be dead.
+    rig.accept("sue@example.org", &["ann@fine.test"]).await;
+    take(&mut sink).await;
+    for n in 0..200 {
+        rig.accept("sue@example.org", &[&format!("ann@stalls{}.test", n % 100)]).await;
+    }
+    for _ in 0..40 {
+        rig.accept("sue@example.org", &["ann@fine.test"]).await;
+    }
+    let (mut held, mut arrived) = (Vec::new(), 0);
+    while arrived < 40 {
+        tokio::select! {
+            biased;
+            Ok((stream, _)) = stalled.accept() => held.push(stream),
+            taken = take(&mut sink) => {
+                assert_eq!(taken.recipients, ["ann@fine.test"]);
+                arrived += 1;
+            }
+        }
+    }
+    while rig.queue.counts().messages > 200 {
+        tokio::task::yield_now().await;
+    }
+    assert!(held.len() <= 4, "{} sockets for those that never answered, of 8", held.len());
+    drop((held, stalled));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_fails_is_left_alone_and_its_share_leaves_from_the_others() {
+    let mut sink = Sink::start(usual).await;
+    let mut config = config();
+    let source = |address: &str, ehlo: &str| Source {
+        addresses: vec![address.parse().unwrap()],
+        ehlo: Some(ehlo.into()),
+        ..Source::default()
+    };
+    // Not an address of this host.
+    config.sources.insert("broken".into(), source("192.0.2.77", "broken.test"));
+    config.sources.insert("good".into(), source("127.0.0.3", "good.test"));
+    let members = vec![("broken".into(), 9), ("good".into(), 1)];
+    config.pools.insert("both".into(), Pool { members, sticky: false });
+    let route = Route { source: Some("both".into()), ..to(sink.address) };
+    let mut rig = Rig::new(config, route, Script::default()).await;
+    rig.run();
+    for _ in 0..20 {
+        rig.accept("sue@example.org", &["ann@example.net"]).await;
+    }
+    for _ in 0..20 {
+        assert_eq!(take(&mut sink).await.recipients, ["ann@example.net"]);
+    }
+    rig.empty().await;
+    let sites = sites(&rig);
+    assert!(sites.iter().any(|site| site["source"] == "good" && site["state"] == "ready"), "{sites:?}");
+    assert!(sites.iter().all(|site| site["rest-secs"].is_null()), "the next hop is not to blame: {sites:?}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_source_mail_waits_and_says_why() {
+    let sink = Sink::start(usual).await;
+    let mut config = config();
+    let broken = Source { addresses: vec!["192.0.2.77".parse().unwrap()], ..Source::default() };
+    config.sources.insert("broken".into(), broken);
+    let route = Route { source: Some("broken".into()), ..to(sink.address) };
+    let mut rig = Rig::new(config, route, Script::default()).await;
+    rig.run();
+    let id = rig.accept("sue@example.org", &["ann@example.net"]).await;
+    let last = rig.tried(id, 1).await.recipients[0].state.last.clone().unwrap();
+    assert_eq!((last.kind, last.stage), (OutcomeKind::Temporary, Stage::Queue));
+    let error = last.error.unwrap();
+    assert!(error.contains("source address 192.0.2.77"), "{error}");
+    assert_eq!(sink.connections(), 0);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_source_sends_what_its_plan_allows() {
+    let mut sink = Sink::start(usual).await;
+    let mut config = config();
+    let today = 1_795_473_060 / 86_400;
+    let warm_up = Some(WarmUp { start: today, plan: vec![3] });
+    config.sources.insert("new".into(), Source { warm_up, ..Source::default() });
+    config.sources.insert("old".into(), Source::default());
+    config.pools.insert("both".into(), Pool { members: vec![("new".into(), 1), ("old".into(), 0)], sticky: true });
+    let route = Route { source: Some("both".into()), ..to(sink.address) };
+    let mut rig = Rig::new(config, route, Script::default()).await;
+    rig.run();
+    for _ in 0..10 {
+        rig.accept("sue@example.org", &["ann@example.net"]).await;
+    }
+    for _ in 0..10 {
+        take(&mut sink).await;
+    }
+    rig.empty().await;
+    let sent = rig.dispatcher.sources().lock().sent(&"new".into(), &sink.address.to_string());
+    assert_eq!(sent, 3, "and the other took the rest");
     rig.stop().await;
 }
