@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::notices::Notices;
 use super::shaping::Shaping;
 use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::queue::Schedule;
@@ -45,6 +46,8 @@ pub struct Config {
     pub command_timeout: Duration,
     /// The answer to the final dot (RFC 5321 section 4.5.3.2.6: 10 minutes).
     pub final_timeout: Duration,
+    /// `[notices]`.
+    pub notices: Notices,
 }
 
 /// A destination with a name.
@@ -292,6 +295,7 @@ pub(super) mod tests {
             connect_timeout: Duration::from_secs(30),
             command_timeout: Duration::from_secs(300),
             final_timeout: Duration::from_secs(600),
+            notices: Notices::default(),
         }
     }
 
