@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use AuthStatus::{Fail, Pass};
 
 const RSA: &str = include_str!("tests/rsa.pem");
-const HEAD: &str = "From: Ann <ann@example.org>\r\nTO:   bob@example.net,\r\n\tcarl@example.net  \r\nSubject : a \t b\r\nsubject: \
+const HEAD: &str = "From: Ann <ann@example.org>\r\nTO:   bob@example.net,\r\n\tcarl@example.net  \r\nSubject: a \t b\r\nsubject: \
                     gr\u{fc}\u{df}e\r\nX-Other: 1\r\nDate: Thu, 26 Nov 2026 12:00:00 +0000\r\n";
 const BODY: &str = "Hello  \t there \r\n.\r\n..dots\r\n\r\n \r\nend\r\n\r\n\r\n";
 

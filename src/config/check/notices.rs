@@ -27,16 +27,17 @@ pub(super) fn config(root: &Table<'_>) -> Notices {
         classes: classes.map_or(usual.classes, |c| c.iter().filter_map(|value| value.choice(&CLASSES)).collect()),
         signing: usual.signing,
     };
-    if notices.postmaster.is_none() && table.get("classes").is_some() {
-        table.wrong("says what the postmaster is told of, and there is none", "set postmaster to an address");
-    }
     table.finish();
     notices
 }
 
 fn mailbox(value: &Value<'_>) -> Option<Mailbox> {
     let help = "write a whole address, such as \"postmaster@example.org\"";
-    value.parsed(|text| Mailbox::parse(text, true).map_err(|error| (format!("{text:?}: {error}"), help.to_owned())))
+    value.parsed(|text| match Mailbox::parse(text, true) {
+        Ok(mailbox) if !mailbox.is_bare_postmaster() => Ok(mailbox),
+        Ok(_) => Err((format!("{text:?} has no domain"), help.to_owned())),
+        Err(error) => Err((format!("{text:?}: {error}"), help.to_owned())),
+    })
 }
 
 fn by_listener(root: &Table<'_>, table: &Table<'_>) -> BTreeMap<Arc<str>, Bounces> {
