@@ -17,6 +17,7 @@ pub mod time;
 // Rooms beside the path.
 pub mod store;
 pub mod authres;
+pub mod signing;
 pub mod plugin;
 pub mod kit;
 pub mod config;

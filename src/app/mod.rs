@@ -10,6 +10,7 @@ mod control;
 mod descriptors;
 mod explain;
 mod history;
+mod keys;
 mod load;
 mod plugins;
 mod reload;
@@ -41,6 +42,7 @@ use crate::time::{Clock, System, Timestamp};
 
 pub use explain::explain;
 use history::History;
+pub use keys::{check_keys, check_published};
 use rules::{Builder, InForce};
 pub use rules::{check_certificates, check_plugins, replay};
 
@@ -152,6 +154,7 @@ impl App {
             Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
         reception.results =
             builder.services.authenticator.clone().map(|found| clients::results(found, resolver.clone()));
+        reception.signing = builder.signing.clone();
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock)?;
         let addresses =
             bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
@@ -177,6 +180,7 @@ impl App {
         loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
+        loops.push(tokio::spawn(keys::watch(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering })

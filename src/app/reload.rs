@@ -79,6 +79,7 @@ impl Inner {
             ("receiving", format!("{:?}", rules.config) != format!("{:?}", new.listen)),
             ("delivery", format!("{:?}", self.in_force.delivery.load()) != format!("{:?}", new.delivery)),
             ("routing", format!("{:?}", self.in_force.table.load()) != format!("{:?}", new.routing)),
+            ("signing", *self.in_force.signing.keys().config() != new.signing),
         ];
         let parts = parts.into_iter().filter(|(_, changed)| *changed).map(|(part, _)| part.to_owned());
         let before = self.in_force.plugin_config.load();

@@ -17,12 +17,14 @@ use crate::plugin::{
     self, Build, Compiler, Decisions, Engine, Events, LoadError, PluginSet, Problem, Recordings, Replay, Services,
 };
 use crate::routing::{Hickory, Resolver, Table};
+use crate::signing::{Keys, Signing};
 use crate::store::{Sled, Spool, Store};
 use crate::time::{Clock, System};
 use crate::{delivery, tls};
 
 /// What serves now: shared with the loops, replaced by a reload.
 pub(crate) struct InForce {
+    pub(crate) signing: Signing,
     pub(crate) rules: Arc<ArcSwap<Rules>>,
     pub(crate) delivery: Arc<ArcSwap<delivery::Config>>,
     pub(crate) table: Arc<ArcSwap<Table>>,
@@ -34,6 +36,7 @@ pub(crate) struct InForce {
 /// Everything new, built and checked.
 pub(crate) struct New {
     rules: Rules,
+    keys: Keys,
     delivery: delivery::Config,
     table: Table,
     pub(crate) plugins: Arc<PluginSet>,
@@ -44,6 +47,8 @@ pub(crate) struct New {
 pub(crate) struct Builder {
     engine: Engine,
     pub(super) services: Services,
+    /// Its keys are replaced by a reload; whoever signs keeps it.
+    pub(super) signing: Signing,
 }
 
 /// The first set: what serves, with which settings, and why some of it is older than it should be.
@@ -70,7 +75,7 @@ impl Builder {
         let largest = listeners.map(|l| l.session.max_message_size).max().unwrap_or_default();
         let mut services = Services::new(store, spool, clock, resolver, largest);
         services.events = events;
-        Ok(Self { engine, services })
+        Ok(Self { engine, services, signing: Signing::default() })
     }
 
     /// What plugins decide is recorded as these settings say.
@@ -124,7 +129,9 @@ impl Builder {
         let settings = Settings { plugins: config, ..settings.clone() };
         let new = self.finish(&settings, set).await?;
         let hooks: Arc<dyn Hooks> = new.plugins.clone();
+        self.signing.replace(new.keys);
         let in_force = InForce {
+            signing: self.signing.clone(),
             rules: Arc::new(ArcSwap::from_pointee(new.rules)),
             delivery: Arc::new(ArcSwap::from_pointee(new.delivery)),
             table: Arc::new(ArcSwap::from_pointee(new.table)),
@@ -163,10 +170,13 @@ impl Builder {
         let plugins = Arc::new(set);
         let hooks: Arc<dyn Hooks> = plugins.clone();
         let config = settings.listen.clone();
-        let rules = tokio::task::spawn_blocking(move || rules(config, hooks)).await??;
-        let (delivery, table, plugin_config) =
+        let signing = settings.signing.clone();
+        let read = move || Ok::<_, anyhow::Error>((rules(config, hooks)?, super::keys::load(&signing)?));
+        let (rules, keys) = tokio::task::spawn_blocking(read).await??;
+        let (mut delivery, table, plugin_config) =
             (settings.delivery.clone(), settings.routing.clone(), settings.plugins.clone());
-        Ok(New { rules, delivery, table, plugins, plugin_config })
+        delivery.notices.signing = self.signing.clone();
+        Ok(New { rules, keys, delivery, table, plugins, plugin_config })
     }
 }
 
@@ -174,6 +184,7 @@ impl InForce {
     /// From here on new connections, transactions and attempts use the new set.
     pub(crate) fn replace(&self, new: New) {
         let hooks: Arc<dyn Hooks> = new.plugins.clone();
+        self.signing.replace(new.keys);
         self.rules.store(Arc::new(new.rules));
         self.delivery.store(Arc::new(new.delivery));
         self.table.store(Arc::new(new.table));

@@ -13,13 +13,13 @@ const CHUNK: usize = 256 * 1024;
 
 /// A hash that some signature speaks of: how the body is canonicalised, which hash, how much of the body (zero: all), and
 /// the place for the result. As mail-auth lists them: each once, so there are at most four.
-pub(super) type Hash = (Canonicalization, HashAlgorithm, u64, Vec<u8>);
+pub(crate) type Hash = (Canonicalization, HashAlgorithm, u64, Vec<u8>);
 
 /// Computes all of them in one pass. Blocking.
 ///
 /// # Errors
 /// When the body can't be read.
-pub(super) fn fill(body: &Content, hashes: &mut [Hash]) -> io::Result<()> {
+pub(crate) fn fill(body: &Content, hashes: &mut [Hash]) -> io::Result<()> {
     if hashes.is_empty() {
         return Ok(());
     }

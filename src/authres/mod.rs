@@ -4,7 +4,7 @@
 //! `hooks` and `store` (bodies). Must never hold a body in memory, wait without a bound, do a signature's arithmetic on a
 //! worker, or let foreign text reach a field as it came.
 
-mod body;
+pub(crate) mod body;
 mod dmarc;
 mod field;
 mod signatures;

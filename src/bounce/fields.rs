@@ -2,11 +2,13 @@
 //! addresses, message/global-delivery-status (RFC 6533 section 3). Pure.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Action, Frame, Original, Reported, param};
 use crate::hooks::{Outcome, OutcomeKind, Stage};
 use crate::mail::Mailbox;
-use crate::smtp::Status;
+use crate::smtp::{Reply, Status};
 
 /// Which characters the fields may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +69,11 @@ impl Fields {
         self.field("Final-Recipient", &final_recipient);
         self.field("Action", action_word(action));
         self.field("Status", &status_of(outcome).to_string());
-        if let Some(remote) = &outcome.remote {
-            self.field("Remote-MTA", &format!("dns; {remote}"));
+        if let Some(remote) = remote(outcome) {
+            self.field("Remote-MTA", &remote);
         }
         if let Some(diagnostic) = diagnostic(outcome) {
-            self.field("Diagnostic-Code", &diagnostic);
+            self.lines("Diagnostic-Code", &diagnostic);
         }
         self.field("Last-Attempt-Date", &outcome.at.rfc5322());
         if let Action::Delayed { until } = action {
@@ -104,12 +106,29 @@ impl Fields {
 
     /// One field, folded at spaces before column 76. Nothing in `value` can begin a field of its own.
     fn field(&mut self, name: &str, value: &str) {
+        self.lines(name, &[value.to_owned()]);
+    }
+
+    /// A field of several lines, each of which begins on a line of its own.
+    fn lines(&mut self, name: &str, values: &[String]) {
         self.out.push_str(name);
         self.out.push(':');
         let mut column = name.len() + 1;
+        for (at, value) in values.iter().enumerate() {
+            if at > 0 {
+                self.out.push_str("\r\n");
+                column = 0;
+            }
+            self.words(value, column);
+        }
+        self.out.push_str("\r\n");
+    }
+
+    fn words(&mut self, value: &str, begun: usize) {
+        let mut column = begun;
         for word in value.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
             let fits = word.char_indices().take_while(|(at, c)| at + c.len_utf8() <= 900).map(|(_, c)| c);
-            if column + 1 + word.len() > 76 && column > name.len() + 1 {
+            if column + 1 + word.len() > 76 && column > begun {
                 self.out.push_str("\r\n");
                 column = 0;
             }
@@ -119,7 +138,10 @@ impl Fields {
             self.out.extend(fits.map(|c| if charset == Charset::Utf8 || c.is_ascii() { c } else { '?' }));
             column += 1 + self.out.len() - before;
         }
-        self.out.push_str("\r\n");
+        if column == 0 {
+            // An empty line of a reply must not end the group.
+            self.out.push_str(" -");
+        }
     }
 }
 
@@ -128,7 +150,7 @@ fn action_word(action: Action) -> &'static str {
         Action::Failed => "failed",
         Action::Delayed { .. } => "delayed",
         Action::Delivered => "delivered",
-        Action::Relayed => "relayed",
+        Action::Relayed | Action::Traced => "relayed",
     }
 }
 
@@ -154,14 +176,45 @@ fn status_of(outcome: &Outcome) -> Status {
     })
 }
 
-fn diagnostic(outcome: &Outcome) -> Option<String> {
+/// RFC 3464 section 2.3.5: a host's name, or its address as a literal; the address beside a name is a comment.
+fn remote(outcome: &Outcome) -> Option<String> {
+    let host = outcome.remote.as_deref().filter(|host| !host.contains('/'))?;
+    let literal = |ip: IpAddr| if ip.is_ipv4() { format!("[{ip}]") } else { format!("[IPv6:{ip}]") };
+    if let Ok(ip) = host.parse() {
+        return Some(format!("dns; {}", literal(ip)));
+    }
+    let address = outcome.remote_endpoint.as_ref().and_then(|endpoint| endpoint.address.parse().ok());
+    let address = address.filter(|_| !host.starts_with('[')).map(|ip| format!(" ({})", literal(ip)));
+    Some(format!("dns; {host}{}", address.unwrap_or_default()))
+}
+
+/// What was said, line by line: RFC 3461 section 9.2 has a reply of several lines as it came.
+fn diagnostic(outcome: &Outcome) -> Option<Vec<String>> {
+    let one = |text: String| Some(vec![text]);
     match (&outcome.reply, public_error(outcome)) {
-        (Some(reply), _) if is_remote(outcome) => Some(format!("smtp; {reply}")),
-        (Some(reply), Some(error)) => Some(format!("x-waypost; {reply} ({error})")),
-        (Some(reply), None) => Some(format!("x-waypost; {reply}")),
-        (None, Some(error)) => Some(format!("x-waypost; {error}")),
+        (Some(reply), _) if is_remote(outcome) => Some(transcribed(reply)),
+        (Some(reply), Some(error)) => one(format!("x-waypost; {reply} ({error})")),
+        (Some(reply), None) => one(format!("x-waypost; {reply}")),
+        (None, Some(error)) => one(format!("x-waypost; {error}")),
         (None, None) => None,
     }
+}
+
+fn transcribed(reply: &Reply) -> Vec<String> {
+    let status = reply.status.map(|status| format!(" {status}")).unwrap_or_default();
+    let last = reply.lines.len().saturating_sub(1);
+    let line = |(at, text): (usize, &Arc<str>)| {
+        let kind = if at == 0 { "smtp; " } else { "" };
+        match (at == last, status.trim_start()) {
+            (true, _) => format!("{kind}{}{status} {text}", reply.code),
+            (false, "") => format!("{kind}{}-{text}", reply.code),
+            (false, status) => format!("{kind}{}-{status} {text}", reply.code),
+        }
+    };
+    if reply.lines.is_empty() {
+        return vec![format!("smtp; {}{status}", reply.code)];
+    }
+    reply.lines.iter().enumerate().map(line).collect()
 }
 
 /// Undoes xtext (RFC 3461 section 4); what is not well formed stays as it came.
@@ -192,6 +245,19 @@ mod tests {
         {
             assert_eq!(from_xtext(text), is);
         }
+    }
+
+    #[test]
+    fn a_reply_of_several_lines_is_transcribed() {
+        let reply =
+            |status, lines: &[&str]| Reply { code: 550, status, lines: lines.iter().map(|l| Arc::from(*l)).collect() };
+        let status = Some(Status::new(5, 7, 1));
+        assert_eq!(transcribed(&reply(status, &["a", "b"])), ["smtp; 550-5.7.1 a", "550 5.7.1 b"]);
+        assert_eq!(transcribed(&reply(None, &["a", "b"])), ["smtp; 550-a", "550 b"]);
+        assert_eq!(transcribed(&reply(None, &[])), ["smtp; 550"]);
+        let mut fields = Fields { out: String::new(), charset: Charset::Ascii };
+        fields.lines("Diagnostic-Code", &["smtp; 550-a".to_owned(), String::new(), "550 b".to_owned()]);
+        assert_eq!(fields.out, "Diagnostic-Code: smtp; 550-a\r\n -\r\n 550 b\r\n");
     }
 
     #[test]

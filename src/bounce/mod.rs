@@ -16,7 +16,7 @@ use crate::hooks::{BounceEdit, Outcome};
 use crate::mail::{BodyKind, Mailbox, Param, QueueId, Recipient, ReversePath};
 use crate::time::Timestamp;
 
-/// Bodies up to this size are returned whole, larger ones as a header section: enough for a sender to know the
+/// Unless the operator says otherwise, bodies up to this size are returned whole, larger ones as a header section: enough for a sender to know the
 /// message again, and no lever for making the relay send large mail to a forged reverse-path.
 pub const RETURN_LIMIT: u64 = 64 * 1024;
 
@@ -34,6 +34,8 @@ pub enum Action {
     Delivered,
     /// Handed to a host that sends no reports.
     Relayed,
+    /// Handed on, and the sender of a message that had to be there in time is to know (RFC 2852 section 4.1.4).
+    Traced,
 }
 
 /// The message that a notice is about.
@@ -51,7 +53,7 @@ pub struct Original<'a> {
     pub smtputf8: bool,
     /// Header section and the empty line.
     pub head: &'a [u8],
-    /// The whole body, if it was at hand and below [`RETURN_LIMIT`].
+    /// The whole body, if it was at hand and small enough to be returned.
     pub body: Option<&'a [u8]>,
 }
 
@@ -93,14 +95,15 @@ pub struct Notice {
 /// True if a sender wants to hear of this: NOTIFY (RFC 3461 section 4.1), and failures and delays where it said nothing.
 pub fn is_wanted(recipient: &Recipient, action: Action) -> bool {
     let Some(notify) = recipient.param("NOTIFY") else {
-        return matches!(action, Action::Failed | Action::Delayed { .. });
+        return matches!(action, Action::Failed | Action::Delayed { .. } | Action::Traced);
     };
-    let keyword = match action {
-        Action::Failed => "FAILURE",
-        Action::Delayed { .. } => "DELAY",
-        Action::Delivered | Action::Relayed => "SUCCESS",
-    };
-    notify.split(',').any(|word| word.trim().eq_ignore_ascii_case(keyword))
+    let has = |keyword: &str| notify.split(',').any(|word| word.trim().eq_ignore_ascii_case(keyword));
+    match action {
+        Action::Failed => has("FAILURE"),
+        Action::Delayed { .. } => has("DELAY"),
+        Action::Delivered | Action::Relayed => has("SUCCESS"),
+        Action::Traced => !has("NEVER"),
+    }
 }
 
 /// The notice due for these recipients, if the sender has an address and wants to hear of any of them.
@@ -120,6 +123,28 @@ pub fn notice(
     }
     let to = edit.redirect_to.as_ref().unwrap_or(sender);
     Some(report::build(original, action, &wanted, edit, to, frame))
+}
+
+/// The same for the postmaster, who is told of what senders wanted to hear and of what nobody else can be told: the report
+/// of a report goes to no sender, so it can't begin a circle as long as the postmaster's own mail is left out.
+pub fn copy(
+    original: &Original<'_>,
+    action: Action,
+    reported: &[Reported<'_>],
+    to: &Mailbox,
+    frame: Frame<'_>,
+) -> Option<Notice> {
+    if reported.is_empty() || reported.iter().any(|r| r.recipient.mailbox == *to) {
+        return None;
+    }
+    let preface = match &original.sender.0 {
+        Some(sender) => format!("For the postmaster: this is a copy of what <{sender}> is told."),
+        None => {
+            "For the postmaster: this message has no sender who could be told. It may be a report itself.".to_owned()
+        }
+    };
+    let edit = BounceEdit { preface: Some(preface.into()), return_headers_only: true, redirect_to: Some(to.clone()) };
+    Some(report::build(original, action, reported, &edit, to, frame))
 }
 
 /// The value of a parameter in a list, by its upper-case keyword.

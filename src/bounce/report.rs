@@ -6,7 +6,7 @@ use memchr::memmem;
 use super::fields::{self, Charset};
 use super::{Action, Frame, Notice, Original, Reported, param, text};
 use crate::hooks::BounceEdit;
-use crate::mail::{BodyKind, Mailbox};
+use crate::mail::{BodyKind, Header, Mailbox};
 
 /// Puts the notice together.
 pub(super) fn build(
@@ -41,12 +41,19 @@ pub(super) fn build(
         // Addresses in UTF-8, and message/global, may only travel under SMTPUTF8 (RFC 6533 section 5).
         smtputf8: original.smtputf8 && (eight_bit || !to.to_string().is_ascii()),
         body_kind: if eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit },
-        head: head(action, to, &boundary, eight_bit, frame),
+        head: head(original, action, to, &boundary, eight_bit, frame),
         body: body.into(),
     }
 }
 
-fn head(action: Action, to: &Mailbox, boundary: &str, eight_bit: bool, frame: Frame<'_>) -> Bytes {
+fn head(
+    original: &Original<'_>,
+    action: Action,
+    to: &Mailbox,
+    boundary: &str,
+    eight_bit: bool,
+    frame: Frame<'_>,
+) -> Bytes {
     let Frame { hostname, id, now } = frame;
     let mut head = format!(
         "Date: {}\r\n\
@@ -54,17 +61,28 @@ fn head(action: Action, to: &Mailbox, boundary: &str, eight_bit: bool, frame: Fr
          To: <{to}>\r\n\
          Subject: {}\r\n\
          Message-ID: <{id}@{hostname}>\r\n\
+         {}\
          Auto-Submitted: auto-replied\r\n\
          MIME-Version: 1.0\r\n\
          Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\"\r\n",
         now.rfc5322(),
         text::subject(action),
+        message_id(original.head).map(|id| format!("References: {id}\r\n")).unwrap_or_default(),
     );
     if eight_bit {
         head.push_str("Content-Transfer-Encoding: 8bit\r\n");
     }
     head.push_str("\r\n");
     head.into()
+}
+
+/// The message's own id, by which mail programs put the report beside it (RFC 3834 section 3.1.5). Only a plain one.
+fn message_id(head: &[u8]) -> Option<String> {
+    let header = Header::parse(Bytes::copy_from_slice(head));
+    let id = header.first("Message-ID")?.unfolded();
+    let inner = id.strip_prefix('<')?.strip_suffix('>')?;
+    let plain = inner.bytes().all(|b| matches!(b, 33..=126) && !matches!(b, b'<' | b'>'));
+    (plain && inner.contains('@') && inner.len() <= 250).then_some(id)
 }
 
 fn part(out: &mut Vec<u8>, boundary: &str, media_type: &str, description: &str, octets: &[u8]) {

@@ -86,16 +86,17 @@ fn the_null_reverse_path_never_gets_one() {
 
 #[test]
 fn notify_says_who_wants_to_hear_of_what() {
-    type Case<'a> = (&'a [(&'a str, &'a str)], [bool; 4]);
+    type Case<'a> = (&'a [(&'a str, &'a str)], [bool; 5]);
     let cases: [Case<'_>; 6] = [
-        (&[], [true, true, false, false]),
-        (&[("NOTIFY", "NEVER")], [false; 4]),
-        (&[("NOTIFY", "FAILURE")], [true, false, false, false]),
-        (&[("NOTIFY", "DELAY")], [false, true, false, false]),
-        (&[("NOTIFY", "success,failure")], [true, false, true, true]),
-        (&[("ORCPT", "rfc822;x@y")], [true, true, false, false]),
+        (&[], [true, true, false, false, true]),
+        (&[("NOTIFY", "NEVER")], [false; 5]),
+        (&[("NOTIFY", "FAILURE")], [true, false, false, false, true]),
+        (&[("NOTIFY", "DELAY")], [false, true, false, false, true]),
+        (&[("NOTIFY", "success,failure")], [true, false, true, true, true]),
+        (&[("ORCPT", "rfc822;x@y")], [true, true, false, false, true]),
     ];
-    let actions = [Action::Failed, Action::Delayed { until: at(9) }, Action::Delivered, Action::Relayed];
+    let delayed = Action::Delayed { until: at(9) };
+    let actions = [Action::Failed, delayed, Action::Delivered, Action::Relayed, Action::Traced];
     for (params, wanted) in cases {
         let recipient = recipient("ann@example.net", params);
         assert_eq!(actions.map(|action| is_wanted(&recipient, action)), wanted, "{params:?}");
@@ -242,4 +243,62 @@ fn a_plugins_edit_is_applied() {
     assert!(text.contains("\nTo: <postmaster@example.org>\n"), "{text}");
     assert!(text.contains("\n\nQuestions? Call extension 7.\nWe are here from nine to five.\n\nThis is"), "{text}");
     assert!(text.contains("text/rfc822-headers") && !text.contains("Hello Ann"), "{text}");
+}
+
+#[test]
+fn the_postmaster_hears_of_everything_but_its_own_mail() {
+    let (ann, boss) = (recipient("ann@example.net", &[("NOTIFY", "NEVER")]), mailbox("boss@example.org"));
+    let own = recipient("boss@example.org", &[]);
+    let outcome = refused();
+    for sender in [sender(), ReversePath(None)] {
+        let reported = [Reported { recipient: &ann, outcome: &outcome }];
+        let copy = |reported: &[Reported<'_>]| copy(&original(&sender), Action::Failed, reported, &boss, frame());
+        let text = show(&copy(&reported).unwrap());
+        let told =
+            if sender.0.is_some() { "a copy of what <sue@example.org>" } else { "has no sender who could be told" };
+        assert!(text.contains("\nTo: <boss@example.org>\n") && text.replace('\n', " ").contains(told), "{text}");
+        assert!(text.contains("text/rfc822-headers") && !text.contains("Hello Ann"), "{text}");
+        assert_eq!(copy(&[Reported { recipient: &own, outcome: &outcome }, reported[0]]), None);
+        assert_eq!(copy(&[]), None);
+    }
+}
+
+#[test]
+fn the_next_hop_is_named_with_its_address() {
+    let ann = recipient("ann@example.net", &[]);
+    let mut outcome = refused();
+    let endpoint = |address: &str| crate::hooks::Endpoint { address: address.into(), port: 25 };
+    let cases = [
+        (Some("mx.example.net"), Some("192.0.2.7"), Some("dns; mx.example.net ([192.0.2.7])")),
+        (Some("mx.example.net"), Some("2001:db8::7"), Some("dns; mx.example.net ([IPv6:2001:db8::7])")),
+        (Some("mx.example.net"), None, Some("dns; mx.example.net")),
+        (Some("192.0.2.7"), Some("192.0.2.7"), Some("dns; [192.0.2.7]")),
+        (Some("2001:db8::7"), None, Some("dns; [IPv6:2001:db8::7]")),
+        (Some("[192.0.2.7]"), Some("192.0.2.7"), Some("dns; [192.0.2.7]")),
+        (Some("/run/lmtp"), Some("unix:/run/lmtp"), None),
+        (None, None, None),
+    ];
+    for (host, address, shown) in cases {
+        outcome.remote = host.map(Arc::from);
+        outcome.remote_endpoint = address.map(endpoint);
+        let sender = sender();
+        let reported = [Reported { recipient: &ann, outcome: &outcome }];
+        let text = show(&make(&original(&sender), Action::Failed, &reported).unwrap());
+        let found = text.lines().find_map(|line| line.strip_prefix("Remote-MTA: "));
+        assert_eq!(found, shown, "{host:?} {address:?}");
+    }
+}
+
+#[test]
+fn a_report_points_to_the_message_it_is_about() {
+    let ann = recipient("ann@example.net", &[]);
+    let outcome = refused();
+    let reported = [Reported { recipient: &ann, outcome: &outcome }];
+    let sender = sender();
+    for (id, told) in [("<a.b@c>", true), ("a@b", false), ("<a b@c>", false), ("<a@b> <c@d>", false), ("<a>", false)] {
+        let head = format!("Message-ID: {id}\r\n\r\n");
+        let text =
+            show(&make(&Original { head: head.as_bytes(), ..original(&sender) }, Action::Failed, &reported).unwrap());
+        assert_eq!(text.contains(&format!("\nReferences: {id}\n")), told, "{text}");
+    }
 }

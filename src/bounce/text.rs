@@ -14,7 +14,7 @@ pub(super) fn subject(action: Action) -> &'static str {
         Action::Failed => "Your message could not be delivered",
         Action::Delayed { .. } => "Your message is delayed",
         Action::Delivered => "Your message was delivered",
-        Action::Relayed => "Your message was passed on",
+        Action::Relayed | Action::Traced => "Your message was passed on",
     }
 }
 
@@ -58,6 +58,10 @@ fn introduction(original: &Original<'_>, action: Action) -> String {
             until.rfc5322()
         ),
         Action::Delivered => format!("Your message of {arrived} was delivered to the recipients below."),
+        Action::Traced => format!(
+            "Your message of {arrived}, which is to be delivered in time, was passed on for the recipients below. The \
+             mail server that has it now may not tell you if it is late."
+        ),
         Action::Relayed => format!(
             "Your message of {arrived} was passed on for the recipients below, to a mail server that does not confirm \
              delivery. There will be no further report unless it fails there."
@@ -74,7 +78,7 @@ fn happened(original: &Original<'_>, action: Action, outcome: &Outcome, frame: F
     let host = outcome.remote.as_deref().unwrap_or("the next mail server");
     match (action, outcome.kind) {
         (Action::Delivered, _) => "was delivered.".into(),
-        (Action::Relayed, _) => format!("was passed on to {host}."),
+        (Action::Relayed | Action::Traced, _) => format!("was passed on to {host}."),
         (Action::Delayed { .. }, _) => format!("{} It is being tried again.", stumbled(outcome.stage, host)),
         (Action::Failed, OutcomeKind::Expired) => format!(
             "could not be delivered within {}, and is given up. {}",

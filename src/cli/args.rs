@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::ban::{Ban, seconds};
+use super::ban::Ban;
+use super::dkim::Dkim;
 use super::explain::Explain;
+use super::why::Why;
 use super::workbench::New;
-use crate::admin::{FilterForm, WhyForm};
+use crate::admin::FilterForm;
 use crate::mail::QueueId;
 
 /// Where the configuration is unless somebody says otherwise.
@@ -72,6 +74,9 @@ pub(super) enum Command {
     /// Look at plugins, sign them, and change which of their versions serve.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Make keys that sign mail, and see that they are published.
+    #[command(subcommand)]
+    Dkim(Dkim),
     /// Tell what plugins decided about a message, a session or an address, and why a mail went the way it did.
     ///
     /// Decisions are kept as `[plugin-host.decisions]` says, also those about mail that was refused.
@@ -114,49 +119,6 @@ pub(super) struct Check {
     /// Print the effective configuration, defaults included and secrets left out.
     #[arg(long, conflicts_with = "json")]
     pub(super) print: bool,
-}
-
-/// Which decisions; all that is given must hold.
-#[derive(Debug, Default, Args)]
-pub(super) struct Why {
-    /// A queue id or the id of a session, as logs and replies name them; or a sender, a recipient, a domain, or a
-    /// client's IP address.
-    #[arg(value_name = "ID|ADDRESS")]
-    pub(super) about: Option<String>,
-    /// Of this plugin.
-    #[arg(long, value_name = "NAME")]
-    pub(super) plugin: Option<String>,
-    /// At this hook: connect, helo, auth, mail, rcpt, message, route, delivery-attempt, delivery-result, bounce.
-    #[arg(long, value_name = "HOOK")]
-    pub(super) hook: Option<String>,
-    /// In one word: reject, tempfail, quarantine…
-    #[arg(long, value_name = "WORD")]
-    pub(super) verdict: Option<String>,
-    /// Where the plugin failed, and its failure policy decided.
-    #[arg(long)]
-    pub(super) failed: bool,
-    /// Not longer ago than this: 90s, 15m, 12h, 7d.
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
-    pub(super) since: Option<u64>,
-    /// Longer ago than this.
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
-    pub(super) until: Option<u64>,
-    /// The first ones that fit, instead of the last ones.
-    #[arg(long)]
-    pub(super) oldest: bool,
-    /// At most so many, up to 10,000.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(super) limit: usize,
-}
-
-impl From<Why> for WhyForm {
-    fn from(why: Why) -> Self {
-        let Why { about, plugin, hook, verdict, failed, since, until, oldest, limit } = why;
-        // Ids have neither; addresses, domains and IP addresses have one of them.
-        let is_address = |about: &String| about.contains(['@', '.', ':']);
-        let (address, id) = (about.clone().filter(is_address), about.filter(|about| !is_address(about)));
-        Self { id, address, plugin, hook, verdict, failed, since_secs: since, until_secs: until, oldest, limit }
-    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -46,11 +46,14 @@ async fn problems(settings: &Settings) -> (Vec<String>, Vec<String>) {
         return (absent, Vec::new());
     }
     let mut problems = app::check_plugins(settings, super::compiler(), None).await;
+    let mut warnings = Vec::new();
     match app::check_certificates(settings) {
-        Ok(warnings) => (problems, warnings),
-        Err(problem) => {
-            problems.insert(0, problem);
-            (problems, Vec::new())
-        }
+        Ok(more) => warnings.extend(more),
+        Err(problem) => problems.insert(0, problem),
     }
+    match app::check_keys(settings) {
+        Ok(more) => warnings.extend(more),
+        Err(more) => problems.extend(more),
+    }
+    (problems, warnings)
 }

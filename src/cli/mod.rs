@@ -9,6 +9,7 @@ mod ban;
 mod bench;
 mod check;
 mod diff;
+mod dkim;
 mod explain;
 mod generations;
 mod password;
@@ -122,6 +123,7 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
         Command::Explain(about) => wait(explain::explain(&common, about, out)),
         Command::Destinations => wait(explain::destinations(&common, out)),
+        Command::Dkim(command) => wait(dkim::dkim(&common, command, out)),
         Command::Why(which) => wait(why::why(&common, which, out)),
         Command::CompileComponent { memory } => {
             compile_for_relay(memory, io::stdin().lock(), io::stdout().lock()).map_err(Failure::refused)

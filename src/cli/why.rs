@@ -3,11 +3,57 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
+use clap::Args;
 use serde_json::Value;
 
-use super::args::{Common, Why};
+use super::args::Common;
+use super::ban::seconds;
 use super::render::{Elements, clean, count};
 use super::{Failure, connect};
+use crate::admin::WhyForm;
+
+/// Which decisions; all that is given must hold.
+#[derive(Debug, Default, Args)]
+pub(super) struct Why {
+    /// A queue id or the id of a session, as logs and replies name them; or a sender, a recipient, a domain, or a
+    /// client's IP address.
+    #[arg(value_name = "ID|ADDRESS")]
+    pub(super) about: Option<String>,
+    /// Of this plugin.
+    #[arg(long, value_name = "NAME")]
+    pub(super) plugin: Option<String>,
+    /// At this hook: connect, helo, auth, mail, rcpt, message, route, delivery-attempt, delivery-result, bounce.
+    #[arg(long, value_name = "HOOK")]
+    pub(super) hook: Option<String>,
+    /// In one word: reject, tempfail, quarantine…
+    #[arg(long, value_name = "WORD")]
+    pub(super) verdict: Option<String>,
+    /// Where the plugin failed, and its failure policy decided.
+    #[arg(long)]
+    pub(super) failed: bool,
+    /// Not longer ago than this: 90s, 15m, 12h, 7d.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) since: Option<u64>,
+    /// Longer ago than this.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) until: Option<u64>,
+    /// The first ones that fit, instead of the last ones.
+    #[arg(long)]
+    pub(super) oldest: bool,
+    /// At most so many, up to 10,000.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) limit: usize,
+}
+
+impl From<Why> for WhyForm {
+    fn from(why: Why) -> Self {
+        let Why { about, plugin, hook, verdict, failed, since, until, oldest, limit } = why;
+        // Ids have neither; addresses, domains and IP addresses have one of them.
+        let is_address = |about: &String| about.contains(['@', '.', ':']);
+        let (address, id) = (about.clone().filter(is_address), about.filter(|about| !is_address(about)));
+        Self { id, address, plugin, hook, verdict, failed, since_secs: since, until_secs: until, oldest, limit }
+    }
+}
 
 /// Asks the relay and shows what it found, in order of time.
 pub(super) async fn why(common: &Common, which: Why, out: &mut dyn Write) -> Result<(), Failure> {

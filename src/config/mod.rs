@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use error::ConfigError;
 
-use crate::{delivery, listen, plugin, queue, routing, telemetry};
+use crate::{delivery, listen, plugin, queue, routing, signing, telemetry};
 
 /// A checked configuration: each module's own settings.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Settings {
     pub delivery: delivery::Config,
     /// `[plugins]`.
     pub plugins: plugin::Config,
+    /// `[signing]`, `[dkim]`, `[arc]`.
+    pub signing: signing::Config,
     /// `[admin]`: where the admin socket is.
     pub admin: PathBuf,
     /// `[log]`.
@@ -94,6 +96,7 @@ impl Settings {
         named.extend(self.listen.credentials.iter().map(|path| ("auth.credentials".to_owned(), &**path)));
         named.extend(self.listen.senders.iter().map(|path| ("auth.senders".to_owned(), &**path)));
         named.extend(self.plugins.plugins.iter().map(|(name, p)| (format!("plugins.{name}.path"), &*p.path)));
+        named.extend(self.signing.files());
         let absent = named.into_iter().filter(|(_, path)| !path.is_file());
         absent.map(|(key, path)| format!("{key}: there is no file {}", path.display())).collect()
     }

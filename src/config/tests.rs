@@ -160,6 +160,11 @@ fn the_reference_lists_every_key_and_no_other() {
         "lanes",
         "shaping",
         "retry",
+        "notices",
+        "notices.by-listener.NAME",
+        "signing",
+        "dkim",
+        "arc",
         "plugins",
         "plugin-host",
         "admin",
@@ -178,6 +183,7 @@ fn the_reference_lists_every_key_and_no_other() {
 
 #[test]
 fn the_defaults_of_the_reference_are_those_of_the_code() {
+    const KEY: &str = "domain = 'example.org'\nselector = 's'\nkey-file = 'k.pem'\n";
     let around = |section: &str| match section {
         "listeners.NAME" => "[listeners.x]\naddress = '127.0.0.1:1'\n".to_owned(),
         "tls" => "[tls]\ncertificate = 'c.pem'\nkey = 'k.pem'\n".to_owned(),
@@ -197,6 +203,9 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
         "shaping.backoff" => "[[shaping.backoff]]\ncode = '421'\ndivide = 2\n".to_owned(),
         "pools.NAME" => "[sources.w]\naddresses = ['192.0.2.1']\n[pools.x]\nmembers = { w = 1 }\n".to_owned(),
         "destinations.NAME" => "[destinations.x]\nmaildir = 'x'\n".to_owned(),
+        "signing" => format!("[dkim.x]\n{KEY}[signing]\n"),
+        "dkim.NAME" => format!("[dkim.x]\n{KEY}"),
+        "arc" => format!("[arc]\n{KEY}"),
         "The file itself" => String::new(),
         section => format!("[{}]\n", section.replace("NAME", "x")),
     };

@@ -295,8 +295,8 @@ impl<'a> Attempt<'a> {
             };
             settle::decide(&case, outcomes, &dispositions, &mut || self.dispatcher.may_reroute(id, now))
         };
-        let Ending { settled, told } = ending;
-        let notices = if told.is_empty() { Vec::new() } else { super::notices::due(&self, told, now).await };
+        let Ending { settled, told, untold } = ending;
+        let notices = super::notices::due(&self, told, untold, now).await;
         let annotations = self.annotations();
         self.dispatcher.settle(self.lease, settled, annotations, notices).await;
     }

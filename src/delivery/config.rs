@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::egress::{Pool, Source};
+use super::notices::Notices;
 use super::shaping::Shaping;
 use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::queue::Schedule;
@@ -47,6 +48,8 @@ pub struct Config {
     pub command_timeout: Duration,
     /// The answer to the final dot (RFC 5321 section 4.5.3.2.6: 10 minutes).
     pub final_timeout: Duration,
+    /// `[notices]`.
+    pub notices: Notices,
 }
 
 /// A destination with a name.
@@ -307,6 +310,7 @@ pub(super) mod tests {
             connect_timeout: Duration::from_secs(30),
             command_timeout: Duration::from_secs(300),
             final_timeout: Duration::from_secs(600),
+            notices: Notices::default(),
         }
     }
 

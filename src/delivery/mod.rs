@@ -2,7 +2,7 @@
 //!
 //! A dispatch loop leases, routes, groups by next hop and hands to lanes; a lane's workers hold connections and speak
 //! through the client machine, which does no I/O. May import `mail`, `smtp`, `hooks`, `queue`, `routing`, `bounce`,
-//! `store`, `tls`, `time`; never `listen`, `session`, `plugin`.
+//! `store`, `tls`, `signing`, `time`; never `listen`, `session`, `plugin`.
 
 mod attach;
 mod attempt;
@@ -39,6 +39,7 @@ pub use config::{Config, Credential, Destination, LaneLimits};
 pub use dispatch::Dispatcher;
 pub use egress::{Egress, Pool, Proxy, Source, WarmUp};
 pub use explain::{Explanation, Question, SiteLine, explain};
+pub use notices::{Bounces, NoticeClass, Notices};
 pub use shaping::{
     Adjustments, Backoff, CodePattern, Complaint, Reaction, Rule, Shaping, Slow, StatusPattern, Whom, shipped,
 };

@@ -37,6 +37,8 @@ pub(super) struct Ending {
     pub(super) settled: Vec<Settled>,
     /// What the sender may be told.
     pub(super) told: Vec<(Action, Outcome)>,
+    /// Failures of which no sender can be told: the null reverse-path's.
+    pub(super) untold: Vec<Outcome>,
 }
 
 /// Decides for every outcome. `may_reroute` is asked once for each recipient that is to go another way at once.
@@ -46,7 +48,7 @@ pub(super) fn decide(
     dispositions: &[Disposition],
     may_reroute: &mut dyn FnMut() -> bool,
 ) -> Ending {
-    let mut ending = Ending { settled: Vec::with_capacity(outcomes.len()), told: Vec::new() };
+    let mut ending = Ending { settled: Vec::with_capacity(outcomes.len()), told: Vec::new(), untold: Vec::new() };
     for outcome in outcomes {
         let Some(queued) = case.record.recipients.iter().find(|r| r.index == outcome.recipient) else { continue };
         let action = dispositions.iter().find(|d| d.recipient == outcome.recipient).map(|d| &d.action);
@@ -101,6 +103,7 @@ impl One<'_> {
         let action = match self.case.reporting {
             Reporting::NextHop => None,
             Reporting::Relayed => Some(Action::Relayed),
+            Reporting::Traced => Some(Action::Traced),
             Reporting::Delivered => Some(Action::Delivered),
         };
         self.tell(ending, action, &outcome);
@@ -144,7 +147,13 @@ impl One<'_> {
 
     /// Notes what the sender asked to be told, or would want to know; nothing for the null reverse-path.
     fn tell(&self, ending: &mut Ending, action: Option<Action>, outcome: &Outcome) {
-        let Some(action) = action.filter(|_| !self.case.record.sender.is_null()) else { return };
+        let Some(action) = action else { return };
+        if self.case.record.sender.is_null() {
+            if action == Action::Failed {
+                ending.untold.push(outcome.clone());
+            }
+            return;
+        }
         let recipient = self.case.recipients.iter().find(|r| r.index == outcome.recipient);
         if recipient.is_some_and(|recipient| crate::bounce::is_wanted(recipient, action)) {
             ending.told.push((action, outcome.clone()));

@@ -78,6 +78,8 @@ pub(super) enum Reporting {
     NextHop,
     /// We do, and say that it was passed on.
     Relayed,
+    /// We do, and tell everybody who did not ask for silence that it was passed on (RFC 2852 section 4.1.4).
+    Traced,
     /// We do, and say that it was delivered: the journey ends here.
     Delivered,
 }
@@ -236,12 +238,21 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
         outcomes,
         hop: Some(line.hop.clone()),
         remote: Some((endpoint.clone(), line.connection.tls().cloned())),
-        reporting: match (line.connection.capabilities().dsn, line.lmtp) {
-            (true, _) => Reporting::NextHop,
-            // What LMTP accepts is in its mailbox (RFC 2033 section 4.2).
-            (false, true) => Reporting::Delivered,
-            (false, false) => Reporting::Relayed,
-        },
+        reporting: reporting(mail, line),
+    }
+}
+
+fn reporting(mail: &Mail<'_>, line: &Line) -> Reporting {
+    let peer = line.connection.capabilities();
+    let by = mail.requests().deliver_by.filter(|_| !line.lmtp);
+    // Asked for, or the time that was asked for goes no further.
+    let traced = by.is_some_and(|by| by.trace || (!by.give_up && !peer.deliver_by));
+    match (peer.dsn, line.lmtp) {
+        _ if traced => Reporting::Traced,
+        (true, _) => Reporting::NextHop,
+        // What LMTP accepts is in its mailbox (RFC 2033 section 4.2).
+        (false, true) => Reporting::Delivered,
+        (false, false) => Reporting::Relayed,
     }
 }
 

@@ -23,10 +23,10 @@ use crate::store::StoreError;
 use crate::time::Timestamp;
 
 /// What the hooks left of a message that is to be kept.
-struct Decided {
-    session: Arc<SessionFacts>,
-    transaction: Arc<TransactionFacts>,
-    message: Arc<MessageFacts>,
+pub(super) struct Decided {
+    pub(super) session: Arc<SessionFacts>,
+    pub(super) transaction: Arc<TransactionFacts>,
+    pub(super) message: Arc<MessageFacts>,
     held: Option<Arc<str>>,
     assigned: HashMap<u32, Assignment>,
 }
@@ -162,8 +162,11 @@ impl Serve {
         }
         let mut decided = decided;
         let refused = if self.config.lmtp { refused_by_route(&mut decided) } else { Vec::new() };
-        let results = self.results_field(&decided.session, &decided.transaction, &decided.message).await;
-        let incoming = incoming(decided, &results, &self.config, self.reception.clock.now());
+        let fields = match self.fields_on_top(&decided).await {
+            Ok(fields) => fields,
+            Err(reply) => return MessageAnswer::Refused(reply),
+        };
+        let incoming = incoming(decided, &fields, &self.config, self.reception.clock.now());
         let (size, recipients) = (incoming.head.len() as u64 + incoming.body.len(), incoming.record.recipients.len());
         let (sender, held) = (incoming.record.sender.clone(), incoming.record.held.is_some());
         match self.reception.queue.accept(incoming).await {
@@ -200,15 +203,14 @@ fn id_of(subject: &Subject) -> QueueId {
     subject.transaction.as_ref().map_or(QueueId::from_u64(0), |t| t.id)
 }
 
-/// The message as the queue wants it, with the trace field of RFC 5321 section 4.4 on top, and below it the results, if any:
-/// RFC 8601 section 4.1 has them above what they are about.
-fn incoming(decided: Decided, results: &[u8], config: &crate::session::Config, now: Timestamp) -> Incoming {
+/// The message as the queue wants it, with the trace field of RFC 5321 section 4.4 on top, and the relay's other fields below.
+fn incoming(decided: Decided, fields: &[u8], config: &crate::session::Config, now: Timestamp) -> Incoming {
     let Decided { session, transaction, message, held, assigned } = decided;
     let trace = received(&session, &transaction, &config.hostname, now);
     let block = message.header.block();
-    let mut head = BytesMut::with_capacity(trace.len() + results.len() + block.len() + 2);
+    let mut head = BytesMut::with_capacity(trace.len() + fields.len() + block.len() + 2);
     head.put_slice(trace.as_bytes());
-    head.put_slice(results);
+    head.put_slice(fields);
     head.put_slice(block);
     if message.separator {
         head.put_slice(b"\r\n");
@@ -297,6 +299,6 @@ fn store_reply(error: &StoreError) -> Reply {
     }
 }
 
-fn local_error() -> Reply {
+pub(super) fn local_error() -> Reply {
     Reply::new(451, Status::new(4, 3, 0), "Local error in processing, try again later")
 }

@@ -1,6 +1,6 @@
 //! Listeners: sockets bound, connections counted, each driven by one loop around a session.
 //!
-//! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`; never `delivery`, `routing`, `plugin`.
+//! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`; `signing`; never `delivery`, `routing`, `plugin`.
 
 mod activation;
 mod bind;
@@ -15,6 +15,7 @@ mod proxy;
 mod results;
 mod senders;
 mod serve;
+mod signatures;
 mod stream;
 mod submission;
 mod trace;
@@ -49,6 +50,7 @@ use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
 use crate::queue::Queue;
 use crate::session::{self, AuthMeans};
+use crate::signing::Signing;
 use crate::time::Clock;
 use crate::tls::Tls;
 use bind::Peer;
@@ -71,6 +73,8 @@ pub struct Reception {
     pub client_names: Arc<ClientNames>,
     /// Who has sent a message; none: nobody knows, and no listener says anything of it.
     pub results: Option<Arc<SenderResults>>,
+    /// Signs what clients send.
+    pub signing: Signing,
     /// Session ids.
     pub session_ids: Arc<QueueIds>,
     /// Cancelled when no new work is to begin.
@@ -126,6 +130,7 @@ impl Reception {
             clock,
             client_names,
             results: None,
+            signing: Signing::default(),
             session_ids: Arc::default(),
             draining,
             guard: Guard::new(),

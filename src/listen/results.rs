@@ -48,22 +48,32 @@ impl Serve {
         }
     }
 
-    /// The field, for mail of strangers; empty for others, and where a plugin has added one.
-    pub(super) async fn results_field(
+    /// What was found out about a stranger's message, as the value of a field, where somebody is to read it: in a field of
+    /// the relay's own, or in an ARC set.
+    pub(super) async fn results(
         &self,
         session: &Arc<SessionFacts>,
         transaction: &TransactionFacts,
         message: &MessageFacts,
-    ) -> Bytes {
-        let Some(find) = self.reception.results.as_ref().filter(|_| self.results) else { return Bytes::new() };
-        let host = &self.config.hostname;
+    ) -> Option<String> {
         let is_known = session.identity.is_some() || session.may_relay;
-        if is_known || !results_of(&message.header, host).is_empty() {
+        let wanted = self.reception.signing.seals(&session.listener) || self.writes_results(message);
+        let find = self.reception.results.as_ref().filter(|_| wanted && !is_known)?;
+        let (session, about) = (session.clone(), transaction.authentication.clone());
+        Some(find(Inquiry { host: self.config.hostname.clone(), session, about }).await)
+    }
+
+    /// Not where a plugin has added a field.
+    fn writes_results(&self, message: &MessageFacts) -> bool {
+        self.results && results_of(&message.header, &self.config.hostname).is_empty()
+    }
+
+    /// The field; empty where none is to be written.
+    pub(super) fn results_field(&self, results: &str, message: &MessageFacts) -> Bytes {
+        if !self.writes_results(message) {
             return Bytes::new();
         }
-        let (session, about) = (session.clone(), transaction.authentication.clone());
-        let value = find(Inquiry { host: host.clone(), session, about }).await;
-        let field = HeaderEdit::Prepend { name: AUTHENTICATION_RESULTS.into(), value: value.into() };
+        let field = HeaderEdit::Prepend { name: AUTHENTICATION_RESULTS.into(), value: results.into() };
         match Header::default().edit(&[field]) {
             Ok(field) => field.block().clone(),
             Err(error) => {

@@ -39,6 +39,8 @@ pub struct Field<'a> {
     pub name: &'a str,
     /// Octets after the colon, folding kept, without the final CRLF.
     pub raw: &'a [u8],
+    /// All of its octets, from its name to its final CRLF.
+    pub octets: &'a [u8],
 }
 
 /// One edit. `index` counts fields of the section as it was before any edit of the same list.
@@ -158,7 +160,7 @@ impl Header {
         let octets = |from: u32, to: u32| self.block.get(from as usize..to as usize).unwrap_or_default();
         let name = std::str::from_utf8(octets(span.start, span.start + span.name)).unwrap_or_default();
         let raw = octets(span.value, span.end);
-        Field { index, name, raw: raw.strip_suffix(b"\r\n").unwrap_or(raw) }
+        Field { index, name, raw: raw.strip_suffix(b"\r\n").unwrap_or(raw), octets: octets(span.start, span.end) }
     }
 
     /// The section with all edits made: in their order where two prepend or append, the later one where two change

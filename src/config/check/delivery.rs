@@ -62,6 +62,7 @@ pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> (Con
         connect_timeout: delivery.duration("connect-timeout", Duration::from_secs(30), SECOND..=HOUR),
         command_timeout: delivery.duration("command-timeout", Duration::from_secs(300), SECOND..=HOUR),
         final_timeout: delivery.duration("final-timeout", Duration::from_secs(600), SECOND..=HOUR),
+        notices: super::notices::config(root),
     };
     delivery.finish();
     (config, routing(&root.table("routing"), &names))

@@ -10,12 +10,14 @@ mod egress;
 mod grants;
 mod limits;
 mod listen;
+mod notices;
 mod plugin_host;
 mod plugins;
 mod queue;
 mod relay;
 mod route;
 mod shaping;
+mod signing;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -105,10 +107,12 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let queue = queue::config(&root.table("queue"), &base);
     let (delivery, routing) = delivery::config(root, &shown, &base);
     let plugins = plugins::config(root, &base, &queue.path);
+    let listeners: Vec<Arc<str>> = listen.listeners.iter().map(|listener| listener.name.clone()).collect();
+    let signing = signing::config(root, &base, &listeners);
     let admin = admin(root, &base);
     let log = log(&root.table("log"), &base);
     root.finish();
-    Some(Settings { hostname: hostname?, listen, queue, routing, delivery, plugins, admin, log })
+    Some(Settings { hostname: hostname?, listen, queue, routing, delivery, plugins, signing, admin, log })
 }
 
 fn hostname(root: &Table<'_>) -> Option<Arc<str>> {

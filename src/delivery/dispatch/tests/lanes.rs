@@ -29,13 +29,7 @@ impl Jobs {
         let mut ready = Vec::new();
         while ready.len() < count {
             let leases = rig.queue.lease(count).await;
-            ready.extend(leases.into_iter().map(|lease| Job {
-                lease,
-                route: Arc::new(named("x")),
-                fresh: false,
-                asked: None,
-                turn: None,
-            }));
+            ready.extend(leases.into_iter().map(|lease| Job::new(lease, Arc::new(named("x")), false)));
         }
         Self { rig, ready }
     }
