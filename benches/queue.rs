@@ -77,7 +77,7 @@ async fn dispatch(queue: Arc<Queue>, count: Arc<AtomicU64>) {
     loop {
         for lease in queue.lease(50).await {
             let _content = queue.content(&lease).await.expect("it was accepted");
-            let gone = |recipient: &u32| Settled { recipient: *recipient, change: Change::Gone, outcome: None };
+            let gone = |recipient: &u32| Settled { recipient: *recipient, change: Change::Gone, outcome: None, past: None };
             let settled = lease.recipients.iter().map(gone).collect();
             settle(&queue, lease, settled).await;
             count.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +98,7 @@ fn message(queue: &Queue, size: usize) -> Incoming {
         original: mailbox("somebody@example.net"),
         params: Vec::new(),
         route: None,
-        state: RecipientState { due: now, attempts: 0, warned: false, reroute: false, last: None },
+        state: RecipientState::new(now),
     };
     let record = Record {
         id: queue.next_id(),

@@ -16,6 +16,8 @@ pub mod smtp;
 pub mod time;
 // Rooms beside the path.
 pub mod store;
+mod ledger;
+pub mod history;
 pub mod authres;
 pub mod plugin;
 pub mod kit;

@@ -12,6 +12,7 @@ mod explain;
 mod history;
 mod load;
 mod plugins;
+mod queue;
 mod reload;
 mod rules;
 #[cfg(test)]
@@ -146,6 +147,8 @@ impl App {
         let builder = builder.authenticating(&settings)?;
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
         builder.configure(&settings);
+        let table = in_force.table.clone();
+        queue.route_by(Arc::new(move |recipient| table.load().route(&recipient.mailbox.domain)));
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
         let names = clients::names(resolver.clone());
         let mut reception =

@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::ban::{Ban, seconds};
 use super::explain::Explain;
+use super::queue_args::Queue;
 use super::workbench::New;
-use crate::admin::{FilterForm, WhyForm};
-use crate::mail::QueueId;
+use crate::admin::WhyForm;
 
 /// Where the configuration is unless somebody says otherwise.
 pub(super) const CONFIGURATION: &str = "/etc/waypost/waypost.toml";
@@ -156,89 +156,6 @@ impl From<Why> for WhyForm {
         let is_address = |about: &String| about.contains(['@', '.', ':']);
         let (address, id) = (about.clone().filter(is_address), about.filter(|about| !is_address(about)));
         Self { id, address, plugin, hook, verdict, failed, since_secs: since, until_secs: until, oldest, limit }
-    }
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Queue {
-    /// List messages, oldest first.
-    List {
-        #[command(flatten)]
-        filter: Filter,
-        /// At most so many.
-        #[arg(long, value_name = "N")]
-        limit: Option<usize>,
-    },
-    /// Show one message: envelope, recipients and what became of them, header section.
-    Show {
-        /// Its queue id.
-        #[arg(value_parser = queue_id)]
-        id: String,
-    },
-    /// Make messages due at once.
-    Retry {
-        #[command(flatten)]
-        which: Which,
-        /// Forget where plugins routed them and ask anew.
-        #[arg(long)]
-        reroute: bool,
-    },
-    /// Keep messages from being tried until they are released.
-    Hold {
-        #[command(flatten)]
-        which: Which,
-        /// Why; shown with them.
-        #[arg(long, value_name = "TEXT", default_value = "held by the operator")]
-        reason: String,
-    },
-    /// End a hold; the messages are due at once.
-    Release {
-        #[command(flatten)]
-        which: Which,
-    },
-    /// Drop messages for good, without a bounce.
-    Remove {
-        #[command(flatten)]
-        which: Which,
-    },
-}
-
-/// Which messages a list shows.
-#[derive(Debug, Default, Args)]
-pub(super) struct Filter {
-    /// Queue ids: these messages only.
-    #[arg(value_name = "ID", value_parser = queue_id)]
-    ids: Vec<String>,
-    /// Whose reverse-path contains this.
-    #[arg(long, value_name = "TEXT")]
-    sender: Option<String>,
-    /// With a recipient that contains this.
-    #[arg(long, value_name = "TEXT")]
-    recipient: Option<String>,
-    /// With a recipient of this domain.
-    #[arg(long, value_name = "DOMAIN")]
-    domain: Option<String>,
-    /// Held ones only.
-    #[arg(long)]
-    held: bool,
-}
-
-/// Which messages a command changes: some condition, or all of them by name.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
-    .args(["ids", "sender", "recipient", "domain", "held", "all"]))]
-pub(super) struct Which {
-    #[command(flatten)]
-    pub(super) filter: Filter,
-    /// Every message there is.
-    #[arg(long, conflicts_with_all = ["ids", "sender", "recipient", "domain", "held"])]
-    pub(super) all: bool,
-}
-
-impl From<Filter> for FilterForm {
-    fn from(filter: Filter) -> Self {
-        let Filter { ids, sender, recipient, domain, held } = filter;
-        Self { ids, sender, recipient, domain, held: held.then_some(true) }
     }
 }
 
@@ -479,10 +396,6 @@ fn settings(text: &str) -> Result<serde_json::Value, String> {
         Ok(_) => Err("settings are a JSON object: {\"key\": \"value\"}".to_owned()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn queue_id(text: &str) -> Result<String, String> {
-    text.parse::<QueueId>().map(|id| id.to_string()).map_err(|error| error.to_string())
 }
 
 fn json(text: &str) -> Result<serde_json::Value, String> {

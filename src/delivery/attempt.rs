@@ -23,7 +23,7 @@ use crate::hooks::{
     AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, Outcome, OutcomeKind, Route, Stage, Subject,
 };
 use crate::mail::{Recipient, Requests};
-use crate::queue::{Change, Lease, Record, Schedule, Settled};
+use crate::queue::{Change, Lease, Record, Schedule, Settled, hop_text};
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
 use crate::time::Timestamp;
@@ -58,6 +58,9 @@ pub(super) struct Attempt<'a> {
     not_before: Option<Timestamp>,
     /// Held until it is over.
     turn: Option<Turn>,
+    /// The hop of the route that the outcomes are about, and how long that took.
+    hop: Option<Arc<str>>,
+    took: Duration,
     span: tracing::Span,
 }
 
@@ -68,7 +71,7 @@ impl<'a> Attempt<'a> {
         let span = tracing::info_span!("attempt", queue_id = %lease.record.id, next_hop = &*next_hop);
         let recipients = leased(&lease);
         let (config, hooks) = (dispatcher.config(), dispatcher.hooks());
-        let (content, not_before, facts) = (None, None, asked);
+        let (content, not_before, hop, took, facts) = (None, None, None, Duration::ZERO, asked);
         Self {
             dispatcher,
             config,
@@ -82,6 +85,8 @@ impl<'a> Attempt<'a> {
             content,
             not_before,
             turn,
+            hop,
+            took,
             span,
         }
     }
@@ -95,6 +100,10 @@ impl<'a> Attempt<'a> {
 
     async fn prepare_inside(mut self, lane: &Lane, connected: bool) -> Option<Self> {
         if self.dispatcher.is_paused() {
+            return None;
+        }
+        // Since it was handed to the lane.
+        if !self.dispatcher.queue().suspended(&self.lease.record, &self.lease.recipients).is_empty() {
             return None;
         }
         let now = self.dispatcher.clock().now();
@@ -125,7 +134,12 @@ impl<'a> Attempt<'a> {
     /// Second step: sends it. `next`, whose content is at hand, follows over the same connection.
     pub(super) async fn send(&self, lane: &Arc<Lane>, next: Option<&Self>, slot: &mut Option<Line>) -> Transmitted {
         let next = next.map(Attempt::mail);
-        transmit::transmit(self.dispatcher, lane, &self.mail(), next.as_ref(), slot).instrument(self.span.clone()).await
+        let begun = Instant::now();
+        let mail = self.mail();
+        let sent = transmit::transmit(self.dispatcher, lane, &mail, next.as_ref(), slot);
+        let mut done = sent.instrument(self.span.clone()).await;
+        done.took = begun.elapsed();
+        done
     }
 
     /// Third step: result hook, settlement.
@@ -151,6 +165,10 @@ impl<'a> Attempt<'a> {
             Contact::None => {}
         }
         let dispositions = self.tell(&done).await;
+        self.took = done.took;
+        if let Some(hop) = &done.hop {
+            self.hop = Some(hop_text(hop).into());
+        }
         self.conclude(done.outcomes, dispositions, done.reporting).await;
         After::Next
     }
@@ -247,7 +265,7 @@ impl<'a> Attempt<'a> {
         let settled = self.recipients.iter().map(|recipient| {
             let warned = self.lease.record.recipients.iter().any(|r| r.index == recipient.index && r.state.warned);
             let change = Change::Retry { at, counted: false, route: route.clone(), warned };
-            Settled { recipient: recipient.index, change, outcome: None }
+            Settled { recipient: recipient.index, change, outcome: None, past: None }
         });
         let settled = settled.collect();
         let annotations = self.annotations();
@@ -268,6 +286,8 @@ impl<'a> Attempt<'a> {
                 reporting,
                 next_hop: &self.next_hop,
                 not_before: self.not_before,
+                hop: self.hop.as_ref().unwrap_or(&self.next_hop),
+                took: self.took,
                 now,
                 random: fastrand::f64(),
             };
@@ -291,6 +311,12 @@ impl<'a> Attempt<'a> {
         if !late && !over {
             return None;
         }
+        Some(self.expiries(now))
+    }
+
+    /// Outcomes of those whose time is up.
+    pub(super) fn expiries(&self, now: Timestamp) -> Vec<Outcome> {
+        let record = &*self.lease.record;
         let outcomes = self.recipients.iter().map(|recipient| {
             let last = record.recipients.iter().find(|r| r.index == recipient.index).and_then(|r| r.state.last.clone());
             let reply = Reply::new(451, Status::new(4, 4, 7), "the give-up time has come");
@@ -298,19 +324,22 @@ impl<'a> Attempt<'a> {
             // The report shows what the next hop said last.
             last.map_or_else(fallback, |last| Outcome { kind: OutcomeKind::Expired, ..last })
         });
-        Some(outcomes.collect())
+        outcomes.collect()
     }
 
     /// The route's schedule, hurried where the sender asked for it.
     fn schedule(&self) -> Cow<'_, Schedule> {
-        let schedule = self.config.schedule(&self.route);
+        let mut schedule = self.config.schedule(&self.route);
+        if let Some(after) = self.lease.record.expires_after() {
+            schedule = Cow::Owned(schedule.within(after));
+        }
         match Requests::of(&self.lease.record.sender_params).deliver_by {
             Some(by) => Cow::Owned(schedule.asked(by)),
             None => schedule,
         }
     }
 
-    fn expires(&self) -> Timestamp {
+    pub(super) fn expires(&self) -> Timestamp {
         let record = &*self.lease.record;
         self.schedule().expires(record.started(), record.sender.is_null())
     }

@@ -23,6 +23,7 @@ use super::connector::Connector;
 use super::job::{Job, LaneKey};
 use super::lane::{Lane, Pushed};
 use super::lane_worker::Seat;
+use super::park;
 use super::requeue;
 use super::reroutes::Reroutes;
 use super::site::{Served, Slot};
@@ -145,6 +146,7 @@ impl Dispatcher {
     /// Routes one message's recipients and hands them to lanes; ends those that a plugin refused already.
     async fn dispatch(self: &Arc<Self>, lease: Lease) {
         let Some(lease) = self.end_refused(lease) else { return };
+        let Some(lease) = self.park(lease) else { return };
         let record = Arc::clone(&lease.record);
         let mut leased = record.recipients.iter().filter(|r| lease.recipients.contains(&r.index));
         if lease.recipients.len() == 1
@@ -167,7 +169,7 @@ impl Dispatcher {
     /// attempt, apart from the others. None: there are no others.
     fn end_refused(self: &Arc<Self>, lease: Lease) -> Option<Lease> {
         let leased = |r: &&QueuedRecipient| lease.recipients.contains(&r.index);
-        let refused = lease.record.recipients.iter().filter(leased).filter(|r| requeue::is_refused(r));
+        let refused = lease.record.recipients.iter().filter(leased).filter(|r| r.state.is_refused());
         let refused: Vec<u32> = refused.map(|r| r.index).collect();
         if refused.is_empty() {
             return Some(lease);
@@ -178,6 +180,27 @@ impl Dispatcher {
             if part.recipients.iter().any(|index| refused.contains(index)) {
                 let dispatcher = Arc::clone(self);
                 self.spawn(async move { requeue::end_refused(&dispatcher, part).await });
+            } else {
+                rest = Some(part);
+            }
+        }
+        rest
+    }
+
+    /// Recipients that a suspension keeps back wait for its end, apart from the others. None: there are no others.
+    fn park(self: &Arc<Self>, lease: Lease) -> Option<Lease> {
+        let suspended = self.queue.suspended(&lease.record, &lease.recipients);
+        if suspended.is_empty() {
+            return Some(lease);
+        }
+        let waits = |index: &u32| suspended.iter().any(|(suspended, _)| suspended == index);
+        let (waiting, others): (Vec<u32>, Vec<u32>) = lease.recipients.iter().partition(|index| waits(index));
+        let first = waiting.first().copied();
+        let mut rest = None;
+        for part in lease.split(vec![waiting, others]) {
+            if first.is_some_and(|first| part.recipients.contains(&first)) {
+                let (dispatcher, suspended) = (Arc::clone(self), suspended.clone());
+                self.spawn(async move { park::park(&dispatcher, part, &suspended).await });
             } else {
                 rest = Some(part);
             }
@@ -271,7 +294,7 @@ impl Dispatcher {
         let settled = lease.record.recipients.iter().filter(|r| lease.recipients.contains(&r.index)).map(|r| {
             let route = fresh.then(|| Arc::clone(&route));
             let change = Change::Retry { at, counted: false, route, warned: r.state.warned };
-            Settled { recipient: r.index, change, outcome: None }
+            Settled { recipient: r.index, change, outcome: None, past: None }
         });
         let settled = settled.collect();
         self.settle(lease, settled, None, Vec::new()).await;

@@ -20,6 +20,7 @@ pub mod maildir;
 mod manners;
 mod notices;
 pub mod outcome;
+mod park;
 mod rates;
 mod reach;
 mod requeue;

@@ -4,6 +4,7 @@
 //! May speak to the network through `Connection`; knows no queue states and no schedules.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -92,6 +93,8 @@ pub(super) struct Transmitted {
     pub(super) remote: Option<(Endpoint, Option<TlsFacts>)>,
     /// Who reports success.
     pub(super) reporting: Reporting,
+    /// From its start to its end.
+    pub(super) took: Duration,
 }
 
 /// What a transmission says about the next hop as such.
@@ -235,6 +238,7 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
             (false, true) => Reporting::Delivered,
             (false, false) => Reporting::Relayed,
         },
+        took: Duration::ZERO,
     }
 }
 
@@ -299,6 +303,7 @@ fn unreached(failure: &Failure, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
         hop: Some(failure.hop.clone()),
         remote: None,
         reporting: Reporting::Relayed,
+        took: Duration::ZERO,
     }
 }
 
@@ -339,14 +344,14 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
 }
 
 fn ended_here(outcomes: Vec<Outcome>, hop: NextHop) -> Transmitted {
-    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting: Reporting::Delivered }
+    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting: Reporting::Delivered, took: Duration::ZERO }
 }
 
 fn unreadable(mail: &Mail<'_>, error: &crate::queue::QueueError, at: Timestamp) -> Transmitted {
     tracing::error!(queue_id = %mail.record.id, %error, "content can't be read");
     let reply = Reply::new(451, Status::new(4, 3, 0), "the message can't be read from the queue now");
     let outcomes = local(mail, OutcomeKind::Temporary, Stage::Queue, &reply, at);
-    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting: Reporting::Relayed }
+    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting: Reporting::Relayed, took: Duration::ZERO }
 }
 
 /// The same outcome for all, made by the relay itself.

@@ -97,6 +97,7 @@ impl Shared {
     /// Puts a large body into a spool file, durable.
     pub(super) async fn prepare(&self, incoming: Incoming) -> Result<Prepared, StoreError> {
         let Incoming { mut record, head, body } = incoming;
+        self.greet(&mut record);
         record.head_size = u32::try_from(head.len()).unwrap_or(u32::MAX);
         record.body_size = body.len();
         let small = matches!(&body, Content::Memory(octets) if octets.len() <= CHUNK);
@@ -150,7 +151,9 @@ impl Prepared {
 /// Where a message belongs that was never tried.
 fn place_of(record: &Record, now: Timestamp) -> Place {
     match record.due() {
-        _ if record.held.is_some() => Place::Held,
+        _ if record.is_held() => Place::Held,
+        // Fresh ones are taken in order of arrival, whatever their priority.
+        Some(at) if record.priority() > 0 => Place::Urgent(at),
         Some(at) if at > now => Place::Due(at),
         _ => Place::Fresh,
     }
@@ -159,8 +162,9 @@ fn place_of(record: &Record, now: Timestamp) -> Place {
 /// Where a message belongs that has been tried, or that somebody changed.
 pub(super) fn later_place(record: &Record) -> Place {
     match record.due() {
-        Some(at) if record.held.is_none() => Place::Due(at),
-        _ => Place::Held,
+        Some(at) if record.priority() > 0 => Place::Urgent(at),
+        Some(at) => Place::Due(at),
+        None => Place::Held,
     }
 }
 
@@ -177,8 +181,8 @@ pub(super) fn is_embedded(record: &Record) -> bool {
 /// Writes the record into its place; the content stays where it is.
 pub(super) fn rewrite(record: &Record, place: Place, writes: &mut Vec<Write>) {
     writes.push(Write::Put { key: keys::waiting(record.id), value: stored::encode(record, &[], &[]) });
-    if let Place::Due(at) = place {
-        writes.push(Write::Put { key: keys::due(at, record.id), value: Bytes::new() });
+    if let Some((index, at)) = place.timed() {
+        writes.push(Write::Put { key: keys::due(index, at, record.id), value: Bytes::new() });
     }
 }
 
@@ -196,9 +200,9 @@ pub(super) fn removal(record: &Record, place: Place, writes: &mut Vec<Write>) {
 
 /// Removes what only this place has: the fresh value, or the due entry.
 pub(super) fn displace(id: QueueId, place: Place, writes: &mut Vec<Write>) {
-    match place {
-        Place::Fresh => writes.push(Write::Delete { key: keys::fresh(id) }),
-        Place::Due(at) => writes.push(Write::Delete { key: keys::due(at, id) }),
-        Place::Held => {}
+    match place.timed() {
+        Some((index, at)) => writes.push(Write::Delete { key: keys::due(index, at, id) }),
+        None if place == Place::Fresh => writes.push(Write::Delete { key: keys::fresh(id) }),
+        None => {}
     }
 }

@@ -10,25 +10,36 @@ mod accept;
 mod backlog;
 mod command;
 mod content;
+mod filter;
 mod keys;
 mod lease;
-mod list;
+mod ready;
 mod record;
 mod recover;
 mod refill;
+mod retry_rule;
+mod rules;
+mod scan;
 mod schedule;
 mod settle;
+mod show;
 mod stored;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use command::Changed;
+pub use filter::{Filter, FilterError, Sight, Ways, duration, hop_text, show_duration};
 pub use lease::Lease;
-
-pub use record::{BodyPlace, Origin, QueuedRecipient, RecipientState, Record};
+pub use record::{BodyPlace, Origin, Past, QueuedRecipient, RecipientState, Record};
+pub use retry_rule::{CodePattern, Pace, Pattern, RetryRule, StatusPattern, Then};
+pub use rules::{Rule, RuleError, RuleKind, Rules};
+pub use scan::{Found, Reach, Stepped};
 pub use schedule::{Retry, Schedule};
 
 use crate::hooks::{Outcome, Route};
@@ -73,6 +84,8 @@ pub struct Settled {
     pub change: Change,
     /// Outcome of the attempt, if there was one.
     pub outcome: Option<Outcome>,
+    /// What is to be remembered of it, if it was made.
+    pub past: Option<Past>,
 }
 
 /// The new state of a recipient.
@@ -91,9 +104,16 @@ pub enum Change {
         /// A delay warning went out.
         warned: bool,
     },
+    /// It waits for the end of a suspension.
+    Park {
+        /// When that is, or when its time in the queue is over.
+        at: Timestamp,
+        /// Which.
+        rule: u32,
+    },
 }
 
-/// What an operator asks of messages.
+/// What an operator asks of recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Due at once; `reroute` forgets stored routes and asks the route hook again.
@@ -101,27 +121,23 @@ pub enum Command {
         /// Ask for the route anew.
         reroute: bool,
     },
+    /// Due then.
+    Reschedule {
+        /// Not before.
+        at: Timestamp,
+        /// Spread by chance over so long from then on.
+        spread: Duration,
+    },
+    /// This way from now on, and due at once.
+    Reroute(Arc<Route>),
     /// Not tried until released; the text says why.
     Hold(Arc<str>),
     /// As before the hold, and due at once.
     Release,
+    /// Given up, as if a plugin had refused it: the sender is told, with this text.
+    Bounce(Arc<str>),
     /// Gone, without a bounce.
     Remove,
-}
-
-/// Which messages a listing or a command is about; all conditions must hold.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// These ids only.
-    pub ids: Vec<QueueId>,
-    /// Reverse-path contains.
-    pub sender: Option<String>,
-    /// A recipient contains.
-    pub recipient: Option<String>,
-    /// A recipient's domain is.
-    pub domain: Option<String>,
-    /// Held ones only, or others only.
-    pub held: Option<bool>,
 }
 
 /// Counts for `queue list` and metrics; kept as messages come and go, never by scanning.
@@ -166,6 +182,11 @@ struct Shared {
     backlog: Mutex<Backlog>,
     /// Something may have become due, or there is room in the window.
     wake: Notify,
+    /// Where recipients go that no plugin routed.
+    ways: OnceLock<Arc<Ways>>,
+    rules: ArcSwap<Rules>,
+    /// One change of the rules at a time.
+    changing_rules: tokio::sync::Mutex<()>,
     /// One refill at a time.
     refilling: Arc<tokio::sync::Mutex<()>>,
 }

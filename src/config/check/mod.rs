@@ -13,6 +13,7 @@ mod plugin_host;
 mod plugins;
 mod queue;
 mod relay;
+mod retry;
 mod route;
 mod shaping;
 mod tls;
@@ -91,6 +92,20 @@ impl Names {
         }
         found
     }
+}
+
+/// A route for mail that is queued; names are those of a configuration in force.
+pub(super) fn route(root: &Table<'_>, config: &crate::delivery::Config) -> Option<crate::hooks::Route> {
+    let names = Names {
+        lanes: config.lanes.keys().cloned().collect(),
+        credentials: config.credentials.keys().cloned().collect(),
+        sources: config.sources.keys().cloned().collect(),
+        retries: config.schedules.keys().cloned().collect(),
+        destinations: config.destinations.keys().cloned().collect(),
+    };
+    let route = route::route(&root.get("route")?, "", route::Within::Routing, &names);
+    root.finish();
+    route
 }
 
 /// All sections. None only where `hostname` is missing, without which nothing can be built.

@@ -208,7 +208,7 @@ impl Rig {
         let body = Bytes::from_static(b".dot\r\nbye\r\n");
         let recipients = recipients.iter().zip(0..).map(|(text, index)| {
             let mailbox = Mailbox::parse(text, false).unwrap();
-            let state = RecipientState { due: now, attempts: 0, warned: false, reroute: false, last: None };
+            let state = RecipientState::new(now);
             QueuedRecipient { index, original: mailbox.clone(), mailbox, params: Vec::new(), route: None, state }
         });
         let mut record = Record {
@@ -233,7 +233,7 @@ impl Rig {
 
     /// The record, if the message is still queued.
     pub(super) fn record(&self, id: QueueId) -> Option<Arc<Record>> {
-        let only = Filter { ids: vec![id], ..Filter::default() };
+        let only = Filter::ids([id]);
         self.queue.list(&only, None, 1).unwrap().pop()
     }
 
