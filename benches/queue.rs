@@ -36,6 +36,7 @@ async fn round(tasks: usize, size: usize, time: Duration) -> Result<(), Box<dyn 
         cache: 64 << 20,
         window: 1000,
         hot_bytes: 64 << 20,
+        bounds: waypost::queue::Bounds::default(),
     };
     let store = Arc::new(Sled::open(&folder.path().join("db"), config.cache)?);
     let queue = Queue::open(config, store, Arc::new(System)).await?;

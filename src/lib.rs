@@ -18,6 +18,7 @@ pub mod time;
 pub mod store;
 mod ledger;
 pub mod history;
+pub mod suppression;
 pub mod authres;
 pub mod plugin;
 pub mod kit;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::queue_api::{ChangedForm, CommandForm, Counted, FilterForm, Next, RuleStatus};
+use super::queue_api::{ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SuppressForm};
 use super::{ExplainForm, MessageView, Summary};
 use crate::queue::{Counts, RuleKind};
 
@@ -166,6 +166,17 @@ pub enum Request {
         /// Which decisions.
         #[serde(default)]
         which: WhyForm,
+    },
+    /// The suppression list.
+    Suppress {
+        /// What is asked of it.
+        what: SuppressForm,
+    },
+    /// Messages that left the queue.
+    History {
+        /// Which.
+        #[serde(default)]
+        which: HistoryForm,
     },
     /// Write calls of a plugin down.
     Record {
@@ -335,6 +346,13 @@ pub enum Done {
     PluginChange(ReloadReport),
     /// To `why`, after an item for each.
     Decisions {
+        /// There are more that fit.
+        more: bool,
+    },
+    /// To `suppress`, after an item for each entry that it is about.
+    Suppressed,
+    /// To `history`, after an item for each.
+    History {
         /// There are more that fit.
         more: bool,
     },

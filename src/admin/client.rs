@@ -12,8 +12,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{
-    BanStatus, Done, ExplainForm, PluginChange, RecordingStatus, ReloadReport, Request, Response, SetStatus, Status,
-    Summary, WhyForm, frame,
+    BanStatus, Done, ExplainForm, HistoryForm, PluginChange, RecordingStatus, ReloadReport, Request, Response, SetStatus, Status,
+    Summary, SuppressForm, WhyForm, frame,
 };
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
@@ -168,6 +168,28 @@ impl Client {
     pub async fn destinations(&mut self) -> Result<Vec<serde_json::Value>, ClientError> {
         match self.ask(&Request::Destinations).await? {
             (sites, Done::Destinations) => Ok(sites),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// The suppression list: the entries that a request is about.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn suppress(&mut self, what: SuppressForm) -> Result<Vec<Value>, ClientError> {
+        match self.ask(&Request::Suppress { what }).await? {
+            (entries, Done::Suppressed) => Ok(entries),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Messages that left the queue, and whether there is more that fits.
+    ///
+    /// # Errors
+    /// When it can't be asked, or nothing is recorded.
+    pub async fn history(&mut self, which: HistoryForm) -> Result<(Vec<Value>, bool), ClientError> {
+        match self.ask(&Request::History { which }).await? {
+            (messages, Done::History { more }) => Ok((messages, more)),
             (_, other) => Err(unexpected(&other)),
         }
     }

@@ -22,12 +22,12 @@ use bytes::Bytes;
 use ipnet::IpNet;
 
 pub use api::{
-    BanStatus, DecisionsStatus, Done, ListenerStatus, LoadStatus, PluginChange, RecordingStatus, ReloadReport, Request,
-    Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
+    BanStatus, DecisionsStatus, Done, ListenerStatus, LoadStatus, PluginChange, RecordingStatus, ReloadReport,
+    Request, Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
 };
 pub use client::{Client, ClientError, Page};
 pub use explain::ExplainForm;
-pub use queue_api::{BUCKETS, ChangedForm, CommandForm, Counted, FilterForm, Next, RuleStatus, SummaryRow};
+pub use queue_api::{BUCKETS, ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SummaryRow, SuppressForm};
 pub use server::{BindError, bind, serve};
 pub use view::{MessageView, OutcomeView, PastView, RecipientView, Summary};
 
@@ -95,6 +95,10 @@ pub trait Control: Send + Sync + 'static {
     fn plugin_audit(&self, limit: usize) -> Pending<'_, Vec<serde_json::Value>>;
     /// Changes what serves; all of it, or nothing and the reasons.
     fn plugin_change(&self, by: Peer, change: PluginChange, weakening: Weakening) -> Pending<'_, ReloadReport>;
+    /// The suppression list: the entries that a request is about.
+    fn suppress(&self, by: Peer, what: SuppressForm) -> Pending<'_, Vec<serde_json::Value>>;
+    /// Messages that left the queue, and whether there is more that fits.
+    fn history(&self, which: HistoryForm) -> Pending<'_, (Vec<serde_json::Value>, bool)>;
     /// What plugins decided, and whether there is more that fits.
     fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)>;
     /// Begins to write calls of a plugin down.

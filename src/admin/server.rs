@@ -233,6 +233,14 @@ async fn perform_on_plugins(
             let report = control.plugin_change(peer, change, Weakening::of(allow_weaken)).await?;
             Ok((Vec::new(), Done::PluginChange(report)))
         }
+        Request::Suppress { what } => {
+            let entries = control.suppress(peer, what).await?;
+            Ok((entries.into_iter().map(Response::Item).collect(), Done::Suppressed))
+        }
+        Request::History { which } => {
+            let (messages, more) = control.history(which).await?;
+            Ok((messages.into_iter().map(Response::Item).collect(), Done::History { more }))
+        }
         Request::Why { which } => {
             let (decisions, more) = control.why(which).await?;
             Ok((decisions.into_iter().map(Response::Item).collect(), Done::Decisions { more }))

@@ -164,6 +164,15 @@ impl Control for Fake {
         ready(Err(vec![format!("{plugin} is not being recorded")]))
     }
 
+    fn suppress(&self, by: Peer, what: SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
+        let entry = json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
+        ready(Ok(if matches!(what, SuppressForm::Check { .. }) { Vec::new() } else { vec![entry] }))
+    }
+
+    fn history(&self, which: HistoryForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
+        ready(Ok((vec![json!({"queue_id": which.id})], false)))
+    }
+
     fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
         ready(Ok((vec![json!({"plugin": "greylist", "verdict": which.verdict})], true)))
     }

@@ -11,8 +11,8 @@ use super::change::Change;
 use super::history::Cause;
 use super::queue::said;
 use crate::admin::{
-    BanStatus, Control, DecisionsStatus, ExplainForm, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus,
-    ReloadReport, SetStatus, Shown, Status, StoreStatus, Weakening, WhyForm,
+    BanStatus, Control, DecisionsStatus, ExplainForm, HistoryForm, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus,
+    ReloadReport, SetStatus, Shown, Status, StoreStatus, SuppressForm, Weakening, WhyForm,
 };
 use crate::config;
 use crate::hooks::Route;
@@ -192,6 +192,14 @@ impl Control for Inner {
             let cause = Cause { reason: String::new(), by: by.to_string() };
             self.change_plugins(change.into(), cause, weakening, None).await
         })
+    }
+
+    fn suppress(&self, by: Peer, what: SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
+        Box::pin(self.suppressed(by, what))
+    }
+
+    fn history(&self, which: HistoryForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
+        Box::pin(self.finished(which))
     }
 
     fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {

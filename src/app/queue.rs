@@ -1,9 +1,11 @@
 //! What operators do to the queue, with the log of who did it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Inner;
-use crate::admin::{Peer, Shown};
+use crate::admin::{HistoryForm, Peer, Shown};
+use crate::history::Query;
 use crate::mail::QueueId;
 use crate::queue::{Changed, Command, Filter, QueueError, Reach, Rule, RuleKind, Sight};
 use crate::time::Timestamp;
@@ -14,6 +16,36 @@ pub(super) fn said(error: QueueError) -> Vec<String> {
 }
 
 impl Inner {
+    /// Messages that left the queue.
+    pub(super) async fn finished(&self, which: HistoryForm) -> Result<(Vec<serde_json::Value>, bool), Vec<String>> {
+        let now = self.clock.now();
+        let ago = |secs: u64| now.minus(Duration::from_secs(secs));
+        let HistoryForm { id, sender, recipient, failed, since_secs, until_secs, oldest, limit } = which;
+        let (since, until) = (since_secs.map(ago), until_secs.map(ago));
+        let query = Query { id, sender, recipient, failed, since, until, oldest, limit };
+        let history = self.finished.clone();
+        let found = tokio::task::spawn_blocking(move || history.find(&query)).await.map_err(|e| vec![e.to_string()])?;
+        let found = found.map_err(|error| vec![format!("the history: {error}")])?;
+        Ok((found.messages, found.more))
+    }
+
+    /// Gives up what was held for too long, every now and then: whoever goes through the queue reads all of it.
+    pub(super) async fn expire_held(&self, minutes: &mut u32) {
+        const EVERY: u32 = 15;
+        let Some(most) = self.started.queue.bounds.held else { return };
+        *minutes = minutes.wrapping_add(1);
+        if *minutes % EVERY != 1 {
+            return;
+        }
+        let filter = Filter::parse(&format!("held and age > {}s", most.as_secs()));
+        let Ok(filter) = filter else { return };
+        match self.queue.command(&filter, Command::Bounce("it was held for too long".into())).await {
+            Ok(0) => {}
+            Ok(messages) => tracing::warn!(target: "audit", messages, "held for too long: given up"),
+            Err(error) => tracing::error!(%error, "what is held for too long can't be given up"),
+        }
+    }
+
     pub(super) async fn show(&self, id: QueueId) -> Result<Option<Shown>, Vec<String>> {
         let Some((record, head)) = self.queue.show(id).await.map_err(said)? else { return Ok(None) };
         let ways = self.queue.ways();

@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::ban::{Ban, seconds};
 use super::explain::Explain;
+use super::history::History;
 use super::queue_args::Queue;
+use super::suppress::Suppress;
 use super::workbench::New;
 use crate::admin::WhyForm;
 
@@ -66,6 +68,11 @@ pub(super) enum Command {
     /// Look at the running relay's queue, and change what is in it.
     #[command(subcommand)]
     Queue(Queue),
+    /// Look at the addresses and domains that nothing is sent to, and change them.
+    #[command(subcommand)]
+    Suppress(Suppress),
+    /// Tell what became of messages that left the queue: outcomes, attempts, and what the next hop said.
+    History(History),
     /// Look at who is not served, and change it until the relay restarts.
     #[command(subcommand)]
     Ban(Ban),

@@ -205,3 +205,75 @@ impl From<Filter> for FilterForm {
 fn queue_id(text: &str) -> Result<String, String> {
     text.parse::<QueueId>().map(|id| id.to_string()).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    /// The words of a command line, as a shell would have them.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for c in line.chars() {
+            match (quote, c) {
+                (Some(open), c) if c == open => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (None, ' ') => words.extend(word.take()),
+                (_, c) => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    fn blocks<'a>(page: &'a str, of: &'a str) -> impl Iterator<Item = &'a str> {
+        page.split("\n```").skip(1).step_by(2).filter_map(move |block| block.strip_prefix(of)).flat_map(str::lines)
+    }
+
+    #[test]
+    fn every_example_of_the_page_is_understood() {
+        let page = include_str!("../../docs/queue.md");
+        let mut seen = 0;
+        for line in blocks(page, "console").filter(|line| !line.is_empty()) {
+            let cli = Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let filter = match cli.command {
+                Command::Queue(Queue::List { filter, .. } | Queue::Count { filter } | Queue::Summary { filter, .. }) => filter,
+                Command::Queue(
+                    Queue::Retry { which, .. }
+                    | Queue::Reschedule { which, .. }
+                    | Queue::Reroute { which, .. }
+                    | Queue::Hold { which, .. }
+                    | Queue::Release { which }
+                    | Queue::Bounce { which, .. }
+                    | Queue::Drop { which, .. }
+                    | Queue::Suspend { which, .. },
+                ) => which.filter,
+                _ => Filter::default(),
+            };
+            FilterForm::from(filter).filter().unwrap_or_else(|error| panic!("{line}: {error}"));
+            seen += 1;
+        }
+        for line in blocks(page, "filter").filter(|line| !line.is_empty()) {
+            FilterForm::text(line).filter().unwrap_or_else(|error| panic!("{line}: {error}"));
+            seen += 1;
+        }
+        assert!(seen > 40, "only {seen} examples");
+    }
+
+    #[test]
+    fn ids_and_filters_are_told_apart() {
+        let form = |words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            FilterForm::from(Filter { words, ..Filter::default() })
+        };
+        assert_eq!(form(&["0000000000001", "0000000000002"]).ids.len(), 2);
+        assert_eq!(form(&["domain", "=", "x.test"]).text.as_deref(), Some("domain = x.test"));
+        assert!(form(&[]).is_empty());
+        assert!(form(&["0000000000001", "held"]).filter().unwrap_err().contains("at column 1"));
+    }
+}

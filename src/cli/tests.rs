@@ -398,6 +398,20 @@ impl Control for Fake {
         ready(Err(vec![format!("{plugin} is not being recorded")]))
     }
 
+    fn suppress(&self, by: admin::Peer, what: admin::SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
+        let entry = json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
+        ready(Ok(if matches!(what, admin::SuppressForm::Check { .. }) { Vec::new() } else { vec![entry] }))
+    }
+
+    fn history(&self, _: admin::HistoryForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
+        let before = json!([{"at": "2026-11-23T22:32:00.000Z", "hop": "mx:x.test", "stage": "rcpt", "said": "450 later"}]);
+        let one = json!({"address": "bob@x.test", "became": "permanent", "stage": "rcpt", "reply": "550 5.1.1 no", "before": before});
+        let dialogue = json!(["C: RCPT TO:<bob@x.test>", "S: 550 5.1.1 no\u{1b}[2J"]);
+        let message = json!({"queue_id": "0000000000001", "sender": "ann@example.org", "hop": "mx:x.test", "recipients": [one],
+            "dialogue": dialogue, "time": "2026-11-23T22:37:00.000Z"});
+        ready(Ok((if self.0 == 0 { Vec::new() } else { vec![message] }, true)))
+    }
+
     fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
         ready(Ok((decisions(), which.limit == 1)))
     }
@@ -416,6 +430,8 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
         Command::Status => status::status(&cli.common, &mut out).await,
         Command::Reload(weaken) => reload::reload(&cli.common, weaken.allow_weaken, &mut out).await,
         Command::Queue(command) => queue::queue(&cli.common, command, &mut out).await,
+        Command::Suppress(command) => suppress::suppress(&cli.common, command, &mut out).await,
+        Command::History(which) => history::history(&cli.common, which, &mut out).await,
         Command::Why(which) => why::why(&cli.common, which, &mut out).await,
         Command::Plugin(command) => plugin::plugin(&cli.common, command, &mut out).await,
         other => panic!("{other:?} asks no relay"),
@@ -485,6 +501,24 @@ async fn what_cant_be_taken_back_is_counted_and_has_to_be_meant() {
     let wrong = run(1, &["queue", "list", "domian = x"]).await.1.unwrap();
     assert_eq!(wrong.code(), 2);
     assert!(wrong.to_string().contains("at column 1") && wrong.to_string().contains("did you mean domain?"), "{wrong}");
+}
+
+#[tokio::test]
+async fn who_is_suppressed_is_listed_and_changed() {
+    assert_eq!(run(1, &["suppress", "add", "ann@x.test", "--for", "90d"]).await.0, "ann@x.test is suppressed\n");
+    assert_eq!(run(1, &["suppress", "remove", "ann@x.test"]).await.0, "ann@x.test is suppressed no more\n");
+    let listed = run(1, &["suppress", "list"]).await.0;
+    assert!(listed.starts_with("ADDRESS") && listed.contains("ann@x.test  -       -      uid "), "{listed}");
+    assert_eq!(run(1, &["suppress", "check", "bob@x.test"]).await.1.unwrap().code(), 1);
+}
+
+#[tokio::test]
+async fn what_became_of_a_message_is_told() {
+    insta::assert_snapshot!(run(1, &["history", "--failed"]).await.0, @"
+    2026-11-23T22:37:00.000Z 0000000000001 from ann@example.org by mx:x.test
+      bob@x.test: permanent: 550 5.1.1 no
+    ");
+    assert_eq!(run(0, &["history", "0000000000001"]).await.1.unwrap().code(), 1);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use error::ConfigError;
 
-use crate::{delivery, listen, plugin, queue, routing, telemetry};
+use crate::{delivery, history, listen, plugin, queue, routing, suppression, telemetry};
 
 /// A checked configuration: each module's own settings.
 #[derive(Clone, Debug)]
@@ -24,6 +24,10 @@ pub struct Settings {
     pub listen: listen::Config,
     /// `[queue]`.
     pub queue: queue::Config,
+    /// `[suppression]`.
+    pub suppression: suppression::Config,
+    /// `[history]`.
+    pub history: history::Config,
     /// `[routing]`.
     pub routing: routing::Table,
     /// `[delivery]`, `[destinations]`, `[credentials]`, `[sources]`, `[lanes]`, `[retry]`.

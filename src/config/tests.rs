@@ -158,6 +158,8 @@ fn the_reference_lists_every_key_and_no_other() {
         "delivery",
         "lanes",
         "shaping",
+        "history",
+        "suppression",
         "retry",
         "plugins",
         "plugin-host",

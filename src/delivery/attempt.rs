@@ -19,8 +19,9 @@ use super::manners;
 use super::settle::{self, Case, Ending};
 use super::transmit::{self, Contact, Line, Mail, Reporting, Transmitted, local_outcome};
 use super::trials::Turn;
+use crate::history::Finished;
 use crate::hooks::{
-    AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, Outcome, OutcomeKind, Route, Stage, Subject,
+    AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, NextHop, Outcome, OutcomeKind, Route, Stage, Subject,
 };
 use crate::mail::{Recipient, Requests};
 use crate::queue::{Change, Lease, Record, Schedule, Settled, hop_text};
@@ -58,9 +59,10 @@ pub(super) struct Attempt<'a> {
     not_before: Option<Timestamp>,
     /// Held until it is over.
     turn: Option<Turn>,
-    /// The hop of the route that the outcomes are about, and how long that took.
-    hop: Option<Arc<str>>,
+    /// The hop of the route that the outcomes are about, how long that took, and what was said.
+    hop: Option<NextHop>,
     took: Duration,
+    dialogue: Option<Arc<str>>,
     span: tracing::Span,
 }
 
@@ -71,7 +73,7 @@ impl<'a> Attempt<'a> {
         let span = tracing::info_span!("attempt", queue_id = %lease.record.id, next_hop = &*next_hop);
         let recipients = leased(&lease);
         let (config, hooks) = (dispatcher.config(), dispatcher.hooks());
-        let (content, not_before, hop, took, facts) = (None, None, None, Duration::ZERO, asked);
+        let (content, not_before, hop, took, dialogue, facts) = (None, None, None, Duration::ZERO, None, asked);
         Self {
             dispatcher,
             config,
@@ -87,6 +89,7 @@ impl<'a> Attempt<'a> {
             turn,
             hop,
             took,
+            dialogue,
             span,
         }
     }
@@ -165,10 +168,7 @@ impl<'a> Attempt<'a> {
             Contact::None => {}
         }
         let dispositions = self.tell(&done).await;
-        self.took = done.took;
-        if let Some(hop) = &done.hop {
-            self.hop = Some(hop_text(hop).into());
-        }
+        (self.took, self.hop, self.dialogue) = (done.took, done.hop, done.dialogue);
         self.conclude(done.outcomes, dispositions, done.reporting).await;
         After::Next
     }
@@ -286,7 +286,7 @@ impl<'a> Attempt<'a> {
                 reporting,
                 next_hop: &self.next_hop,
                 not_before: self.not_before,
-                hop: self.hop.as_ref().unwrap_or(&self.next_hop),
+                hop: self.hop.as_ref(),
                 took: self.took,
                 now,
                 random: fastrand::f64(),
@@ -296,7 +296,35 @@ impl<'a> Attempt<'a> {
         let Ending { settled, told } = ending;
         let notices = if told.is_empty() { Vec::new() } else { super::notices::due(&self, told, now).await };
         let annotations = self.annotations();
-        self.dispatcher.settle(self.lease, settled, annotations, notices).await;
+        let line = self.line(&settled, now);
+        self.learn(&settled);
+        let dispatcher = self.dispatcher;
+        if dispatcher.settle(self.lease, settled, annotations, notices).await
+            && let (Some(history), Some(line)) = (dispatcher.history(), line)
+        {
+            history.tell(&line);
+        }
+    }
+
+    /// Addresses that failed for good may be suppressed from now on.
+    fn learn(&self, settled: &[Settled]) {
+        let Some(list) = self.dispatcher.suppression().filter(|list| list.config().auto) else { return };
+        let tenant = super::suppressed::tenant(&self.lease.record.annotations);
+        for outcome in settled.iter().filter_map(|settled| settled.outcome.as_ref()) {
+            let theirs = outcome.kind == OutcomeKind::Permanent && outcome.stage != Stage::Queue;
+            let recipient = self.recipients.iter().find(|r| r.index == outcome.recipient);
+            if let (true, Some(recipient), Some(reply)) = (theirs, recipient, &outcome.reply) {
+                list.learn(tenant, &recipient.mailbox, reply.status, &reply.to_string());
+            }
+        }
+    }
+
+    /// What the history is told of those that leave the queue, if there is one.
+    fn line(&self, settled: &[Settled], now: Timestamp) -> Option<Vec<u8>> {
+        self.dispatcher.history().filter(|history| history.is_on())?;
+        let hop = self.hop.as_ref().map(hop_text).unwrap_or_default();
+        let (record, dialogue) = (&*self.lease.record, self.dialogue.as_deref());
+        Finished { record, settled, hop: &hop, took: self.took, dialogue, now }.line()
     }
 
     /// An outcome without an attempt, for those whose time was up before they could be tried again. A message that

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -23,17 +23,18 @@ use super::connector::Connector;
 use super::job::{Job, LaneKey};
 use super::lane::{Lane, Pushed};
 use super::lane_worker::Seat;
-use super::park;
 use super::requeue;
 use super::reroutes::Reroutes;
 use super::site::{Served, Slot};
 use super::sites::Sites;
 use super::trials::Trials;
+use crate::history::History;
 use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
 use crate::store::StoreError;
+use crate::suppression::Suppression;
 use crate::time::Clock;
 
 /// Messages leased at a time: enough to keep the lanes fed, few enough that a reload or a shutdown finds little on
@@ -75,6 +76,10 @@ pub struct Dispatcher {
     failures: AtomicU32,
     /// After a failure, nothing is sent before this.
     paused: Mutex<Option<Instant>>,
+    /// Where it is written down what left the queue.
+    history: OnceLock<History>,
+    /// Whom nothing is sent to.
+    suppression: OnceLock<Suppression>,
     tasks: TaskTracker,
     /// The drain time is over.
     cut: CancellationToken,
@@ -107,9 +112,31 @@ impl Dispatcher {
             trials,
             failures: AtomicU32::new(0),
             paused: Mutex::default(),
+            history: OnceLock::new(),
+            suppression: OnceLock::new(),
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
         })
+    }
+
+    /// Has it written down what leaves the queue from here on.
+    pub fn record_in(&self, history: History) {
+        // Said once, by whoever puts the relay together.
+        let _ = self.history.set(history);
+    }
+
+    /// Has nothing sent to those on this list from here on.
+    pub fn heed(&self, list: Suppression) {
+        // Said once, as above.
+        let _ = self.suppression.set(list);
+    }
+
+    pub(super) fn suppression(&self) -> Option<&Suppression> {
+        self.suppression.get()
+    }
+
+    pub(super) fn history(&self) -> Option<&History> {
+        self.history.get()
     }
 
     /// Runs until `shutdown`, then finishes what is under way, within a bound.
@@ -146,7 +173,7 @@ impl Dispatcher {
     /// Routes one message's recipients and hands them to lanes; ends those that a plugin refused already.
     async fn dispatch(self: &Arc<Self>, lease: Lease) {
         let Some(lease) = self.end_refused(lease) else { return };
-        let Some(lease) = self.park(lease) else { return };
+        let Some(lease) = self.set_apart(lease) else { return };
         let record = Arc::clone(&lease.record);
         let mut leased = record.recipients.iter().filter(|r| lease.recipients.contains(&r.index));
         if lease.recipients.len() == 1
@@ -180,27 +207,6 @@ impl Dispatcher {
             if part.recipients.iter().any(|index| refused.contains(index)) {
                 let dispatcher = Arc::clone(self);
                 self.spawn(async move { requeue::end_refused(&dispatcher, part).await });
-            } else {
-                rest = Some(part);
-            }
-        }
-        rest
-    }
-
-    /// Recipients that a suspension keeps back wait for its end, apart from the others. None: there are no others.
-    fn park(self: &Arc<Self>, lease: Lease) -> Option<Lease> {
-        let suspended = self.queue.suspended(&lease.record, &lease.recipients);
-        if suspended.is_empty() {
-            return Some(lease);
-        }
-        let waits = |index: &u32| suspended.iter().any(|(suspended, _)| suspended == index);
-        let (waiting, others): (Vec<u32>, Vec<u32>) = lease.recipients.iter().partition(|index| waits(index));
-        let first = waiting.first().copied();
-        let mut rest = None;
-        for part in lease.split(vec![waiting, others]) {
-            if first.is_some_and(|first| part.recipients.contains(&first)) {
-                let (dispatcher, suspended) = (Arc::clone(self), suspended.clone());
-                self.spawn(async move { park::park(&dispatcher, part, &suspended).await });
             } else {
                 rest = Some(part);
             }
@@ -300,26 +306,28 @@ impl Dispatcher {
         self.settle(lease, settled, None, Vec::new()).await;
     }
 
-    /// Records what became of a lease. If that fails, sending pauses.
+    /// Records what became of a lease; true if that is done. If it fails, sending pauses.
     pub(super) async fn settle(
         &self,
         lease: Lease,
         settled: Vec<Settled>,
         annotations: Option<Annotations>,
         notices: Vec<Incoming>,
-    ) {
+    ) -> bool {
         let id = lease.record.id;
         match self.queue.settle(lease, settled, annotations, notices).await {
             Ok(()) => {
                 if self.failures.load(Ordering::Relaxed) > 0 {
                     self.failures.store(0, Ordering::Relaxed);
                 }
+                return true;
             }
             Err(QueueError::Unknown(_)) => tracing::info!(queue_id = %id, "removed while it was under way"),
             // It is set aside, and no other message is the worse for it.
             Err(QueueError::Damaged(_, why)) => tracing::error!(queue_id = %id, why = &*why, "outcome can't be stored"),
             Err(QueueError::Store(error)) => self.pause(id, &error),
         }
+        false
     }
 
     /// Attempts under way fail together: they make one pause, not each a longer one.

@@ -26,10 +26,12 @@ mod reach;
 mod requeue;
 mod reroutes;
 mod settle;
+mod suppressed;
 mod shaping;
 mod site;
 mod sites;
 pub mod tcp;
+mod transcript;
 mod transmit;
 mod trials;
 

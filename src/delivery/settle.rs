@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::transmit::Reporting;
 use crate::bounce::Action;
-use crate::hooks::{Disposition, Outcome, OutcomeKind, ResultAction, Route};
+use crate::hooks::{Disposition, NextHop, Outcome, OutcomeKind, ResultAction, Route};
 use crate::mail::Recipient;
-use crate::queue::{Change, Past, QueuedRecipient, Record, Retry, Schedule, Settled};
+use crate::queue::{Change, Past, QueuedRecipient, Record, Retry, Schedule, Settled, hop_text};
 use crate::smtp::Reply;
 use crate::time::Timestamp;
 
@@ -27,7 +27,7 @@ pub(super) struct Case<'a> {
     /// The next hop is left alone until then: an earlier retry would only be put off again.
     pub(super) not_before: Option<Timestamp>,
     /// The hop of the route that the outcomes are about.
-    pub(super) hop: &'a Arc<str>,
+    pub(super) hop: Option<&'a NextHop>,
     /// From the start of the attempt.
     pub(super) took: Duration,
     pub(super) now: Timestamp,
@@ -152,7 +152,8 @@ impl One<'_> {
         };
         // A refusal that is to be tried again is no longer permanent.
         let outcome = Outcome { kind: OutcomeKind::Temporary, ..outcome };
-        let past = Some(Past::of(&outcome, Arc::clone(self.case.hop), self.case.took));
+        let hop = self.case.hop.map_or_else(|| self.case.next_hop.into(), |hop| hop_text(hop).into());
+        let past = Some(Past::of(&outcome, hop, self.case.took));
         ending.settled.push(Settled { recipient: outcome.recipient, change, outcome: Some(outcome), past });
     }
 

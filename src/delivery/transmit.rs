@@ -95,6 +95,8 @@ pub(super) struct Transmitted {
     pub(super) reporting: Reporting,
     /// From its start to its end.
     pub(super) took: Duration,
+    /// What was said, where not everybody was delivered to.
+    pub(super) dialogue: Option<Arc<str>>,
 }
 
 /// What a transmission says about the next hop as such.
@@ -161,7 +163,10 @@ pub(super) async fn transmit(
             *slot = None;
             continue;
         }
-        let done = transmitted(mail, line, delivered, dispatcher.clock().now());
+        let mut done = transmitted(mail, line, delivered, dispatcher.clock().now());
+        if done.outcomes.iter().any(|outcome| outcome.kind != OutcomeKind::Delivered) {
+            done.dialogue = Some(line.connection.dialogue());
+        }
         slot.take_if(|line| !line.connection.is_usable());
         return done;
     }
@@ -239,6 +244,7 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
             (false, false) => Reporting::Relayed,
         },
         took: Duration::ZERO,
+        dialogue: None,
     }
 }
 
@@ -304,6 +310,7 @@ fn unreached(failure: &Failure, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
         remote: None,
         reporting: Reporting::Relayed,
         took: Duration::ZERO,
+        dialogue: None,
     }
 }
 
@@ -344,14 +351,14 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
 }
 
 fn ended_here(outcomes: Vec<Outcome>, hop: NextHop) -> Transmitted {
-    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting: Reporting::Delivered, took: Duration::ZERO }
+    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting: Reporting::Delivered, took: Duration::ZERO, dialogue: None }
 }
 
 fn unreadable(mail: &Mail<'_>, error: &crate::queue::QueueError, at: Timestamp) -> Transmitted {
     tracing::error!(queue_id = %mail.record.id, %error, "content can't be read");
     let reply = Reply::new(451, Status::new(4, 3, 0), "the message can't be read from the queue now");
     let outcomes = local(mail, OutcomeKind::Temporary, Stage::Queue, &reply, at);
-    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting: Reporting::Relayed, took: Duration::ZERO }
+    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting: Reporting::Relayed, took: Duration::ZERO, dialogue: None }
 }
 
 /// The same outcome for all, made by the relay itself.

@@ -31,7 +31,8 @@ impl Queue {
         let (place, writes) = prepared.writes(now);
         self.shared.spool.room().wrote(prepared.record.size());
         let committed = self.shared.store.commit(keys::TREE, writes);
-        let mut arriving = Arriving { shared: &self.shared, id, place, file: prepared.file.clone(), over: false };
+        let (size, file) = (prepared.record.size(), prepared.file.clone());
+        let mut arriving = Arriving { shared: &self.shared, id, place, size, file, over: false };
         let result = committed.await;
         arriving.over = true;
         match result {
@@ -50,6 +51,7 @@ struct Arriving<'a> {
     shared: &'a Shared,
     id: QueueId,
     place: Place,
+    size: u64,
     file: Option<Arc<SpoolFile>>,
     over: bool,
 }
@@ -61,6 +63,7 @@ impl Arriving<'_> {
         backlog.arrived(self.id);
         let counts = backlog.counts_mut();
         counts.messages += 1;
+        counts.octets += self.size;
         counts.held += u64::from(self.place == Place::Held);
         backlog.admit(Arc::new(record), self.place, Some(hot), file, now);
         drop(backlog);
@@ -86,6 +89,7 @@ impl Drop for Arriving<'_> {
             let mut backlog = self.shared.backlog.lock();
             backlog.arrived(self.id);
             backlog.counts_mut().messages += 1;
+            backlog.counts_mut().octets += self.size;
             backlog.on_disk(self.id, self.place);
             drop(backlog);
             self.shared.wake.notify_one();

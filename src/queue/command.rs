@@ -153,6 +153,7 @@ impl Shared {
                 backlog.leave(id);
                 let counts = backlog.counts_mut();
                 counts.messages = counts.messages.saturating_sub(1);
+                counts.octets = counts.octets.saturating_sub(record.size());
                 counts.held = counts.held.saturating_sub(u64::from(record.is_held()));
                 if let BodyPlace::File { name, .. } = &record.body {
                     self.spool.release(name, ticket);

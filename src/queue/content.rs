@@ -95,6 +95,10 @@ impl Shared {
     fn set_aside_active(&self, id: QueueId, why: &Arc<str>) -> QueueError {
         let active = self.backlog.lock().leave(id);
         if let Some(active) = active {
+            let mut backlog = self.backlog.lock();
+            let counts = backlog.counts_mut();
+            counts.octets = counts.octets.saturating_sub(active.record.size());
+            drop(backlog);
             if let BodyPlace::File { name, .. } = &active.record.body {
                 self.spool.set_aside(name);
             }

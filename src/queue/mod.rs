@@ -62,6 +62,19 @@ pub struct Config {
     pub window: usize,
     /// Octets of bodies kept in memory for a first try.
     pub hot_bytes: u64,
+    /// How much it takes, and keeps.
+    pub bounds: Bounds,
+}
+
+/// How much the queue takes, and how long it keeps what is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// With so many messages, mail is answered 452; none: as many as there is disk for.
+    pub messages: Option<u64>,
+    /// With so many octets of content.
+    pub octets: Option<u64>,
+    /// What is held so long after its arrival is given up; none: never.
+    pub held: Option<Duration>,
 }
 
 /// A message on its way into the queue.
@@ -145,6 +158,9 @@ pub enum Command {
 pub struct Counts {
     /// Messages.
     pub messages: u64,
+    /// Octets of their content.
+    #[serde(default)]
+    pub octets: u64,
     /// Of them leased.
     pub leased: u64,
     /// Of them held.
@@ -213,6 +229,7 @@ impl Queue {
     /// [`StoreError::Full`] below the floor of free space, [`StoreError::Broken`] once the store is.
     pub fn has_room(&self) -> Result<(), StoreError> {
         self.health()?;
+        self.shared.within_bounds()?;
         let room = self.shared.spool.room().check();
         if room.is_err() {
             self.shared.tidy_sometimes();
@@ -242,6 +259,21 @@ impl Queue {
 }
 
 impl Shared {
+    /// Whether the operator lets it grow.
+    fn within_bounds(&self) -> Result<(), StoreError> {
+        let Bounds { messages, octets, .. } = self.config.bounds;
+        if messages.is_none() && octets.is_none() {
+            return Ok(());
+        }
+        let counts = self.backlog.lock().counts();
+        let full = |what: &str, is: u64| Err(StoreError::Full(format!("the queue has {is} {what}, its most").into()));
+        match (messages, octets) {
+            (Some(most), _) if counts.messages >= most => full("messages", counts.messages),
+            (_, Some(most)) if counts.octets >= most => full("octets", counts.octets),
+            _ => Ok(()),
+        }
+    }
+
     /// Completes once everything that was settled before is applied and flushed.
     async fn barrier(&self) -> Result<(), StoreError> {
         self.store.commit(keys::TREE, Vec::new()).await

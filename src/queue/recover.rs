@@ -115,7 +115,10 @@ impl Shared {
                 match stored::decode(value) {
                     Ok((record, _)) => {
                         count += 1;
-                        self.backlog.lock().counts_mut().held += u64::from(record.is_held());
+                        let mut backlog = self.backlog.lock();
+                        backlog.counts_mut().held += u64::from(record.is_held());
+                        backlog.counts_mut().octets += record.size();
+                        drop(backlog);
                         if let BodyPlace::File { name, .. } = record.body {
                             named.insert(name);
                         }

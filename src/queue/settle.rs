@@ -106,8 +106,10 @@ impl Shared {
                 }
                 (Some(ticket), None) => {
                     backlog.written(id, ticket, None, self.store.applied());
-                    backlog.counts_mut().messages -= 1;
-                    backlog.counts_mut().held -= u64::from(record.is_held());
+                    let counts = backlog.counts_mut();
+                    counts.messages = counts.messages.saturating_sub(1);
+                    counts.octets = counts.octets.saturating_sub(record.size());
+                    counts.held = counts.held.saturating_sub(u64::from(record.is_held()));
                     news |= backlog.leave(id).is_some() && backlog.wants_refill(now);
                     if let BodyPlace::File { name, .. } = &record.body {
                         self.spool.release(name, ticket);
@@ -142,6 +144,7 @@ impl Shared {
         let id = record.id;
         backlog.arrived(id);
         backlog.counts_mut().messages += 1;
+        backlog.counts_mut().octets += record.size();
         backlog.counts_mut().held += u64::from(place == Place::Held);
         backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
         if backlog.would_keep(&notice.hot) {

@@ -50,7 +50,7 @@ struct Bench {
 }
 
 fn config(path: &Path) -> Config {
-    Config { path: path.to_owned(), min_free: 0, cache: 8 << 20, window: 100, hot_bytes: 1 << 20 }
+    Config { path: path.to_owned(), min_free: 0, cache: 8 << 20, window: 100, hot_bytes: 1 << 20, bounds: Bounds::default() }
 }
 
 async fn bench_with(config: Config) -> Bench {

@@ -7,6 +7,7 @@ mod delivery;
 mod dialogue;
 mod door;
 mod grants;
+mod history;
 mod limits;
 mod listen;
 mod plugin_host;
@@ -16,6 +17,7 @@ mod relay;
 mod retry;
 mod route;
 mod shaping;
+mod suppression;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -115,12 +117,14 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let shown: Arc<str> = hostname.clone().unwrap_or_else(|| "localhost".into());
     let listen = listen::config(root, &shown, &base);
     let queue = queue::config(&root.table("queue"), &base);
+    let history = history::config(&root.table("history"), &base, &queue.path);
+    let suppression = suppression::config(&root.table("suppression"));
     let (delivery, routing) = delivery::config(root, &shown, &base);
     let plugins = plugins::config(root, &base, &queue.path);
     let admin = admin(root, &base);
     let log = log(&root.table("log"), &base);
     root.finish();
-    Some(Settings { hostname: hostname?, listen, queue, routing, delivery, plugins, admin, log })
+    Some(Settings { hostname: hostname?, listen, queue, history, suppression, routing, delivery, plugins, admin, log })
 }
 
 fn hostname(root: &Table<'_>) -> Option<Arc<str>> {

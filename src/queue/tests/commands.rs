@@ -131,6 +131,31 @@ async fn rules_take_new_mail_and_outlive_a_restart() {
 }
 
 #[tokio::test]
+async fn a_queue_that_has_enough_takes_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let bounds = Bounds { messages: Some(2), octets: Some(10_000), held: None };
+    let bench = bench_with(Config { bounds, ..config(folder.path()) }).await;
+    bench.accept(&["a@x.test"], &octets(5000)).await;
+    assert_eq!((bench.queue.has_room().is_ok(), bench.queue.counts().octets), (true, 5014));
+    let id = bench.accept(&["a@x.test"], &octets(5000)).await;
+    let full = bench.queue.has_room().unwrap_err();
+    assert!(matches!(&full, StoreError::Full(why) if &**why == "the queue has 2 messages, its most"), "{full}");
+    assert!(bench.queue.accept(bench.incoming(&["a@x.test"], b"x")).await.is_err());
+    do_it(&bench, &format!("id = {id}"), Command::Remove).await;
+    assert!(bench.queue.has_room().is_ok() && bench.queue.counts().octets == 5014);
+    bench.accept(&["a@x.test"], &octets(9000)).await;
+    do_it(&bench, "size < 6K", Command::Remove).await;
+    assert_eq!(bench.queue.counts(), Counts { messages: 1, octets: 9014, ..Counts::default() });
+    bench.accept(&["a@x.test"], &octets(0)).await;
+    let lease = bench.some(5).await;
+    for lease in lease {
+        let settled = all_gone(&lease);
+        bench.queue.settle(lease, settled, None, Vec::new()).await.unwrap();
+    }
+    assert_eq!(bench.queue.counts(), Counts::default());
+}
+
+#[tokio::test]
 async fn what_waits_for_a_suspension_is_due_once_it_is_lifted() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench(folder.path()).await;

@@ -150,6 +150,7 @@ impl Rig {
             cache: 1 << 20,
             window: 5000,
             hot_bytes: 1 << 20,
+            bounds: crate::queue::Bounds::default(),
         };
         let path = folder.path().join("db");
         let broken = Arc::new(AtomicBool::new(false));
