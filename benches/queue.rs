@@ -36,6 +36,7 @@ async fn round(tasks: usize, size: usize, time: Duration) -> Result<(), Box<dyn 
         cache: 64 << 20,
         window: 1000,
         hot_bytes: 64 << 20,
+        bounds: waypost::queue::Bounds::default(),
     };
     let store = Arc::new(Sled::open(&folder.path().join("db"), config.cache)?);
     let queue = Queue::open(config, store, Arc::new(System)).await?;
@@ -77,7 +78,7 @@ async fn dispatch(queue: Arc<Queue>, count: Arc<AtomicU64>) {
     loop {
         for lease in queue.lease(50).await {
             let _content = queue.content(&lease).await.expect("it was accepted");
-            let gone = |recipient: &u32| Settled { recipient: *recipient, change: Change::Gone, outcome: None };
+            let gone = |recipient: &u32| Settled { recipient: *recipient, change: Change::Gone, outcome: None, past: None };
             let settled = lease.recipients.iter().map(gone).collect();
             settle(&queue, lease, settled).await;
             count.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +99,7 @@ fn message(queue: &Queue, size: usize) -> Incoming {
         original: mailbox("somebody@example.net"),
         params: Vec::new(),
         route: None,
-        state: RecipientState { due: now, attempts: 0, warned: false, reroute: false, last: None },
+        state: RecipientState::new(now),
     };
     let record = Record {
         id: queue.next_id(),

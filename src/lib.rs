@@ -16,6 +16,9 @@ pub mod smtp;
 pub mod time;
 // Rooms beside the path.
 pub mod store;
+mod ledger;
+pub mod history;
+pub mod suppression;
 pub mod authres;
 pub mod signing;
 pub mod plugin;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::queue_api::{ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SuppressForm};
 use super::{ExplainForm, MessageView, Summary};
-use crate::mail::QueueId;
-use crate::queue::{Command, Counts, Filter};
+use crate::queue::{Counts, RuleKind};
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,12 +34,43 @@ pub enum Request {
         /// At most so many; the relay may give fewer.
         limit: usize,
     },
+    /// How many messages there are of a kind: one step of counting.
+    QueueCount {
+        /// Which messages.
+        #[serde(default)]
+        filter: FilterForm,
+        /// `next` of the answer before.
+        #[serde(default)]
+        after: Option<String>,
+        /// `upto` of the answer before: what arrived after the first step is left alone.
+        #[serde(default)]
+        upto: Option<String>,
+    },
+    /// Where messages wait to go, by age: one step of counting.
+    QueueSummary {
+        /// Which messages.
+        #[serde(default)]
+        filter: FilterForm,
+        /// `domain`, `sender-domain`, `next-hop`, `tenant`, `campaign` or `last-reply`.
+        by: String,
+        /// `next` of the answer before.
+        #[serde(default)]
+        after: Option<String>,
+        /// `upto` of the answer before: what arrived after the first step is left alone.
+        #[serde(default)]
+        upto: Option<String>,
+    },
     /// One message.
     QueueShow {
         /// Its id.
         id: String,
     },
-    /// Do something to messages.
+    /// The content of one message.
+    QueueCat {
+        /// Its id.
+        id: String,
+    },
+    /// Do something to messages: one step of it.
     QueueCommand {
         /// Which messages.
         #[serde(default)]
@@ -49,6 +80,35 @@ pub enum Request {
         all: bool,
         /// What.
         command: CommandForm,
+        /// `next` of the answer before.
+        #[serde(default)]
+        after: Option<String>,
+        /// `upto` of the answer before: what arrived after the first step is left alone.
+        #[serde(default)]
+        upto: Option<String>,
+    },
+    /// Suspend recipients, or hold or bounce those to come.
+    QueueRuleAdd {
+        /// What it does.
+        kind: RuleKind,
+        /// To whom.
+        #[serde(default)]
+        filter: FilterForm,
+        /// Without any condition, this has to be said.
+        #[serde(default)]
+        all: bool,
+        /// Shown with it, and in bounces.
+        reason: String,
+        /// So many seconds; none: until it is lifted.
+        #[serde(default)]
+        for_secs: Option<u64>,
+    },
+    /// The rules in force on the queue.
+    QueueRules,
+    /// Lift a rule.
+    QueueRuleLift {
+        /// Its number.
+        number: u32,
     },
     /// Why mail goes the way it goes.
     Explain {
@@ -106,6 +166,17 @@ pub enum Request {
         /// Which decisions.
         #[serde(default)]
         which: WhyForm,
+    },
+    /// The suppression list.
+    Suppress {
+        /// What is asked of it.
+        what: SuppressForm,
+    },
+    /// Messages that left the queue.
+    History {
+        /// Which.
+        #[serde(default)]
+        which: HistoryForm,
     },
     /// Write calls of a plugin down.
     Record {
@@ -207,80 +278,6 @@ pub struct WhyForm {
     pub limit: usize,
 }
 
-/// Conditions; all must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FilterForm {
-    /// These only.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ids: Vec<String>,
-    /// Reverse-path contains.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sender: Option<String>,
-    /// A recipient contains.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recipient: Option<String>,
-    /// A recipient's domain is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<String>,
-    /// Held ones only, or others only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<bool>,
-}
-
-impl FilterForm {
-    /// True if every message fits.
-    pub fn is_everything(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// For the queue.
-    ///
-    /// # Errors
-    /// When an id is none.
-    pub fn filter(self) -> Result<Filter, String> {
-        let ids = self.ids.iter().map(|id| read_id(id)).collect::<Result<_, _>>()?;
-        Ok(Filter { ids, sender: self.sender, recipient: self.recipient, domain: self.domain, held: self.held })
-    }
-}
-
-/// A queue id as people write it.
-pub(super) fn read_id(text: &str) -> Result<QueueId, String> {
-    text.parse::<QueueId>().map_err(|error| format!("{text:?}: {error}"))
-}
-
-/// What to do to messages.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CommandForm {
-    /// Due at once.
-    Retry {
-        /// Ask for the route anew.
-        #[serde(default)]
-        reroute: bool,
-    },
-    /// Not tried until released.
-    Hold {
-        /// Shown with it.
-        reason: String,
-    },
-    /// As before the hold, and due at once.
-    Release,
-    /// Gone, without a bounce.
-    Remove,
-}
-
-impl From<CommandForm> for Command {
-    fn from(form: CommandForm) -> Self {
-        match form {
-            CommandForm::Retry { reroute } => Self::Retry { reroute },
-            CommandForm::Hold { reason } => Self::Hold(reason.into()),
-            CommandForm::Release => Self::Release,
-            CommandForm::Remove => Self::Remove,
-        }
-    }
-}
-
 /// One line of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -310,12 +307,22 @@ pub enum Done {
     },
     /// To `queue-show`.
     Message(Box<MessageView>),
+    /// To `queue-count`.
+    Counted(Counted),
+    /// To `queue-summary`, after a [`SummaryRow`] for each destination met in this step.
+    Summed(Next),
+    /// To `queue-cat`, after the content in base64, piece by piece: how many octets it has.
+    Content(u64),
     /// To `queue-command`.
-    Changed(u64),
+    Changed(ChangedForm),
     /// To `explain`.
     Explained(serde_json::Value),
     /// To `destinations`, after an item for each.
     Destinations,
+    /// To `queue-rule-add` and `queue-rule-lift`.
+    Rule(RuleStatus),
+    /// To `queue-rules`, after a [`RuleStatus`] for each.
+    Rules,
     /// To `ban-list`, after a [`BanStatus`] for each.
     Bans {
         /// All of them; no more than some thousand are listed.
@@ -339,6 +346,13 @@ pub enum Done {
     PluginChange(ReloadReport),
     /// To `why`, after an item for each.
     Decisions {
+        /// There are more that fit.
+        more: bool,
+    },
+    /// To `suppress`, after an item for each entry that it is about.
+    Suppressed,
+    /// To `history`, after an item for each.
+    History {
         /// There are more that fit.
         more: bool,
     },

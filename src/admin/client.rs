@@ -12,8 +12,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{
-    BanStatus, CommandForm, Done, ExplainForm, FilterForm, MessageView, PluginChange, RecordingStatus, ReloadReport,
-    Request, Response, SetStatus, Status, Summary, WhyForm, frame,
+    BanStatus, Done, ExplainForm, HistoryForm, PluginChange, RecordingStatus, ReloadReport, Request, Response, SetStatus, Status,
+    Summary, SuppressForm, WhyForm, frame,
 };
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
@@ -79,49 +79,6 @@ impl Client {
     pub async fn reload(&mut self, allow_weaken: bool) -> Result<ReloadReport, ClientError> {
         match self.ask::<()>(&Request::Reload { allow_weaken }).await? {
             (_, Done::Reload(report)) => Ok(report),
-            (_, other) => Err(unexpected(&other)),
-        }
-    }
-
-    /// A page of the queue.
-    ///
-    /// # Errors
-    /// When it can't be asked.
-    pub async fn queue_list(
-        &mut self,
-        filter: FilterForm,
-        after: Option<String>,
-        limit: usize,
-    ) -> Result<Page, ClientError> {
-        match self.ask(&Request::QueueList { filter, after, limit }).await? {
-            (messages, Done::Page { next, .. }) => Ok(Page { messages, next }),
-            (_, other) => Err(unexpected(&other)),
-        }
-    }
-
-    /// One message.
-    ///
-    /// # Errors
-    /// When there is none of that id.
-    pub async fn queue_show(&mut self, id: String) -> Result<MessageView, ClientError> {
-        match self.ask::<()>(&Request::QueueShow { id }).await? {
-            (_, Done::Message(message)) => Ok(*message),
-            (_, other) => Err(unexpected(&other)),
-        }
-    }
-
-    /// Does something to messages; how many it was done to.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn queue_command(
-        &mut self,
-        filter: FilterForm,
-        all: bool,
-        command: CommandForm,
-    ) -> Result<u64, ClientError> {
-        match self.ask::<()>(&Request::QueueCommand { filter, all, command }).await? {
-            (_, Done::Changed(count)) => Ok(count),
             (_, other) => Err(unexpected(&other)),
         }
     }
@@ -215,6 +172,28 @@ impl Client {
         }
     }
 
+    /// The suppression list: the entries that a request is about.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn suppress(&mut self, what: SuppressForm) -> Result<Vec<Value>, ClientError> {
+        match self.ask(&Request::Suppress { what }).await? {
+            (entries, Done::Suppressed) => Ok(entries),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Messages that left the queue, and whether there is more that fits.
+    ///
+    /// # Errors
+    /// When it can't be asked, or nothing is recorded.
+    pub async fn history(&mut self, which: HistoryForm) -> Result<(Vec<Value>, bool), ClientError> {
+        match self.ask(&Request::History { which }).await? {
+            (messages, Done::History { more }) => Ok((messages, more)),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
     /// What plugins decided, and whether there is more that fits.
     ///
     /// # Errors
@@ -302,29 +281,52 @@ impl Client {
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<(Vec<T>, Done), ClientError> {
+    pub(super) async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<(Vec<T>, Done), ClientError> {
         let answer = tokio::time::timeout(PATIENCE, self.exchange(request)).await;
         answer.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))
     }
 
     async fn exchange<T: DeserializeOwned>(&mut self, request: &Request) -> Result<(Vec<T>, Done), ClientError> {
+        let mut items = Vec::new();
+        let mut keep = |item| {
+            items.push(item);
+            Ok(())
+        };
+        let done = self.each(request, &mut keep).await?;
+        Ok((items, done))
+    }
+
+    /// Gives each item of an answer away as it comes.
+    pub(super) async fn ask_each<T: DeserializeOwned>(
+        &mut self,
+        request: &Request,
+        take: impl FnMut(T) -> Result<(), ClientError>,
+    ) -> Result<Done, ClientError> {
+        let answer = tokio::time::timeout(PATIENCE, self.each(request, take)).await;
+        answer.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))
+    }
+
+    async fn each<T: DeserializeOwned>(
+        &mut self,
+        request: &Request,
+        mut take: impl FnMut(T) -> Result<(), ClientError>,
+    ) -> Result<Done, ClientError> {
         let broken = |error: io::Error| ClientError::Broken(error.to_string());
         frame::write(&mut self.to, request).await.map_err(broken)?;
         self.to.flush().await.map_err(broken)?;
-        let mut items = Vec::new();
         loop {
             let line = frame::read(&mut self.from, frame::RESPONSE_MAX).await.map_err(broken)?;
             match line.ok_or_else(|| ClientError::Broken("the relay closed the connection".to_owned()))? {
                 Response::Item(item) => {
-                    items.push(serde_json::from_value(item).map_err(|e| ClientError::Broken(e.to_string()))?);
+                    take(serde_json::from_value(item).map_err(|e| ClientError::Broken(e.to_string()))?)?;
                 }
-                Response::Done(done) => return Ok((items, done)),
+                Response::Done(done) => return Ok(done),
                 Response::Refused(reasons) => return Err(ClientError::Refused(reasons)),
             }
         }
     }
 }
 
-fn unexpected(done: &Done) -> ClientError {
+pub(super) fn unexpected(done: &Done) -> ClientError {
     ClientError::Broken(format!("not what was asked for: {done:?}"))
 }

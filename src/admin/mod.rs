@@ -6,8 +6,11 @@
 
 mod api;
 mod client;
+mod client_queue;
 mod explain;
 mod frame;
+mod queue;
+mod queue_api;
 mod server;
 mod view;
 
@@ -19,16 +22,20 @@ use bytes::Bytes;
 use ipnet::IpNet;
 
 pub use api::{
-    BanStatus, CommandForm, DecisionsStatus, Done, FilterForm, ListenerStatus, LoadStatus, PluginChange,
-    RecordingStatus, ReloadReport, Request, Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
+    BanStatus, DecisionsStatus, Done, ListenerStatus, LoadStatus, PluginChange, RecordingStatus, ReloadReport,
+    Request, Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
 };
 pub use client::{Client, ClientError, Page};
 pub use explain::ExplainForm;
+pub use queue_api::{BUCKETS, ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SummaryRow, SuppressForm};
 pub use server::{BindError, bind, serve};
-pub use view::{MessageView, OutcomeView, RecipientView, Summary};
+pub use view::{MessageView, OutcomeView, PastView, RecipientView, Summary};
 
+use crate::hooks::Route;
 use crate::mail::QueueId;
-use crate::queue::{Command, Filter, Record};
+use crate::queue::{Changed, Command, Filter, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways};
+use crate::store::Content;
+use crate::time::Timestamp;
 
 /// What is being answered: what was asked for, or why not, in words for the operator.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Vec<String>>> + Send + 'a>>;
@@ -39,12 +46,31 @@ pub trait Control: Send + Sync + 'static {
     fn status(&self) -> Pending<'_, Status>;
     /// Reads the configuration and the plugins anew; all of it, or nothing and the reasons.
     fn reload(&self, by: Peer, weakening: Weakening) -> Pending<'_, ReloadReport>;
-    /// Messages that fit, above `after`, in order of their ids, at most `limit`.
-    fn queue_list(&self, filter: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>>;
-    /// One message and its header section.
-    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>>;
-    /// How many messages it was done to.
-    fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64>;
+    /// One step through the queue.
+    fn queue_look(&self, filter: Filter, reach: Reach) -> Pending<'_, Stepped>;
+    /// One message, its header section, and what else explains why it waits.
+    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<Shown>>;
+    /// Header section and body of a message.
+    fn queue_content(&self, id: QueueId) -> Pending<'_, Option<(Bytes, Content)>>;
+    /// One step of a command.
+    fn queue_command(&self, by: Peer, filter: Filter, reach: Reach, command: Command) -> Pending<'_, Changed>;
+    /// Puts a rule in force.
+    fn queue_rule(
+        &self,
+        by: Peer,
+        kind: RuleKind,
+        filter: Filter,
+        reason: Arc<str>,
+        until: Option<Timestamp>,
+    ) -> Pending<'_, Arc<Rule>>;
+    /// The rules there are.
+    fn queue_rules(&self) -> Pending<'_, Arc<Rules>>;
+    /// Lifts one; none: there is none of that number.
+    fn queue_rule_lift(&self, by: Peer, number: u32) -> Pending<'_, Option<Arc<Rule>>>;
+    /// A route as it is written in the configuration.
+    fn read_route(&self, text: String) -> Pending<'_, Arc<Route>>;
+    /// Where recipients go that no plugin routed.
+    fn ways(&self) -> Arc<Ways>;
     /// Why mail goes the way it goes.
     fn explain(&self, about: ExplainForm) -> Pending<'_, serde_json::Value>;
     /// The sites that mail goes to, and how they stand; those with most to do first.
@@ -69,12 +95,31 @@ pub trait Control: Send + Sync + 'static {
     fn plugin_audit(&self, limit: usize) -> Pending<'_, Vec<serde_json::Value>>;
     /// Changes what serves; all of it, or nothing and the reasons.
     fn plugin_change(&self, by: Peer, change: PluginChange, weakening: Weakening) -> Pending<'_, ReloadReport>;
+    /// The suppression list: the entries that a request is about.
+    fn suppress(&self, by: Peer, what: SuppressForm) -> Pending<'_, Vec<serde_json::Value>>;
+    /// Messages that left the queue, and whether there is more that fits.
+    fn history(&self, which: HistoryForm) -> Pending<'_, (Vec<serde_json::Value>, bool)>;
     /// What plugins decided, and whether there is more that fits.
     fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)>;
     /// Begins to write calls of a plugin down.
     fn record(&self, plugin: String, calls: u32, address: Option<String>) -> Pending<'_, RecordingStatus>;
     /// Ends it.
     fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus>;
+}
+
+/// A message in full, but for its body.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Everything but the content.
+    pub record: Arc<Record>,
+    /// Header section and empty line.
+    pub head: Bytes,
+    /// Where each of its recipients goes, in their order.
+    pub routes: Vec<Arc<Route>>,
+    /// Recipients under delivery.
+    pub leased: Vec<u32>,
+    /// The rules there are.
+    pub rules: Arc<Rules>,
 }
 
 /// Who asks: a user of this machine.

@@ -16,16 +16,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::api::read_id;
-use super::{Control, Done, MessageView, Peer, Request, Response, Summary, Weakening, frame};
-use crate::queue::Command;
-use crate::time::{Clock as _, System};
+use super::{Control, Done, Peer, Request, Response, Weakening, frame, queue};
 
 /// An operator and a monitor need a few; the rest waits.
 const CONNECTIONS: usize = 16;
 /// Between requests.
 const IDLE: Duration = Duration::from_secs(60);
-/// Messages of one page.
+/// Entries of one answer.
 const PAGE: usize = 1000;
 /// After a failed accept: descriptors have run out, and asking again at once would only burn CPU.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -151,6 +148,9 @@ async fn answer(
     control: &dyn Control,
     to: &mut BufWriter<OwnedWriteHalf>,
 ) -> io::Result<()> {
+    if let Request::QueueCat { id } = &request {
+        return queue::cat(id, control, to).await;
+    }
     let (items, last) = match perform(request, peer, control).await {
         Ok((items, done)) => (items, Response::Done(done)),
         Err(reasons) => (Vec::new(), Response::Refused(reasons)),
@@ -168,31 +168,14 @@ async fn perform(request: Request, peer: Peer, control: &dyn Control) -> Result<
         Request::Reload { allow_weaken } => {
             Ok((Vec::new(), Done::Reload(control.reload(peer, Weakening::of(allow_weaken)).await?)))
         }
-        Request::QueueList { filter, after, limit } => {
-            let after = after.as_deref().map(read_id).transpose().map_err(one)?;
-            let limit = limit.clamp(1, PAGE);
-            let records = control.queue_list(filter.filter().map_err(one)?, after, limit).await?;
-            let next = (records.len() >= limit).then(|| records.last().map(|r| r.id.to_string())).flatten();
-            let now = System.now();
-            let items: Vec<_> = records.iter().map(|record| Summary::of(record, now).into()).collect();
-            let messages = items.len();
-            Ok((items, Done::Page { next, messages }))
-        }
-        Request::QueueShow { id } => {
-            let (record, head) = control
-                .queue_show(read_id(&id).map_err(one)?)
-                .await?
-                .ok_or_else(|| one(format!("no message {id} in the queue")))?;
-            Ok((Vec::new(), Done::Message(Box::new(MessageView::of(&record, &head)))))
-        }
-        Request::QueueCommand { filter, all, command } => {
-            if filter.is_everything() && !all {
-                return Err(one("this would concern every message: say so with `all`".to_owned()));
-            }
-            let command = Command::from(command);
-            let changed = control.queue_command(filter.filter().map_err(one)?, command).await?;
-            Ok((Vec::new(), Done::Changed(changed)))
-        }
+        Request::QueueList { .. }
+        | Request::QueueCount { .. }
+        | Request::QueueSummary { .. }
+        | Request::QueueShow { .. }
+        | Request::QueueCommand { .. }
+        | Request::QueueRuleAdd { .. }
+        | Request::QueueRules
+        | Request::QueueRuleLift { .. } => queue::perform(request, peer, control).await,
         Request::Explain { about } => Ok((Vec::new(), Done::Explained(control.explain(about).await?))),
         Request::Destinations => {
             let sites = control.destinations().await?;
@@ -249,6 +232,14 @@ async fn perform_on_plugins(
         Request::PluginChange { change, allow_weaken } => {
             let report = control.plugin_change(peer, change, Weakening::of(allow_weaken)).await?;
             Ok((Vec::new(), Done::PluginChange(report)))
+        }
+        Request::Suppress { what } => {
+            let entries = control.suppress(peer, what).await?;
+            Ok((entries.into_iter().map(Response::Item).collect(), Done::Suppressed))
+        }
+        Request::History { which } => {
+            let (messages, more) = control.history(which).await?;
+            Ok((messages.into_iter().map(Response::Item).collect(), Done::History { more }))
         }
         Request::Why { which } => {
             let (decisions, more) = control.why(which).await?;

@@ -12,9 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::hooks::{Outcome, OutcomeKind, Stage};
 use crate::mail::{Annotations, BodyKind, Domain, Mailbox, Param, ReversePath};
-use crate::queue::{BodyPlace, Counts, QueuedRecipient, RecipientState};
+use crate::queue::{BodyPlace, Counts, Found, QueuedRecipient, RecipientState, Sight};
 use crate::smtp::Reply;
-use crate::time::Timestamp;
 
 const ARRIVED: Timestamp = Timestamp::from_secs(1_795_473_060);
 
@@ -38,20 +37,64 @@ impl Control for Fake {
         ready(Err(vec!["waypost.toml:3: smtp.x: no such key".into(), "plugin greylist: no such file".into()]))
     }
 
-    fn queue_list(&self, _filter: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>> {
-        let above = self.records.iter().filter(|record| after.is_none_or(|after| record.id > after));
-        ready(Ok(above.take(limit).cloned().collect()))
+    fn queue_look(&self, filter: Filter, reach: Reach) -> Pending<'_, Stepped> {
+        let above = self.records.iter().filter(|record| reach.after.is_none_or(|after| record.id > after));
+        let fits = |record: &&Arc<Record>| !filter.select(Sight { record, now: ARRIVED, ways: &*self.ways() }).is_empty();
+        let found = above.filter(fits).take(reach.find);
+        let found: Vec<_> = found.map(|record| Found { record: Arc::clone(record), recipients: vec![0] }).collect();
+        let next = (found.len() >= reach.find).then(|| found.last().map(|found| found.record.id)).flatten();
+        ready(Ok(Stepped { looked: found.len() as u64, found, next, upto: reach.upto }))
     }
 
-    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>> {
+    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<Shown>> {
         let found = self.records.iter().find(|record| record.id == id).cloned();
-        ready(Ok(found.map(|record| (record, Bytes::from_static(b"Subject: \xff\r\n\r\n")))))
+        let shown = |record: Arc<Record>| Shown {
+            routes: record.recipients.iter().map(|_| Arc::default()).collect(),
+            record,
+            head: Bytes::from_static(b"Subject: \xff\r\n\r\n"),
+            leased: vec![1],
+            rules: Arc::default(),
+        };
+        ready(Ok(found.map(shown)))
     }
 
-    fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64> {
-        let count = filter.ids.len() as u64;
+    fn queue_content(&self, _: QueueId) -> Pending<'_, Option<(Bytes, Content)>> {
+        let (head, body) = (Bytes::from_static(b"Subject: \xff\r\n\r\n"), vec![b'x'; 100_000]);
+        ready(Ok(Some((head, Content::Memory(body.into())))))
+    }
+
+    fn queue_command(&self, _: Peer, filter: Filter, reach: Reach, command: Command) -> Pending<'_, Changed> {
+        let messages = filter.only_ids().map_or(0, |ids| ids.len() as u64);
         self.commands.lock().push((filter, command));
-        ready(Ok(count))
+        ready(Ok(Changed { messages, recipients: messages, upto: reach.upto, ..Changed::default() }))
+    }
+
+    fn queue_rule(
+        &self,
+        by: Peer,
+        kind: RuleKind,
+        filter: Filter,
+        reason: Arc<str>,
+        until: Option<Timestamp>,
+    ) -> Pending<'_, Arc<Rule>> {
+        let by = by.to_string().into();
+        ready(Ok(Arc::new(Rule { number: 7, kind, filter, reason, since: Timestamp::from_secs(0), until, by, lifted: false })))
+    }
+
+    fn queue_rules(&self) -> Pending<'_, Arc<Rules>> {
+        ready(Ok(Arc::default()))
+    }
+
+    fn queue_rule_lift(&self, _: Peer, _: u32) -> Pending<'_, Option<Arc<Rule>>> {
+        ready(Ok(None))
+    }
+
+    fn read_route(&self, text: String) -> Pending<'_, Arc<Route>> {
+        ready(Err(vec![format!("{text:?} is no route")]))
+    }
+
+    fn ways(&self) -> Arc<Ways> {
+        Arc::new(|_| Arc::default())
     }
 
     fn explain(&self, about: ExplainForm) -> Pending<'_, serde_json::Value> {
@@ -121,6 +164,15 @@ impl Control for Fake {
         ready(Err(vec![format!("{plugin} is not being recorded")]))
     }
 
+    fn suppress(&self, by: Peer, what: SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
+        let entry = json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
+        ready(Ok(if matches!(what, SuppressForm::Check { .. }) { Vec::new() } else { vec![entry] }))
+    }
+
+    fn history(&self, which: HistoryForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
+        ready(Ok((vec![json!({"queue_id": which.id})], false)))
+    }
+
     fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
         ready(Ok((vec![json!({"plugin": "greylist", "verdict": which.verdict})], true)))
     }
@@ -150,9 +202,8 @@ pub(crate) fn record(id: u64) -> Arc<Record> {
         state: RecipientState {
             due: ARRIVED.plus(std::time::Duration::from_secs(360)),
             attempts: 1,
-            warned: false,
-            reroute: false,
             last,
+            ..RecipientState::default()
         },
     };
     let mut annotations = Annotations::default();
@@ -306,16 +357,77 @@ async fn commands_reach_the_queue_and_everything_has_to_be_meant() {
     let served = Served::start(Vec::new());
     let mut client = served.client().await;
     let none = FilterForm::default();
-    let refused = client.queue_command(none.clone(), false, CommandForm::Remove).await;
+    let refused = client.queue_command(none.clone(), false, CommandForm::Remove, &Next::default()).await;
     assert!(matches!(refused, Err(ClientError::Refused(_))) && served.fake.commands.lock().is_empty());
-    client.queue_command(none, true, CommandForm::Release).await.unwrap();
+    let begin = Next::default();
+    client.queue_command(none, true, CommandForm::Release, &begin).await.unwrap();
     let ids = vec![QueueId::from_u64(9).to_string()];
     let filter = FilterForm { ids, held: Some(true), ..FilterForm::default() };
     let hold = CommandForm::Hold { reason: "odd".into() };
-    assert_eq!(client.queue_command(filter, false, hold).await.unwrap(), 1);
+    assert_eq!(client.queue_command(filter, false, hold, &begin).await.unwrap().messages, 1);
+    let text = FilterForm::text("all");
+    client.queue_command(text, false, CommandForm::Bounce { reason: "spam".into() }, &begin).await.unwrap();
     let commands = served.fake.commands.lock();
-    assert!(matches!(&commands[..], [(_, Command::Release), (filter, Command::Hold(why))]
-        if filter.ids == [QueueId::from_u64(9)] && filter.held == Some(true) && &**why == "odd"));
+    assert!(matches!(&commands[..], [(_, Command::Release), (filter, Command::Hold(why)), (_, Command::Bounce(_))]
+        if filter.to_string() == "id = 0000000000009 and held" && &**why == "odd"));
+}
+
+#[tokio::test]
+async fn what_cant_be_meant_is_refused_with_where_and_why() {
+    let served = Served::start(Vec::new());
+    let mut client = served.client().await;
+    let begin = Next::default();
+    let mut refused = async |filter: FilterForm, command| match client.queue_command(filter, false, command, &begin).await {
+        Err(ClientError::Refused(why)) => why.join("; "),
+        other => panic!("{other:?}"),
+    };
+    let one = || FilterForm::text("held");
+    let reschedule = |at: &str, in_secs| CommandForm::Reschedule { at: Some(at.into()), in_secs, spread_secs: 0 };
+    let cases = [
+        (FilterForm::text("held and"), CommandForm::Release, "\"held and\": at column 9: expected a condition, such as domain = example.org"),
+        (one(), CommandForm::Hold { reason: "a\nb".into() }, "a reason is one line of text"),
+        (one(), CommandForm::Bounce { reason: "x".repeat(401) }, "a reason has at most 400 characters"),
+        (one(), reschedule("tomorrow", 0), "\"tomorrow\" is no time: write 2026-11-27T08:00:00Z"),
+        (one(), reschedule("2026-11-27T08:00:00Z", u64::MAX), "nothing is put off for more than a year"),
+        (one(), CommandForm::Reroute { to: "nowhere".into() }, "\"nowhere\" is no route"),
+    ];
+    for (filter, command, why) in cases {
+        assert_eq!(refused(filter, command).await, why);
+    }
+    assert!(served.fake.commands.lock().is_empty());
+}
+
+#[tokio::test]
+async fn counts_summaries_and_content_come_whole() {
+    let served = Served::start((1..=5).map(record).collect());
+    let mut client = served.client().await;
+    let counted = client.queue_count(FilterForm::text("domain = example.net"), &Next::default()).await.unwrap();
+    assert_eq!((counted.messages, counted.recipients, counted.ids.len(), counted.next.next), (5, 5, 5, None));
+    let (rows, _) = client.queue_summary(FilterForm::default(), "domain".into(), &Next::default()).await.unwrap();
+    assert_eq!((rows.len(), rows[0].name.as_str(), rows[0].by_age.iter().sum::<u64>()), (1, "example.net", 5));
+    let wrong = client.queue_summary(FilterForm::default(), "moon".into(), &Next::default()).await.unwrap_err();
+    assert!(wrong.to_string().starts_with("nothing is counted by \"moon\""), "{wrong}");
+    let mut octets = Vec::new();
+    client.queue_cat(QueueId::from_u64(1).to_string(), |piece| Ok(octets.extend_from_slice(piece))).await.unwrap();
+    assert!(octets.starts_with(b"Subject: \xff\r\n\r\nx") && octets.len() == 100_014);
+}
+
+#[tokio::test]
+async fn rules_are_made_in_the_peers_name_and_never_by_accident() {
+    let served = Served::start(Vec::new());
+    let mut client = served.client().await;
+    let add = RuleKind::Suspend;
+    let refused = client.queue_rule_add(add, FilterForm::default(), false, "x".into(), None).await;
+    assert!(matches!(refused, Err(ClientError::Refused(_))));
+    let refused = client.queue_rule_add(add, FilterForm::default(), true, "x".into(), Some(0)).await;
+    assert!(matches!(refused, Err(ClientError::Refused(_))));
+    let rule = client.queue_rule_add(add, FilterForm::text("domain = x.test"), false, "down".into(), Some(60)).await;
+    let rule = rule.unwrap();
+    assert_eq!((rule.number, rule.filter.as_str(), rule.reason.as_str()), (7, "domain = x.test", "down"));
+    assert!(rule.by.starts_with("uid ") && rule.left_secs.is_some_and(|left| (55..=60).contains(&left)));
+    assert!(client.queue_rules().await.unwrap().is_empty());
+    let none = client.queue_rule_lift(9).await.unwrap_err();
+    assert_eq!(none.to_string(), "no rule 9: `waypost queue suspensions` shows which there are");
 }
 
 #[tokio::test]

@@ -9,13 +9,18 @@ use ipnet::IpNet;
 use super::Inner;
 use super::change::Change;
 use super::history::Cause;
+use super::queue::said;
 use crate::admin::{
-    BanStatus, Control, DecisionsStatus, ExplainForm, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus,
-    ReloadReport, SetStatus, Status, StoreStatus, Weakening, WhyForm,
+    BanStatus, Control, DecisionsStatus, ExplainForm, HistoryForm, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus,
+    ReloadReport, SetStatus, Shown, Status, StoreStatus, SuppressForm, Weakening, WhyForm,
 };
+use crate::config;
+use crate::hooks::Route;
 use crate::mail::QueueId;
 use crate::plugin::{DecisionsInfo, Override, Query, RecordingInfo, TrialMode};
-use crate::queue::{Command, Filter, Record};
+use crate::queue::{Changed, Command, Filter, Reach, Rule, RuleKind, Rules, Stepped, Ways};
+use crate::store::Content;
+use crate::time::Timestamp;
 
 impl Control for Inner {
     fn status(&self) -> Pending<'_, Status> {
@@ -44,25 +49,51 @@ impl Control for Inner {
         Box::pin(async move { Self::reload(self, &by.to_string(), weakening).await })
     }
 
-    fn queue_list(&self, filter: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>> {
-        let queue = self.queue.clone();
-        let list = move || queue.list(&filter, after, limit);
+    fn queue_look(&self, filter: Filter, reach: Reach) -> Pending<'_, Stepped> {
+        Box::pin(async move { self.queue.look(&filter, reach).await.map_err(said) })
+    }
+
+    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<Shown>> {
+        Box::pin(self.show(id))
+    }
+
+    fn queue_content(&self, id: QueueId) -> Pending<'_, Option<(Bytes, Content)>> {
         Box::pin(async move {
-            let listed = tokio::task::spawn_blocking(list).await.map_err(|e| vec![e.to_string()])?;
-            listed.map_err(|e| vec![e.to_string()])
+            let whole = self.queue.whole(id).await.map_err(said)?;
+            Ok(whole.map(|(_, head, body)| (head, body)))
         })
     }
 
-    fn queue_show(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>> {
-        Box::pin(async move { self.queue.show(id).await.map_err(|e| vec![e.to_string()]) })
+    fn queue_command(&self, by: Peer, filter: Filter, reach: Reach, command: Command) -> Pending<'_, Changed> {
+        Box::pin(self.command(by, filter, reach, command))
     }
 
-    fn queue_command(&self, filter: Filter, command: Command) -> Pending<'_, u64> {
-        Box::pin(async move {
-            let changed = self.queue.command(&filter, command.clone()).await.map_err(|e| vec![e.to_string()])?;
-            tracing::info!(?filter, ?command, changed, "an operator changed the queue");
-            Ok(changed)
-        })
+    fn queue_rule(
+        &self,
+        by: Peer,
+        kind: RuleKind,
+        filter: Filter,
+        reason: Arc<str>,
+        until: Option<Timestamp>,
+    ) -> Pending<'_, Arc<Rule>> {
+        Box::pin(self.add_rule(by, kind, filter, reason, until))
+    }
+
+    fn queue_rules(&self) -> Pending<'_, Arc<Rules>> {
+        Box::pin(std::future::ready(Ok(self.queue.rules())))
+    }
+
+    fn queue_rule_lift(&self, by: Peer, number: u32) -> Pending<'_, Option<Arc<Rule>>> {
+        Box::pin(self.lift_rule(by, number))
+    }
+
+    fn read_route(&self, text: String) -> Pending<'_, Arc<Route>> {
+        let read = config::read_route(&text, &self.in_force.delivery.load());
+        Box::pin(std::future::ready(read.map(Arc::new).map_err(|why| vec![why])))
+    }
+
+    fn ways(&self) -> Arc<Ways> {
+        self.queue.ways()
     }
 
     fn explain(&self, about: ExplainForm) -> Pending<'_, serde_json::Value> {
@@ -161,6 +192,14 @@ impl Control for Inner {
             let cause = Cause { reason: String::new(), by: by.to_string() };
             self.change_plugins(change.into(), cause, weakening, None).await
         })
+    }
+
+    fn suppress(&self, by: Peer, what: SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
+        Box::pin(self.suppressed(by, what))
+    }
+
+    fn history(&self, which: HistoryForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
+        Box::pin(self.finished(which))
     }
 
     fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {

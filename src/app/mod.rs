@@ -13,8 +13,10 @@ mod history;
 mod keys;
 mod load;
 mod plugins;
+mod queue;
 mod reload;
 mod rules;
+mod suppression;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +39,7 @@ use crate::plugin::{Compiler, Events};
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
 use crate::store::{Sled, Store};
+use crate::suppression::Suppression;
 use crate::telemetry::LogFile;
 use crate::time::{Clock, System, Timestamp};
 
@@ -68,6 +71,9 @@ pub(crate) struct Inner {
     builder: Builder,
     in_force: InForce,
     history: Arc<History>,
+    /// Of messages.
+    finished: crate::history::History,
+    suppression: Suppression,
     addresses: Vec<(Arc<str>, String)>,
     /// One reload at a time; the number of the last one.
     generation: tokio::sync::Mutex<u64>,
@@ -139,6 +145,7 @@ impl App {
         let store = open_store(&settings).await?;
         let queue =
             Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
+        let suppression = suppression_list(&settings, &store, &clock).await?;
         let resolver: Arc<dyn Resolver> = Arc::new(Hickory::from_system().context("setting up the resolver")?);
         let (events, heard) = Events::channel();
         let folder = settings.plugins.host.path.clone();
@@ -148,6 +155,8 @@ impl App {
         let builder = builder.authenticating(&settings)?;
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
         builder.configure(&settings);
+        let table = in_force.table.clone();
+        queue.route_by(Arc::new(move |recipient| table.load().route(&recipient.mailbox.domain)));
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
         let names = clients::names(resolver.clone());
         let mut reception =
@@ -155,7 +164,11 @@ impl App {
         reception.results =
             builder.services.authenticator.clone().map(|found| clients::results(found, resolver.clone()));
         reception.signing = builder.signing.clone();
+        let finished = crate::history::History::new(clock.clone());
+        finished.configure(&settings.history);
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock)?;
+        dispatcher.record_in(finished.clone());
+        dispatcher.heed(suppression.clone());
         let addresses =
             bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
         let inner = Arc::new(Inner {
@@ -169,6 +182,8 @@ impl App {
             builder,
             in_force,
             history,
+            finished,
+            suppression,
             addresses,
             generation: tokio::sync::Mutex::new(generation),
             started: settings,
@@ -210,7 +225,9 @@ impl App {
         }
         let (decisions, recordings) = (self.inner.builder.decisions().clone(), self.inner.builder.recordings().clone());
         // What a disk that does not answer costs here is not worth waiting for.
+        let finished = self.inner.finished.clone();
         let end = move || {
+            finished.close();
             recordings.close();
             decisions.close();
         };
@@ -243,6 +260,18 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     Ok(Arc::new(opened.await??))
 }
 
+async fn suppression_list(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Suppression> {
+    let (store, clock) = (store.clone(), clock.clone());
+    let opened = tokio::task::spawn_blocking(move || Suppression::open(store, clock)).await?;
+    let list = opened.context("reading the suppression list")?;
+    list.configure(&settings.suppression);
+    Ok(list)
+}
+
 fn bind(settings: &Settings, mut activation: Activation) -> anyhow::Result<Vec<Bound>> {
     let mut bound = Vec::new();
     for listener in &settings.listen.listeners {
@@ -272,12 +301,17 @@ fn dispatcher(
     ))
 }
 
-/// Removes what has expired from the plugins' kv, once a minute.
+/// Removes what has expired from the plugins' kv and from the suppression list, once a minute.
 async fn sweep(inner: Arc<Inner>, draining: CancellationToken) {
-    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    let (mut minute, mut minutes) = (tokio::time::interval(Duration::from_secs(60)), 0_u32);
     while draining.run_until_cancelled(minute.tick()).await.is_some() {
-        let (set, now) = (inner.in_force.plugins.load_full(), inner.clock.now());
+        let (set, list, now) = (inner.in_force.plugins.load_full(), inner.suppression.clone(), inner.clock.now());
+        inner.expire_held(&mut minutes).await;
         // It only comes again in a minute, whatever became of this time.
-        let _ = tokio::task::spawn_blocking(move || set.sweep(now)).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            set.sweep(now);
+            list.sweep();
+        })
+        .await;
     }
 }

@@ -66,6 +66,8 @@ impl Inner {
         let (plugins, last_good) = (new.plugins.list(), BTreeMap::new());
         self.in_force.replace(new);
         self.builder.configure(&settings);
+        self.finished.configure(&settings.history);
+        self.suppression.configure(&settings.suppression);
         let (number, taken_back) = (generation, None);
         let file = Some(file);
         let swap = Swap { number, config, plugins, file, overrides, last_good, cause, weakenings, taken_back };

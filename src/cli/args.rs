@@ -7,10 +7,11 @@ use clap::{Args, Parser, Subcommand};
 use super::ban::Ban;
 use super::dkim::Dkim;
 use super::explain::Explain;
+use super::history::History;
+use super::queue_args::Queue;
+use super::suppress::Suppress;
 use super::why::Why;
 use super::workbench::New;
-use crate::admin::FilterForm;
-use crate::mail::QueueId;
 
 /// Where the configuration is unless somebody says otherwise.
 pub(super) const CONFIGURATION: &str = "/etc/waypost/waypost.toml";
@@ -68,6 +69,11 @@ pub(super) enum Command {
     /// Look at the running relay's queue, and change what is in it.
     #[command(subcommand)]
     Queue(Queue),
+    /// Look at the addresses and domains that nothing is sent to, and change them.
+    #[command(subcommand)]
+    Suppress(Suppress),
+    /// Tell what became of messages that left the queue: outcomes, attempts, and what the next hop said.
+    History(History),
     /// Look at who is not served, and change it until the relay restarts.
     #[command(subcommand)]
     Ban(Ban),
@@ -119,89 +125,6 @@ pub(super) struct Check {
     /// Print the effective configuration, defaults included and secrets left out.
     #[arg(long, conflicts_with = "json")]
     pub(super) print: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Queue {
-    /// List messages, oldest first.
-    List {
-        #[command(flatten)]
-        filter: Filter,
-        /// At most so many.
-        #[arg(long, value_name = "N")]
-        limit: Option<usize>,
-    },
-    /// Show one message: envelope, recipients and what became of them, header section.
-    Show {
-        /// Its queue id.
-        #[arg(value_parser = queue_id)]
-        id: String,
-    },
-    /// Make messages due at once.
-    Retry {
-        #[command(flatten)]
-        which: Which,
-        /// Forget where plugins routed them and ask anew.
-        #[arg(long)]
-        reroute: bool,
-    },
-    /// Keep messages from being tried until they are released.
-    Hold {
-        #[command(flatten)]
-        which: Which,
-        /// Why; shown with them.
-        #[arg(long, value_name = "TEXT", default_value = "held by the operator")]
-        reason: String,
-    },
-    /// End a hold; the messages are due at once.
-    Release {
-        #[command(flatten)]
-        which: Which,
-    },
-    /// Drop messages for good, without a bounce.
-    Remove {
-        #[command(flatten)]
-        which: Which,
-    },
-}
-
-/// Which messages a list shows.
-#[derive(Debug, Default, Args)]
-pub(super) struct Filter {
-    /// Queue ids: these messages only.
-    #[arg(value_name = "ID", value_parser = queue_id)]
-    ids: Vec<String>,
-    /// Whose reverse-path contains this.
-    #[arg(long, value_name = "TEXT")]
-    sender: Option<String>,
-    /// With a recipient that contains this.
-    #[arg(long, value_name = "TEXT")]
-    recipient: Option<String>,
-    /// With a recipient of this domain.
-    #[arg(long, value_name = "DOMAIN")]
-    domain: Option<String>,
-    /// Held ones only.
-    #[arg(long)]
-    held: bool,
-}
-
-/// Which messages a command changes: some condition, or all of them by name.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
-    .args(["ids", "sender", "recipient", "domain", "held", "all"]))]
-pub(super) struct Which {
-    #[command(flatten)]
-    pub(super) filter: Filter,
-    /// Every message there is.
-    #[arg(long, conflicts_with_all = ["ids", "sender", "recipient", "domain", "held"])]
-    pub(super) all: bool,
-}
-
-impl From<Filter> for FilterForm {
-    fn from(filter: Filter) -> Self {
-        let Filter { ids, sender, recipient, domain, held } = filter;
-        Self { ids, sender, recipient, domain, held: held.then_some(true) }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -441,10 +364,6 @@ fn settings(text: &str) -> Result<serde_json::Value, String> {
         Ok(_) => Err("settings are a JSON object: {\"key\": \"value\"}".to_owned()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn queue_id(text: &str) -> Result<String, String> {
-    text.parse::<QueueId>().map(|id| id.to_string()).map_err(|error| error.to_string())
 }
 
 fn json(text: &str) -> Result<serde_json::Value, String> {

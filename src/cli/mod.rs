@@ -12,15 +12,21 @@ mod diff;
 mod dkim;
 mod explain;
 mod generations;
+mod history;
 mod password;
 mod plugin;
 mod queue;
+mod queue_args;
+mod queue_change;
+mod queue_show;
+mod queue_summary;
 mod reload;
 mod render;
 mod replay;
 mod run;
 mod signing;
 mod status;
+mod suppress;
 mod talk;
 mod test;
 mod trial;
@@ -119,6 +125,8 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Reload(weaken) => wait(reload::reload(&common, weaken.allow_weaken, out)),
         Command::Status => wait(status::status(&common, out)),
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
+        Command::Suppress(command) => wait(suppress::suppress(&common, command, out)),
+        Command::History(which) => wait(history::history(&common, which, out)),
         Command::Ban(command) => wait(ban::ban(&common, command, out)),
         Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
         Command::Explain(about) => wait(explain::explain(&common, about, out)),

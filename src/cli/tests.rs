@@ -13,7 +13,10 @@ use crate::admin::{
     RecipientView, RecordingStatus, ReloadReport, Status, StoreStatus, Summary, WhyForm,
 };
 use crate::mail::QueueId;
-use crate::queue::{Counts, Filter, Record};
+use crate::hooks::Route;
+use crate::queue::{Changed, Counts, Filter, Found, Reach, Rule, RuleKind, Rules, Stepped, Ways};
+use crate::store::Content;
+use crate::time::Timestamp;
 
 /// Every command's help, as wide as a usual terminal.
 #[test]
@@ -43,7 +46,7 @@ fn wrong_usage_is_told_from_failure() {
         &["waypost", "queue", "retry", "--reroute"],
         &["waypost", "queue", "remove", "--all", "--sender", "x"],
         &["waypost", "queue", "show", "rubbish"],
-        &["waypost", "queue", "hold", "short"],
+        &["waypost", "queue", "reschedule", "held"],
         &["waypost", "check", "--print", "--json"],
         &["waypost", "password", "a:b"],
         &["waypost", "plugin", "try", "p", "file"],
@@ -74,6 +77,7 @@ fn summary(id: u64) -> Summary {
         recipients: vec!["bob@example.net".into()],
         waiting: 1,
         held: None,
+        suspended: 0,
         due: Some("2026-11-23T22:37:00.000Z".into()),
         due_in_secs: Some(260),
         attempts: 2,
@@ -93,7 +97,7 @@ fn a_list_of_messages() {
         age_secs: 59,
         ..summary(3)
     };
-    insta::assert_snapshot!(queue::rows(&[summary(1), bounce, held]));
+    insta::assert_snapshot!(queue::rows(&[summary(1), bounce, held, Summary { suspended: 1, ..summary(4) }]));
 }
 
 #[test]
@@ -115,6 +119,7 @@ fn a_message_in_full() {
         held: Some("looks odd".into()),
         origin: Some(json!({"listener": "smtp", "client": {"address": "192.0.2.1", "port": 4000},
             "client_name": null, "helo": "client.example.org"})),
+        priority: 4,
         tags: vec!["bulk".into(), "slow".into()],
         annotations: vec![("greylist".into(), "greylist".into(), "passed after 5 s".into())],
         spool_file: None,
@@ -125,9 +130,21 @@ fn a_message_in_full() {
                 original: Some("robert@example.net".into()),
                 params: vec!["NOTIFY=NEVER".into()],
                 due: "2026-11-23T22:37:00.000Z".into(),
+                waits: "between attempts".into(),
+                next_hops: vec!["smtp://a.example:25".into(), "mx:example.net".into()],
                 attempts: 1,
+                warned: true,
                 route: None,
                 last: Some(last),
+                history: vec![admin::PastView {
+                    at: "2026-11-23T22:32:00.000Z".into(),
+                    took_ms: 70,
+                    hop: "smtp://a.example:25".into(),
+                    remote: Some("a.example".into()),
+                    kind: "temporary".into(),
+                    stage: "rcpt".into(),
+                    said: "450 4.2.1 not now".into(),
+                }],
             },
             RecipientView {
                 address: "eve@example.net".into(),
@@ -138,7 +155,7 @@ fn a_message_in_full() {
         ],
         header: "Received: from x\r\n\tby y\r\nSubject: \u{1b}[2J\r\n\r\n".into(),
     };
-    insta::assert_snapshot!(queue::show(&message));
+    insta::assert_snapshot!(queue_show::show(&message));
 }
 
 fn relay_status() -> Status {
@@ -229,18 +246,58 @@ impl Control for Fake {
         ready(Ok(ReloadReport { generation: 4, changes, needs_restart, weakenings }))
     }
 
-    fn queue_list(&self, _: Filter, after: Option<QueueId>, limit: usize) -> Pending<'_, Vec<Arc<Record>>> {
-        let first = after.map_or(1, |after| after.to_u64() + 1);
-        let ids = first..=self.0 as u64;
-        ready(Ok(ids.take(limit).map(admin::record_for_tests).collect()))
+    fn queue_look(&self, _: Filter, reach: Reach) -> Pending<'_, Stepped> {
+        let first = reach.after.map_or(1, |after| after.to_u64() + 1);
+        let records = (first..=self.0 as u64).take(reach.find.min(700)).map(admin::record_for_tests);
+        let found: Vec<_> = records.map(|record| Found { record, recipients: vec![0, 1] }).collect();
+        let last = found.last().map(|found| found.record.id).filter(|last| last.to_u64() < self.0 as u64);
+        ready(Ok(Stepped { looked: found.len() as u64, found, next: last, upto: reach.upto }))
     }
 
-    fn queue_show(&self, _: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes)>> {
+    fn queue_show(&self, _: QueueId) -> Pending<'_, Option<admin::Shown>> {
         ready(Ok(None))
     }
 
-    fn queue_command(&self, _: Filter, _: crate::queue::Command) -> Pending<'_, u64> {
-        ready(Ok(self.0 as u64))
+    fn queue_content(&self, _: QueueId) -> Pending<'_, Option<(Bytes, Content)>> {
+        let (head, body) = (Bytes::from_static(b"Subject: \xff\r\n\r\n"), vec![b'x'; 100_000]);
+        ready(Ok(Some((head, Content::Memory(body.into())))))
+    }
+
+    fn queue_command(&self, _: admin::Peer, _: Filter, reach: Reach, _: crate::queue::Command) -> Pending<'_, Changed> {
+        let left = (self.0 as u64).saturating_sub(reach.after.map_or(0, QueueId::to_u64));
+        let messages = left.min(1000);
+        let next = (left > messages).then(|| QueueId::from_u64(self.0 as u64 - left + messages));
+        let failures = if self.0 == 5000 && next.is_none() { vec![(QueueId::from_u64(9), "damaged".to_owned())] } else { Vec::new() };
+        let failed = failures.len() as u64;
+        ready(Ok(Changed { messages, recipients: messages, looked: messages, failed, failures, next, upto: reach.upto }))
+    }
+
+    fn queue_rule(
+        &self,
+        by: admin::Peer,
+        kind: RuleKind,
+        filter: Filter,
+        reason: Arc<str>,
+        until: Option<Timestamp>,
+    ) -> Pending<'_, Arc<Rule>> {
+        let by = by.to_string().into();
+        ready(Ok(Arc::new(Rule { number: 7, kind, filter, reason, since: Timestamp::from_secs(0), until, by, lifted: false })))
+    }
+
+    fn queue_rules(&self) -> Pending<'_, Arc<Rules>> {
+        ready(Ok(Arc::default()))
+    }
+
+    fn queue_rule_lift(&self, _: admin::Peer, _: u32) -> Pending<'_, Option<Arc<Rule>>> {
+        ready(Ok(None))
+    }
+
+    fn read_route(&self, text: String) -> Pending<'_, Arc<Route>> {
+        ready(Err(vec![format!("{text:?} is no route")]))
+    }
+
+    fn ways(&self) -> Arc<Ways> {
+        Arc::new(|_| Arc::default())
     }
 
     fn explain(&self, about: admin::ExplainForm) -> Pending<'_, serde_json::Value> {
@@ -341,6 +398,20 @@ impl Control for Fake {
         ready(Err(vec![format!("{plugin} is not being recorded")]))
     }
 
+    fn suppress(&self, by: admin::Peer, what: admin::SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
+        let entry = json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
+        ready(Ok(if matches!(what, admin::SuppressForm::Check { .. }) { Vec::new() } else { vec![entry] }))
+    }
+
+    fn history(&self, _: admin::HistoryForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
+        let before = json!([{"at": "2026-11-23T22:32:00.000Z", "hop": "mx:x.test", "stage": "rcpt", "said": "450 later"}]);
+        let one = json!({"address": "bob@x.test", "became": "permanent", "stage": "rcpt", "reply": "550 5.1.1 no", "before": before});
+        let dialogue = json!(["C: RCPT TO:<bob@x.test>", "S: 550 5.1.1 no\u{1b}[2J"]);
+        let message = json!({"queue_id": "0000000000001", "sender": "ann@example.org", "hop": "mx:x.test", "recipients": [one],
+            "dialogue": dialogue, "time": "2026-11-23T22:37:00.000Z"});
+        ready(Ok((if self.0 == 0 { Vec::new() } else { vec![message] }, true)))
+    }
+
     fn why(&self, which: WhyForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
         ready(Ok((decisions(), which.limit == 1)))
     }
@@ -359,6 +430,8 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
         Command::Status => status::status(&cli.common, &mut out).await,
         Command::Reload(weaken) => reload::reload(&cli.common, weaken.allow_weaken, &mut out).await,
         Command::Queue(command) => queue::queue(&cli.common, command, &mut out).await,
+        Command::Suppress(command) => suppress::suppress(&cli.common, command, &mut out).await,
+        Command::History(which) => history::history(&cli.common, which, &mut out).await,
         Command::Why(which) => why::why(&cli.common, which, &mut out).await,
         Command::Plugin(command) => plugin::plugin(&cli.common, command, &mut out).await,
         other => panic!("{other:?} asks no relay"),
@@ -397,10 +470,55 @@ async fn long_queues_are_listed_whole_unless_limited() {
 #[tokio::test]
 async fn commands_say_how_many_messages_they_changed() {
     assert_eq!(run(3, &["queue", "hold", "--sender", "ann"]).await.0, "3 messages held\n");
-    assert_eq!(run(1, &["queue", "remove", "--all", "--json"]).await.0, "{\"changed\":1}\n");
+    let all = run(1, &["queue", "drop", "--all", "--json", "--yes"]).await.0;
+    assert_eq!(all, "{\"changed\":1,\"recipients\":1,\"failed\":0}\n");
     let (printed, failure) = run(0, &["queue", "retry", "0000000000001"]).await;
     assert_eq!((printed.as_str(), failure.map(|f| f.code())), ("", Some(1)));
-    assert!(run(0, &["queue", "remove", "--all"]).await.1.is_none());
+    assert!(run(0, &["queue", "remove", "--all", "--yes"]).await.1.is_none());
+    assert_eq!(run(2500, &["queue", "hold", "age", "=", "2h"]).await.0, "2500 messages held\n", "step by step");
+    let (printed, failure) = run(5000, &["queue", "release", "held"]).await;
+    assert_eq!(printed, "5000 messages released\n");
+    assert_eq!(failure.unwrap().to_string(), "waypost: 1 message could not be changed\n0000000000009: damaged");
+}
+
+#[tokio::test]
+async fn what_cant_be_taken_back_is_counted_and_has_to_be_meant() {
+    for verb in ["drop", "bounce", "remove"] {
+        let (printed, failure) = run(3, &["queue", verb, "domain = example.net"]).await;
+        let failure = failure.unwrap().to_string();
+        let word = if verb == "bounce" { "bounced" } else { "dropped" };
+        assert_eq!(failure, format!("waypost: 3 messages, 6 recipients, 12.5 KiB would be {word}: say --yes if that is meant"));
+        assert_eq!(printed, "");
+    }
+    assert_eq!(run(1, &["queue", "drop", "0000000000001"]).await.0, "1 message removed\n", "an id is meant");
+    let dry = run(7, &["queue", "bounce", "held", "--dry-run"]).await.0;
+    insta::assert_snapshot!(dry, @"");
+    assert_eq!(run(1203, &["queue", "count", "size > 1M"]).await.0, "1203 messages, 2406 recipients, 4.9 MiB\n");
+    let rule = run(1, &["queue", "suspend", "domain = x.test", "--for", "2h", "--reason", "down"]).await.0;
+    assert_eq!(rule, "rule 7: suspended for 2h: domain = x.test\n");
+    let bounced = run(1, &["queue", "bounce", "tag = spam", "--yes", "--coming"]).await.0;
+    assert_eq!(bounced, "rule 7: in force for mail to come until it is resumed: tag = spam\n1 message to be bounced\n");
+    let wrong = run(1, &["queue", "list", "domian = x"]).await.1.unwrap();
+    assert_eq!(wrong.code(), 2);
+    assert!(wrong.to_string().contains("at column 1") && wrong.to_string().contains("did you mean domain?"), "{wrong}");
+}
+
+#[tokio::test]
+async fn who_is_suppressed_is_listed_and_changed() {
+    assert_eq!(run(1, &["suppress", "add", "ann@x.test", "--for", "90d"]).await.0, "ann@x.test is suppressed\n");
+    assert_eq!(run(1, &["suppress", "remove", "ann@x.test"]).await.0, "ann@x.test is suppressed no more\n");
+    let listed = run(1, &["suppress", "list"]).await.0;
+    assert!(listed.starts_with("ADDRESS") && listed.contains("ann@x.test  -       -      uid "), "{listed}");
+    assert_eq!(run(1, &["suppress", "check", "bob@x.test"]).await.1.unwrap().code(), 1);
+}
+
+#[tokio::test]
+async fn what_became_of_a_message_is_told() {
+    insta::assert_snapshot!(run(1, &["history", "--failed"]).await.0, @"
+    2026-11-23T22:37:00.000Z 0000000000001 from ann@example.org by mx:x.test
+      bob@x.test: permanent: 550 5.1.1 no
+    ");
+    assert_eq!(run(0, &["history", "0000000000001"]).await.1.unwrap().code(), 1);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use error::ConfigError;
 
-use crate::{delivery, listen, plugin, queue, routing, signing, telemetry};
+use crate::{delivery, history, listen, plugin, queue, routing, signing, suppression, telemetry};
 
 /// A checked configuration: each module's own settings.
 #[derive(Clone, Debug)]
@@ -24,6 +24,10 @@ pub struct Settings {
     pub listen: listen::Config,
     /// `[queue]`.
     pub queue: queue::Config,
+    /// `[suppression]`.
+    pub suppression: suppression::Config,
+    /// `[history]`.
+    pub history: history::Config,
     /// `[routing]`.
     pub routing: routing::Table,
     /// `[delivery]`, `[destinations]`, `[credentials]`, `[sources]`, `[lanes]`, `[retry]`.
@@ -76,6 +80,23 @@ pub fn admin_socket(path: &Path) -> Result<PathBuf, Vec<ConfigError>> {
         check::admin(&root, &check::Base::of(&root, path))
     });
     socket.ok_or_else(|| source.into_errors())
+}
+
+/// Reads a route as it is written in the configuration: `smtp://mail.example.org:25`, `destination:NAME`, or a table such as
+/// `{ hops = ["smtp://mail.example.org"], tls = "verify" }`. What it names has to be there.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_route(text: &str, config: &delivery::Config) -> Result<crate::hooks::Route, String> {
+    let text = text.trim();
+    let written = if text.starts_with('{') { text.to_owned() } else { toml::Value::from(text).to_string() };
+    let written = format!("route = {written}\n");
+    let source = raw::Source::new("route", &written);
+    let route = source.parse(&written).and_then(|table| check::route(&raw::Table::root(&source, &table), config));
+    match route {
+        Some(route) if source.is_clean() => Ok(route),
+        _ => Err(source.into_errors().first().map_or("it is no route".into(), |e| format!("{}; {}", e.problem, e.help))),
+    }
 }
 
 impl Settings {

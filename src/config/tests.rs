@@ -159,6 +159,8 @@ fn the_reference_lists_every_key_and_no_other() {
         "delivery",
         "lanes",
         "shaping",
+        "history",
+        "suppression",
         "retry",
         "notices",
         "notices.by-listener.NAME",

@@ -19,11 +19,12 @@ use super::manners;
 use super::settle::{self, Case, Ending};
 use super::transmit::{self, Contact, Line, Mail, Reporting, Transmitted, local_outcome};
 use super::trials::Turn;
+use crate::history::Finished;
 use crate::hooks::{
-    AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, Outcome, OutcomeKind, Route, Stage, Subject,
+    AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, NextHop, Outcome, OutcomeKind, Route, Stage, Subject,
 };
 use crate::mail::{Recipient, Requests};
-use crate::queue::{Change, Lease, Record, Schedule, Settled};
+use crate::queue::{Change, Lease, Record, Schedule, Settled, hop_text};
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
 use crate::time::Timestamp;
@@ -58,6 +59,10 @@ pub(super) struct Attempt<'a> {
     not_before: Option<Timestamp>,
     /// Held until it is over.
     turn: Option<Turn>,
+    /// The hop of the route that the outcomes are about, how long that took, and what was said.
+    hop: Option<NextHop>,
+    took: Duration,
+    dialogue: Option<Arc<str>>,
     span: tracing::Span,
 }
 
@@ -68,7 +73,7 @@ impl<'a> Attempt<'a> {
         let span = tracing::info_span!("attempt", queue_id = %lease.record.id, next_hop = &*next_hop);
         let recipients = leased(&lease);
         let (config, hooks) = (dispatcher.config(), dispatcher.hooks());
-        let (content, not_before, facts) = (None, None, asked);
+        let (content, not_before, hop, took, dialogue, facts) = (None, None, None, Duration::ZERO, None, asked);
         Self {
             dispatcher,
             config,
@@ -82,6 +87,9 @@ impl<'a> Attempt<'a> {
             content,
             not_before,
             turn,
+            hop,
+            took,
+            dialogue,
             span,
         }
     }
@@ -95,6 +103,10 @@ impl<'a> Attempt<'a> {
 
     async fn prepare_inside(mut self, lane: &Lane, connected: bool) -> Option<Self> {
         if self.dispatcher.is_paused() {
+            return None;
+        }
+        // Since it was handed to the lane.
+        if !self.dispatcher.queue().suspended(&self.lease.record, &self.lease.recipients).is_empty() {
             return None;
         }
         let now = self.dispatcher.clock().now();
@@ -125,7 +137,12 @@ impl<'a> Attempt<'a> {
     /// Second step: sends it. `next`, whose content is at hand, follows over the same connection.
     pub(super) async fn send(&self, lane: &Arc<Lane>, next: Option<&Self>, slot: &mut Option<Line>) -> Transmitted {
         let next = next.map(Attempt::mail);
-        transmit::transmit(self.dispatcher, lane, &self.mail(), next.as_ref(), slot).instrument(self.span.clone()).await
+        let begun = Instant::now();
+        let mail = self.mail();
+        let sent = transmit::transmit(self.dispatcher, lane, &mail, next.as_ref(), slot);
+        let mut done = sent.instrument(self.span.clone()).await;
+        done.took = begun.elapsed();
+        done
     }
 
     /// Third step: result hook, settlement.
@@ -160,6 +177,7 @@ impl<'a> Attempt<'a> {
             Contact::None => {}
         }
         let dispositions = self.tell(&done).await;
+        (self.took, self.hop, self.dialogue) = (done.took, done.hop, done.dialogue);
         self.conclude(done.outcomes, dispositions, done.reporting).await;
         After::Next
     }
@@ -269,7 +287,7 @@ impl<'a> Attempt<'a> {
         let settled = self.recipients.iter().map(|recipient| {
             let warned = self.lease.record.recipients.iter().any(|r| r.index == recipient.index && r.state.warned);
             let change = Change::Retry { at, counted: false, route: route.clone(), warned };
-            Settled { recipient: recipient.index, change, outcome: None }
+            Settled { recipient: recipient.index, change, outcome: None, past: None }
         });
         let settled = settled.collect();
         let annotations = self.annotations();
@@ -290,6 +308,8 @@ impl<'a> Attempt<'a> {
                 reporting,
                 next_hop: &self.next_hop,
                 not_before: self.not_before,
+                hop: self.hop.as_ref(),
+                took: self.took,
                 now,
                 random: fastrand::f64(),
             };
@@ -298,7 +318,35 @@ impl<'a> Attempt<'a> {
         let Ending { settled, told, untold } = ending;
         let notices = super::notices::due(&self, told, untold, now).await;
         let annotations = self.annotations();
-        self.dispatcher.settle(self.lease, settled, annotations, notices).await;
+        let line = self.line(&settled, now);
+        self.learn(&settled);
+        let dispatcher = self.dispatcher;
+        if dispatcher.settle(self.lease, settled, annotations, notices).await
+            && let (Some(history), Some(line)) = (dispatcher.history(), line)
+        {
+            history.tell(&line);
+        }
+    }
+
+    /// Addresses that failed for good may be suppressed from now on.
+    fn learn(&self, settled: &[Settled]) {
+        let Some(list) = self.dispatcher.suppression().filter(|list| list.config().auto) else { return };
+        let tenant = super::suppressed::tenant(&self.lease.record.annotations);
+        for outcome in settled.iter().filter_map(|settled| settled.outcome.as_ref()) {
+            let theirs = outcome.kind == OutcomeKind::Permanent && outcome.stage != Stage::Queue;
+            let recipient = self.recipients.iter().find(|r| r.index == outcome.recipient);
+            if let (true, Some(recipient), Some(reply)) = (theirs, recipient, &outcome.reply) {
+                list.learn(tenant, &recipient.mailbox, reply.status, &reply.to_string());
+            }
+        }
+    }
+
+    /// What the history is told of those that leave the queue, if there is one.
+    fn line(&self, settled: &[Settled], now: Timestamp) -> Option<Vec<u8>> {
+        self.dispatcher.history().filter(|history| history.is_on())?;
+        let hop = self.hop.as_ref().map(hop_text).unwrap_or_default();
+        let (record, dialogue) = (&*self.lease.record, self.dialogue.as_deref());
+        Finished { record, settled, hop: &hop, took: self.took, dialogue, now }.line()
     }
 
     /// An outcome without an attempt, for those whose time was up before they could be tried again. A message that
@@ -313,6 +361,12 @@ impl<'a> Attempt<'a> {
         if !late && !over {
             return None;
         }
+        Some(self.expiries(now))
+    }
+
+    /// Outcomes of those whose time is up.
+    pub(super) fn expiries(&self, now: Timestamp) -> Vec<Outcome> {
+        let record = &*self.lease.record;
         let outcomes = self.recipients.iter().map(|recipient| {
             let last = record.recipients.iter().find(|r| r.index == recipient.index).and_then(|r| r.state.last.clone());
             let reply = Reply::new(451, Status::new(4, 4, 7), "the give-up time has come");
@@ -320,19 +374,22 @@ impl<'a> Attempt<'a> {
             // The report shows what the next hop said last.
             last.map_or_else(fallback, |last| Outcome { kind: OutcomeKind::Expired, ..last })
         });
-        Some(outcomes.collect())
+        outcomes.collect()
     }
 
     /// The route's schedule, hurried where the sender asked for it.
     fn schedule(&self) -> Cow<'_, Schedule> {
-        let schedule = self.config.schedule(&self.route);
+        let mut schedule = self.config.schedule(&self.route);
+        if let Some(after) = self.lease.record.expires_after() {
+            schedule = Cow::Owned(schedule.within(after));
+        }
         match Requests::of(&self.lease.record.sender_params).deliver_by {
             Some(by) => Cow::Owned(schedule.asked(by)),
             None => schedule,
         }
     }
 
-    fn expires(&self) -> Timestamp {
+    pub(super) fn expires(&self) -> Timestamp {
         let record = &*self.lease.record;
         self.schedule().expires(record.started(), record.sender.is_null())
     }

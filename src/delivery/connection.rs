@@ -16,6 +16,7 @@ use super::client::{Capabilities, Next, OpenError, Opener, OutboundMail, TlsUse,
 use super::connector::{Connector, Stream};
 use super::egress::Egress;
 use super::outcome::Delivered;
+use super::transcript::Transcript;
 use crate::hooks::{Endpoint, Stage, TlsFacts, TlsPolicy};
 use crate::routing::{Address, Target};
 use crate::smtp::{Encoder, Reply, ReplyReader, Status};
@@ -67,6 +68,9 @@ pub struct Connection {
     broken: bool,
     /// The transaction whose commands went out with the end of the one before.
     ahead: Option<Transaction>,
+    /// What is said in this transaction, and in the one ahead.
+    transcript: Transcript,
+    next_transcript: Transcript,
 }
 
 /// The stream, and what is on its way in and out.
@@ -148,6 +152,8 @@ impl Connection {
             reset: false,
             broken: false,
             ahead: None,
+            transcript: Transcript::default(),
+            next_transcript: Transcript::default(),
         })
     }
 
@@ -164,6 +170,8 @@ impl Connection {
     /// the connection is of no use then.
     pub async fn send_with_next(&mut self, mail: &OutboundMail<'_>, next: Option<&OutboundMail<'_>>) -> Vec<Delivered> {
         let mut transaction = Transaction::new(mail, &self.capabilities, self.lmtp, self.reset);
+        std::mem::swap(&mut self.transcript, &mut self.next_transcript);
+        self.next_transcript.clear();
         match self.ahead.take() {
             Some(ahead) if ahead.is_same(&transaction) => transaction = ahead,
             Some(_) => {
@@ -177,20 +185,29 @@ impl Connection {
         let mut announced = false;
         loop {
             let step = match transaction.advance() {
-                Wanted::Send(commands) => self.wire.send(commands, self.command_timeout).await,
+                Wanted::Send(commands) => {
+                    self.transcript.said(commands);
+                    self.wire.send(commands, self.command_timeout).await
+                }
                 Wanted::Reply(stage) => {
                     let limit = if stage == Stage::Answer { self.final_timeout } else { self.command_timeout };
-                    self.wire.reply(limit).await.map(|reply| transaction.reply(reply))
+                    self.wire.reply(limit).await.map(|reply| {
+                        self.transcript.heard(&reply);
+                        transaction.reply(reply);
+                    })
                 }
                 Wanted::Content => {
                     let commands = following.as_mut().and_then(Transaction::send_ahead);
                     announced = commands.is_some();
+                    self.transcript.note("(the content)");
+                    self.next_transcript.said(commands.unwrap_or_default());
                     let sending = self.wire.send_content(mail, commands.unwrap_or_default(), self.command_timeout);
                     sending.await.map(|()| transaction.content_sent())
                 }
                 Wanted::Nothing => break,
             };
             if let Err(error) = step {
+                self.transcript.note(&error.to_string());
                 transaction.lost(&error);
             }
         }
@@ -214,6 +231,11 @@ impl Connection {
             self.broken = !self.wire.is_quiet();
         }
         !self.broken
+    }
+
+    /// What was said in the last transaction, without the content.
+    pub fn dialogue(&self) -> Arc<str> {
+        self.transcript.text()
     }
 
     /// What protects it.

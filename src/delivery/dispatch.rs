@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -30,11 +30,13 @@ use super::reroutes::Reroutes;
 use super::site::{Served, Slot};
 use super::sites::Sites;
 use super::trials::Trials;
+use crate::history::History;
 use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
 use crate::store::StoreError;
+use crate::suppression::Suppression;
 use crate::time::Clock;
 
 /// Messages leased at a time: enough to keep the lanes fed, few enough that a reload or a shutdown finds little on
@@ -78,6 +80,10 @@ pub struct Dispatcher {
     failures: AtomicU32,
     /// After a failure, nothing is sent before this.
     paused: Mutex<Option<Instant>>,
+    /// Where it is written down what left the queue.
+    history: OnceLock<History>,
+    /// Whom nothing is sent to.
+    suppression: OnceLock<Suppression>,
     tasks: TaskTracker,
     /// The drain time is over.
     cut: CancellationToken,
@@ -112,9 +118,31 @@ impl Dispatcher {
             trials,
             failures: AtomicU32::new(0),
             paused: Mutex::default(),
+            history: OnceLock::new(),
+            suppression: OnceLock::new(),
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
         })
+    }
+
+    /// Has it written down what leaves the queue from here on.
+    pub fn record_in(&self, history: History) {
+        // Said once, by whoever puts the relay together.
+        let _ = self.history.set(history);
+    }
+
+    /// Has nothing sent to those on this list from here on.
+    pub fn heed(&self, list: Suppression) {
+        // Said once, as above.
+        let _ = self.suppression.set(list);
+    }
+
+    pub(super) fn suppression(&self) -> Option<&Suppression> {
+        self.suppression.get()
+    }
+
+    pub(super) fn history(&self) -> Option<&History> {
+        self.history.get()
     }
 
     /// Runs until `shutdown`, then finishes what is under way, within a bound.
@@ -151,6 +179,7 @@ impl Dispatcher {
     /// Routes one message's recipients and hands them to lanes; ends those that a plugin refused already.
     async fn dispatch(self: &Arc<Self>, lease: Lease) {
         let Some(lease) = self.end_refused(lease) else { return };
+        let Some(lease) = self.set_apart(lease) else { return };
         let record = Arc::clone(&lease.record);
         let mut leased = record.recipients.iter().filter(|r| lease.recipients.contains(&r.index));
         if lease.recipients.len() == 1
@@ -173,7 +202,7 @@ impl Dispatcher {
     /// attempt, apart from the others. None: there are no others.
     fn end_refused(self: &Arc<Self>, lease: Lease) -> Option<Lease> {
         let leased = |r: &&QueuedRecipient| lease.recipients.contains(&r.index);
-        let refused = lease.record.recipients.iter().filter(leased).filter(|r| requeue::is_refused(r));
+        let refused = lease.record.recipients.iter().filter(leased).filter(|r| r.state.is_refused());
         let refused: Vec<u32> = refused.map(|r| r.index).collect();
         if refused.is_empty() {
             return Some(lease);
@@ -284,32 +313,34 @@ impl Dispatcher {
         let settled = lease.record.recipients.iter().filter(|r| lease.recipients.contains(&r.index)).map(|r| {
             let route = fresh.then(|| Arc::clone(&route));
             let change = Change::Retry { at, counted: false, route, warned: r.state.warned };
-            Settled { recipient: r.index, change, outcome: None }
+            Settled { recipient: r.index, change, outcome: None, past: None }
         });
         let settled = settled.collect();
         self.settle(lease, settled, None, Vec::new()).await;
     }
 
-    /// Records what became of a lease. If that fails, sending pauses.
+    /// Records what became of a lease; true if that is done. If it fails, sending pauses.
     pub(super) async fn settle(
         &self,
         lease: Lease,
         settled: Vec<Settled>,
         annotations: Option<Annotations>,
         notices: Vec<Incoming>,
-    ) {
+    ) -> bool {
         let id = lease.record.id;
         match self.queue.settle(lease, settled, annotations, notices).await {
             Ok(()) => {
                 if self.failures.load(Ordering::Relaxed) > 0 {
                     self.failures.store(0, Ordering::Relaxed);
                 }
+                return true;
             }
             Err(QueueError::Unknown(_)) => tracing::info!(queue_id = %id, "removed while it was under way"),
             // It is set aside, and no other message is the worse for it.
             Err(QueueError::Damaged(_, why)) => tracing::error!(queue_id = %id, why = &*why, "outcome can't be stored"),
             Err(QueueError::Store(error)) => self.pause(id, &error),
         }
+        false
     }
 
     /// Attempts under way fail together: they make one pause, not each a longer one.

@@ -231,7 +231,7 @@ fn incoming(notice: Notice, id: QueueId, now: Timestamp) -> Incoming {
         mailbox: notice.recipient,
         params: Vec::new(),
         route: None,
-        state: RecipientState { due: now, attempts: 0, warned: false, reroute: false, last: None },
+        state: RecipientState::new(now),
     };
     let record = Record {
         id,

@@ -1,5 +1,5 @@
 //! Recipients whose route is to be asked for again: the route hook gets the message as the queue has it. And those that
-//! it refused when the message arrived.
+//! it refused when the message arrived, or that an operator gave up.
 
 use std::sync::Arc;
 
@@ -19,14 +19,7 @@ use crate::queue::{Lease, QueuedRecipient, Record};
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
 
-/// True for a recipient that a plugin refused before it was queued. Once tried or deferred, the last outcome is never a
-/// permanent one; and an operator who wants the route hook asked again wants it forgotten.
-pub(super) fn is_refused(recipient: &QueuedRecipient) -> bool {
-    let refused = |last: &Outcome| last.kind == OutcomeKind::Permanent && last.stage == Stage::Queue;
-    !recipient.state.reroute && recipient.state.last.as_ref().is_some_and(refused)
-}
-
-/// Ends recipients that [`is_refused`], with the outcome they came with.
+/// Ends recipients that a plugin refused at arrival, or that an operator had bounced, with the outcome they came with.
 pub(super) async fn end_refused(dispatcher: &Arc<Dispatcher>, lease: Lease) {
     let leased = lease.record.recipients.iter().filter(|r| lease.recipients.contains(&r.index));
     let outcomes = leased.filter_map(|r| r.state.last.clone().map(|last| Outcome { recipient: r.index, ..last }));

@@ -3,14 +3,15 @@
 //!
 //! Pure but for the log: `now` and chance are passed in. Every recipient of the attempt gets exactly one new state.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::transmit::Reporting;
 use crate::bounce::Action;
-use crate::hooks::{Disposition, Outcome, OutcomeKind, ResultAction, Route};
+use crate::hooks::{Disposition, NextHop, Outcome, OutcomeKind, ResultAction, Route};
 use crate::mail::Recipient;
-use crate::queue::{Change, QueuedRecipient, Record, Retry, Schedule, Settled};
+use crate::queue::{Change, Past, QueuedRecipient, Record, Retry, Schedule, Settled, hop_text};
 use crate::smtp::Reply;
 use crate::time::Timestamp;
 
@@ -25,6 +26,10 @@ pub(super) struct Case<'a> {
     pub(super) next_hop: &'a str,
     /// The next hop is left alone until then: an earlier retry would only be put off again.
     pub(super) not_before: Option<Timestamp>,
+    /// The hop of the route that the outcomes are about.
+    pub(super) hop: Option<&'a NextHop>,
+    /// From the start of the attempt.
+    pub(super) took: Duration,
     pub(super) now: Timestamp,
     /// 0 to 1: recipients that failed together are tried again together.
     pub(super) random: f64,
@@ -52,8 +57,14 @@ pub(super) fn decide(
     for outcome in outcomes {
         let Some(queued) = case.record.recipients.iter().find(|r| r.index == outcome.recipient) else { continue };
         let action = dispositions.iter().find(|d| d.recipient == outcome.recipient).map(|d| &d.action);
-        let one = One { case, queued };
-        one.decide(&mut ending, outcome, action.unwrap_or(&ResultAction::Proceed), may_reroute);
+        let action = action.unwrap_or(&ResultAction::Proceed);
+        // What a plugin says of a failure goes before what the configuration says of its kind.
+        let rule = case.schedule.rule(&outcome, &queued.mailbox.domain).filter(|_| *action == ResultAction::Proceed);
+        let schedule = rule.map_or(Cow::Borrowed(case.schedule), |rule| Cow::Owned(rule.over(case.schedule)));
+        let kind = rule.map_or(outcome.kind, |rule| rule.then.kind());
+        let outcome = Outcome { kind, ..outcome };
+        let one = One { case, queued, schedule };
+        one.decide(&mut ending, outcome, action, may_reroute);
     }
     ending
 }
@@ -62,6 +73,8 @@ pub(super) fn decide(
 struct One<'a> {
     case: &'a Case<'a>,
     queued: &'a QueuedRecipient,
+    /// The case's, or what a rule makes of it.
+    schedule: Cow<'a, Schedule>,
 }
 
 impl One<'_> {
@@ -117,10 +130,10 @@ impl One<'_> {
     }
 
     fn deferred(&self, ending: &mut Ending, route: Option<&Arc<Route>>, outcome: Outcome) {
-        let Case { record, schedule, now, random, .. } = *self.case;
+        let Case { record, now, random, .. } = *self.case;
         let state = &self.queued.state;
         let (attempts, null) = (state.attempts.saturating_add(1), record.sender.is_null());
-        match schedule.next(attempts, record.started(), null, state.warned, now, random) {
+        match self.schedule.next(attempts, record.started(), null, state.warned, now, random) {
             Retry::At { at, warn } => {
                 let at = self.case.not_before.map_or(at, |not_before| at.max(not_before.min(self.expires())));
                 self.retry(ending, at, warn, route, outcome);
@@ -142,7 +155,9 @@ impl One<'_> {
         };
         // A refusal that is to be tried again is no longer permanent.
         let outcome = Outcome { kind: OutcomeKind::Temporary, ..outcome };
-        ending.settled.push(Settled { recipient: outcome.recipient, change, outcome: Some(outcome) });
+        let hop = self.case.hop.map_or_else(|| self.case.next_hop.into(), |hop| hop_text(hop).into());
+        let past = Some(Past::of(&outcome, hop, self.case.took));
+        ending.settled.push(Settled { recipient: outcome.recipient, change, outcome: Some(outcome), past });
     }
 
     /// Notes what the sender asked to be told, or would want to know; nothing for the null reverse-path.
@@ -161,7 +176,7 @@ impl One<'_> {
     }
 
     fn expires(&self) -> Timestamp {
-        self.case.schedule.expires(self.case.record.started(), self.case.record.sender.is_null())
+        self.schedule.expires(self.case.record.started(), self.case.record.sender.is_null())
     }
 
     fn log(&self, what: &str, outcome: &Outcome) {
@@ -180,7 +195,7 @@ impl One<'_> {
 }
 
 fn gone(outcome: Outcome) -> Settled {
-    Settled { recipient: outcome.recipient, change: Change::Gone, outcome: Some(outcome) }
+    Settled { recipient: outcome.recipient, change: Change::Gone, outcome: Some(outcome), past: None }
 }
 
 /// A plugin gave up: the reply is the relay's, so the next hop is not named as its author.

@@ -4,6 +4,7 @@
 //! May speak to the network through `Connection`; knows no queue states and no schedules.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
@@ -96,6 +97,10 @@ pub(super) struct Transmitted {
     pub(super) remote: Option<(Endpoint, Option<TlsFacts>)>,
     /// Who reports success.
     pub(super) reporting: Reporting,
+    /// From its start to its end.
+    pub(super) took: Duration,
+    /// What was said, where not everybody was delivered to.
+    pub(super) dialogue: Option<Arc<str>>,
 }
 
 /// What a transmission says about the next hop as such.
@@ -164,9 +169,12 @@ pub(super) async fn transmit(
             *slot = None;
             continue;
         }
-        let done = transmitted(mail, line, delivered, dispatcher.clock().now());
+        let mut done = transmitted(mail, line, delivered, dispatcher.clock().now());
         if done.contact == Contact::Reached {
             line.place.prove();
+        }
+        if done.outcomes.iter().any(|outcome| outcome.kind != OutcomeKind::Delivered) {
+            done.dialogue = Some(line.connection.dialogue());
         }
         slot.take_if(|line| !line.connection.is_usable());
         return done;
@@ -239,6 +247,8 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
         hop: Some(line.hop.clone()),
         remote: Some((endpoint.clone(), line.connection.tls().cloned())),
         reporting: reporting(mail, line),
+        took: Duration::ZERO,
+        dialogue: None,
     }
 }
 
@@ -343,6 +353,8 @@ fn unreached(failure: &Failure, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
         hop: Some(failure.hop.clone()),
         remote: None,
         reporting: Reporting::Relayed,
+        took: Duration::ZERO,
+        dialogue: None,
     }
 }
 
@@ -383,14 +395,14 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
 }
 
 fn ended_here(outcomes: Vec<Outcome>, hop: NextHop) -> Transmitted {
-    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting: Reporting::Delivered }
+    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting: Reporting::Delivered, took: Duration::ZERO, dialogue: None }
 }
 
 fn unreadable(mail: &Mail<'_>, error: &crate::queue::QueueError, at: Timestamp) -> Transmitted {
     tracing::error!(queue_id = %mail.record.id, %error, "content can't be read");
     let reply = Reply::new(451, Status::new(4, 3, 0), "the message can't be read from the queue now");
     let outcomes = local(mail, OutcomeKind::Temporary, Stage::Queue, &reply, at);
-    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting: Reporting::Relayed }
+    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting: Reporting::Relayed, took: Duration::ZERO, dialogue: None }
 }
 
 /// The same outcome for all, made by the relay itself.

@@ -261,7 +261,7 @@ fn queued(
         Some(Assignment::Fail(reply)) => (None, Some(refused(index, reply, now))),
         None => (None, None),
     };
-    let state = RecipientState { due, attempts: 0, warned: false, reroute: false, last };
+    let state = RecipientState { last, ..RecipientState::new(due) };
     QueuedRecipient { index, mailbox, original, params, route, state }
 }
 

@@ -31,7 +31,8 @@ impl Queue {
         let (place, writes) = prepared.writes(now);
         self.shared.spool.room().wrote(prepared.record.size());
         let committed = self.shared.store.commit(keys::TREE, writes);
-        let mut arriving = Arriving { shared: &self.shared, id, place, file: prepared.file.clone(), over: false };
+        let (size, file) = (prepared.record.size(), prepared.file.clone());
+        let mut arriving = Arriving { shared: &self.shared, id, place, size, file, over: false };
         let result = committed.await;
         arriving.over = true;
         match result {
@@ -50,6 +51,7 @@ struct Arriving<'a> {
     shared: &'a Shared,
     id: QueueId,
     place: Place,
+    size: u64,
     file: Option<Arc<SpoolFile>>,
     over: bool,
 }
@@ -61,6 +63,7 @@ impl Arriving<'_> {
         backlog.arrived(self.id);
         let counts = backlog.counts_mut();
         counts.messages += 1;
+        counts.octets += self.size;
         counts.held += u64::from(self.place == Place::Held);
         backlog.admit(Arc::new(record), self.place, Some(hot), file, now);
         drop(backlog);
@@ -86,6 +89,7 @@ impl Drop for Arriving<'_> {
             let mut backlog = self.shared.backlog.lock();
             backlog.arrived(self.id);
             backlog.counts_mut().messages += 1;
+            backlog.counts_mut().octets += self.size;
             backlog.on_disk(self.id, self.place);
             drop(backlog);
             self.shared.wake.notify_one();
@@ -97,6 +101,7 @@ impl Shared {
     /// Puts a large body into a spool file, durable.
     pub(super) async fn prepare(&self, incoming: Incoming) -> Result<Prepared, StoreError> {
         let Incoming { mut record, head, body } = incoming;
+        self.greet(&mut record);
         record.head_size = u32::try_from(head.len()).unwrap_or(u32::MAX);
         record.body_size = body.len();
         let small = matches!(&body, Content::Memory(octets) if octets.len() <= CHUNK);
@@ -150,7 +155,9 @@ impl Prepared {
 /// Where a message belongs that was never tried.
 fn place_of(record: &Record, now: Timestamp) -> Place {
     match record.due() {
-        _ if record.held.is_some() => Place::Held,
+        _ if record.is_held() => Place::Held,
+        // Fresh ones are taken in order of arrival, whatever their priority.
+        Some(at) if record.priority() > 0 => Place::Urgent(at),
         Some(at) if at > now => Place::Due(at),
         _ => Place::Fresh,
     }
@@ -159,8 +166,9 @@ fn place_of(record: &Record, now: Timestamp) -> Place {
 /// Where a message belongs that has been tried, or that somebody changed.
 pub(super) fn later_place(record: &Record) -> Place {
     match record.due() {
-        Some(at) if record.held.is_none() => Place::Due(at),
-        _ => Place::Held,
+        Some(at) if record.priority() > 0 => Place::Urgent(at),
+        Some(at) => Place::Due(at),
+        None => Place::Held,
     }
 }
 
@@ -177,8 +185,8 @@ pub(super) fn is_embedded(record: &Record) -> bool {
 /// Writes the record into its place; the content stays where it is.
 pub(super) fn rewrite(record: &Record, place: Place, writes: &mut Vec<Write>) {
     writes.push(Write::Put { key: keys::waiting(record.id), value: stored::encode(record, &[], &[]) });
-    if let Place::Due(at) = place {
-        writes.push(Write::Put { key: keys::due(at, record.id), value: Bytes::new() });
+    if let Some((index, at)) = place.timed() {
+        writes.push(Write::Put { key: keys::due(index, at, record.id), value: Bytes::new() });
     }
 }
 
@@ -196,9 +204,9 @@ pub(super) fn removal(record: &Record, place: Place, writes: &mut Vec<Write>) {
 
 /// Removes what only this place has: the fresh value, or the due entry.
 pub(super) fn displace(id: QueueId, place: Place, writes: &mut Vec<Write>) {
-    match place {
-        Place::Fresh => writes.push(Write::Delete { key: keys::fresh(id) }),
-        Place::Due(at) => writes.push(Write::Delete { key: keys::due(at, id) }),
-        Place::Held => {}
+    match place.timed() {
+        Some((index, at)) => writes.push(Write::Delete { key: keys::due(index, at, id) }),
+        None if place == Place::Fresh => writes.push(Write::Delete { key: keys::fresh(id) }),
+        None => {}
     }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::keys::Index;
+use super::ready::Ready;
 use super::{Counts, Record};
 use crate::mail::QueueId;
 use crate::store::{Content, SpoolFile, Ticket};
@@ -24,8 +26,28 @@ pub(super) enum Place {
     Fresh,
     /// In the due index.
     Due(Timestamp),
+    /// In the due index of those that go before others.
+    Urgent(Timestamp),
     /// In no index.
     Held,
+}
+
+impl Place {
+    pub(super) const fn of(index: Index, at: Timestamp) -> Self {
+        match index {
+            Index::Due => Self::Due(at),
+            Index::Urgent => Self::Urgent(at),
+        }
+    }
+
+    /// Its entry in an index of due times.
+    pub(super) const fn timed(self) -> Option<(Index, Timestamp)> {
+        match self {
+            Self::Due(at) => Some((Index::Due, at)),
+            Self::Urgent(at) => Some((Index::Urgent, at)),
+            Self::Fresh | Self::Held => None,
+        }
+    }
 }
 
 /// A message in the window.
@@ -60,17 +82,19 @@ pub(super) struct Backlog {
     hot: u64,
     open_files: usize,
     active: HashMap<QueueId, Active>,
-    ready: VecDeque<QueueId>,
+    ready: Ready,
     /// Being committed; not to be taken from disk.
     arriving: HashSet<QueueId>,
     unapplied: HashMap<QueueId, Unapplied>,
     unapplied_order: VecDeque<(Ticket, QueueId)>,
     /// No entry of the due index outside the window is earlier.
     next_due: Option<Timestamp>,
+    /// The same of those that go before others.
+    next_urgent: Option<Timestamp>,
     /// No fresh message outside the window has a lower id; none: there is none.
     fresh_from: Option<QueueId>,
-    /// A search reads the disk: nothing may be forgotten that is known better.
-    searching: bool,
+    /// So many read the disk: nothing may be forgotten that is known better.
+    readers: usize,
     counts: Counts,
 }
 
@@ -78,6 +102,7 @@ pub(super) struct Backlog {
 pub(super) struct Search {
     pub(super) fresh_from: Option<QueueId>,
     pub(super) next_due: Option<Timestamp>,
+    pub(super) next_urgent: Option<Timestamp>,
 }
 
 impl Backlog {
@@ -118,7 +143,7 @@ impl Backlog {
         let id = record.id;
         let due = match place {
             Place::Fresh => true,
-            Place::Due(at) => at <= now,
+            Place::Due(at) | Place::Urgent(at) => at <= now,
             Place::Held => false,
         };
         if !due || self.active.len() >= self.window || self.active.contains_key(&id) {
@@ -129,8 +154,8 @@ impl Backlog {
         self.hot += hot.as_ref().map_or(0, Hot::octets);
         let file = file.filter(|_| self.open_files < OPEN_FILES);
         self.open_files += usize::from(file.is_some());
+        self.ready.push(id, record.priority());
         self.active.insert(id, Active { record, place, leased: Vec::new(), hot, file, queued: true });
-        self.ready.push_back(id);
         true
     }
 
@@ -147,11 +172,8 @@ impl Backlog {
                 self.fresh_from = Some(self.fresh_from.map_or(id, |from| from.min(id)));
                 news
             }
-            Place::Due(at) => {
-                let news = self.next_due.is_none_or(|next| at < next);
-                self.next_due = Some(self.next_due.map_or(at, |next| next.min(at)));
-                news
-            }
+            Place::Due(at) => sooner(&mut self.next_due, at),
+            Place::Urgent(at) => sooner(&mut self.next_urgent, at),
             Place::Held => false,
         }
     }
@@ -160,7 +182,7 @@ impl Backlog {
     pub(super) fn take_ready(&mut self, room: usize, now: Timestamp) -> Vec<(Arc<Record>, Vec<u32>)> {
         let mut taken = Vec::with_capacity(room.min(self.ready.len()));
         while taken.len() < room
-            && let Some(id) = self.ready.pop_front()
+            && let Some(id) = self.ready.pop()
         {
             let Some(active) = self.active.get_mut(&id) else { continue };
             active.queued = false;
@@ -196,7 +218,7 @@ impl Backlog {
         if !active.due(now).is_empty() {
             if !active.queued {
                 active.queued = true;
-                self.ready.push_back(id);
+                self.ready.push(id, active.record.priority());
             }
             return true;
         }
@@ -236,7 +258,7 @@ impl Backlog {
         self.unapplied_order.push_back((ticket, id));
         while let Some((ticket, id)) = self.unapplied_order.front().copied()
             && ticket <= applied
-            && !self.searching
+            && self.readers == 0
         {
             self.unapplied_order.pop_front();
             if self.unapplied.get(&id).is_some_and(|(last, _)| *last == ticket) {
@@ -264,7 +286,8 @@ impl Backlog {
     /// brings many at a time.
     pub(super) fn wants_refill(&self, now: Timestamp) -> bool {
         let free = self.room();
-        let work = self.fresh_from.is_some() || self.next_due.is_some_and(|due| due <= now);
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        let work = self.fresh_from.is_some() || due(self.next_due) || due(self.next_urgent);
         work && free > 0 && free.saturating_mul(4) >= self.window
     }
 
@@ -280,19 +303,36 @@ impl Backlog {
 
     /// When to look again if nothing happens before.
     pub(super) fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
-        self.next_due.filter(|due| *due > now)
+        // One that has passed waits for room in the window.
+        let later = |at: Option<Timestamp>| at.filter(|at| *at > now);
+        [later(self.next_due), later(self.next_urgent)].into_iter().flatten().min()
     }
 
     /// Begins a refill: what it looks for is taken out here and put back by [`Self::on_disk`] as far as it is left.
     pub(super) fn begin_search(&mut self, now: Timestamp) -> Search {
         let next_due = self.next_due.take_if(|due| *due <= now);
-        self.searching = true;
-        Search { fresh_from: self.fresh_from.take(), next_due }
+        let next_urgent = self.next_urgent.take_if(|due| *due <= now);
+        self.begin_read();
+        Search { fresh_from: self.fresh_from.take(), next_due, next_urgent }
     }
 
-    pub(super) fn end_search(&mut self) {
-        self.searching = false;
+    /// Somebody reads the disk, and will say what becomes of what is found.
+    pub(super) fn begin_read(&mut self) {
+        self.readers += 1;
     }
+
+    pub(super) fn end_read(&mut self) {
+        self.readers = self.readers.saturating_sub(1);
+    }
+}
+
+/// Takes an earlier time; true if it was.
+fn sooner(next: &mut Option<Timestamp>, at: Timestamp) -> bool {
+    let news = next.is_none_or(|next| at < next);
+    if news {
+        *next = Some(at);
+    }
+    news
 }
 
 impl Active {
@@ -302,7 +342,8 @@ impl Active {
             return Vec::new();
         }
         let free = |index: &u32| !self.leased.contains(index);
-        self.record.recipients.iter().filter(|r| r.state.due <= now).map(|r| r.index).filter(free).collect()
+        let due = self.record.recipients.iter().filter(|r| r.state.due <= now && r.state.held.is_none());
+        due.map(|r| r.index).filter(free).collect()
     }
 }
 

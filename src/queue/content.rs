@@ -9,6 +9,7 @@ use super::backlog::Place;
 use super::{BodyPlace, Lease, Queue, QueueError, Record, Shared, keys, stored};
 use crate::mail::QueueId;
 use crate::store::{Content, Sealed, StoreError, Write};
+use crate::time::Timestamp;
 
 /// Pages of chunks: a head of 256 KiB and a small body in one read.
 const CHUNKS_AT_ONCE: usize = 16;
@@ -94,17 +95,20 @@ impl Shared {
     fn set_aside_active(&self, id: QueueId, why: &Arc<str>) -> QueueError {
         let active = self.backlog.lock().leave(id);
         if let Some(active) = active {
+            let mut backlog = self.backlog.lock();
+            let counts = backlog.counts_mut();
+            counts.octets = counts.octets.saturating_sub(active.record.size());
+            drop(backlog);
             if let BodyPlace::File { name, .. } = &active.record.body {
                 self.spool.set_aside(name);
             }
-            let due = if let Place::Due(at) = active.place { Some(at) } else { None };
-            self.set_aside(id, due, why, active.record.held.is_some());
+            self.set_aside(id, active.place.timed(), why, active.record.is_held());
         }
         QueueError::Damaged(id, Arc::clone(why))
     }
 
     /// Moves everything that the store has of a message out of the way: never delivered, never dropped, counted.
-    pub(super) fn set_aside(&self, id: QueueId, due: Option<crate::time::Timestamp>, why: &str, held: bool) {
+    pub(super) fn set_aside(&self, id: QueueId, due: Option<(keys::Index, Timestamp)>, why: &str, held: bool) {
         tracing::error!(%id, why, "a damaged message is set aside");
         let mut writes = Vec::new();
         let mut names = vec![keys::fresh(id), keys::waiting(id)];
@@ -123,7 +127,7 @@ impl Shared {
                 writes.push(Write::Delete { key });
             }
         }
-        writes.extend(due.map(|at| Write::Delete { key: keys::due(at, id) }));
+        writes.extend(due.map(|(index, at)| Write::Delete { key: keys::due(index, at, id) }));
         let mut backlog = self.backlog.lock();
         match self.store.ride(keys::TREE, writes) {
             Ok(ticket) => backlog.written(id, ticket, None, self.store.applied()),

@@ -10,25 +10,36 @@ mod accept;
 mod backlog;
 mod command;
 mod content;
+mod filter;
 mod keys;
 mod lease;
-mod list;
+mod ready;
 mod record;
 mod recover;
 mod refill;
+mod retry_rule;
+mod rules;
+mod scan;
 mod schedule;
 mod settle;
+mod show;
 mod stored;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use command::Changed;
+pub use filter::{Filter, FilterError, Sight, Ways, duration, hop_text, show_duration};
 pub use lease::Lease;
-
-pub use record::{BodyPlace, Origin, QueuedRecipient, RecipientState, Record};
+pub use record::{BodyPlace, Origin, Past, QueuedRecipient, RecipientState, Record};
+pub use retry_rule::{CodePattern, Pace, Pattern, RetryRule, StatusPattern, Then};
+pub use rules::{Rule, RuleError, RuleKind, Rules};
+pub use scan::{Found, Reach, Stepped};
 pub use schedule::{Retry, Schedule};
 
 use crate::hooks::{Outcome, Route};
@@ -51,6 +62,19 @@ pub struct Config {
     pub window: usize,
     /// Octets of bodies kept in memory for a first try.
     pub hot_bytes: u64,
+    /// How much it takes, and keeps.
+    pub bounds: Bounds,
+}
+
+/// How much the queue takes, and how long it keeps what is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// With so many messages, mail is answered 452; none: as many as there is disk for.
+    pub messages: Option<u64>,
+    /// With so many octets of content.
+    pub octets: Option<u64>,
+    /// What is held so long after its arrival is given up; none: never.
+    pub held: Option<Duration>,
 }
 
 /// A message on its way into the queue.
@@ -73,6 +97,8 @@ pub struct Settled {
     pub change: Change,
     /// Outcome of the attempt, if there was one.
     pub outcome: Option<Outcome>,
+    /// What is to be remembered of it, if it was made.
+    pub past: Option<Past>,
 }
 
 /// The new state of a recipient.
@@ -91,9 +117,16 @@ pub enum Change {
         /// A delay warning went out.
         warned: bool,
     },
+    /// It waits for the end of a suspension.
+    Park {
+        /// When that is, or when its time in the queue is over.
+        at: Timestamp,
+        /// Which.
+        rule: u32,
+    },
 }
 
-/// What an operator asks of messages.
+/// What an operator asks of recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Due at once; `reroute` forgets stored routes and asks the route hook again.
@@ -101,27 +134,23 @@ pub enum Command {
         /// Ask for the route anew.
         reroute: bool,
     },
+    /// Due then.
+    Reschedule {
+        /// Not before.
+        at: Timestamp,
+        /// Spread by chance over so long from then on.
+        spread: Duration,
+    },
+    /// This way from now on, and due at once.
+    Reroute(Arc<Route>),
     /// Not tried until released; the text says why.
     Hold(Arc<str>),
     /// As before the hold, and due at once.
     Release,
+    /// Given up, as if a plugin had refused it: the sender is told, with this text.
+    Bounce(Arc<str>),
     /// Gone, without a bounce.
     Remove,
-}
-
-/// Which messages a listing or a command is about; all conditions must hold.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// These ids only.
-    pub ids: Vec<QueueId>,
-    /// Reverse-path contains.
-    pub sender: Option<String>,
-    /// A recipient contains.
-    pub recipient: Option<String>,
-    /// A recipient's domain is.
-    pub domain: Option<String>,
-    /// Held ones only, or others only.
-    pub held: Option<bool>,
 }
 
 /// Counts for `queue list` and metrics; kept as messages come and go, never by scanning.
@@ -129,6 +158,9 @@ pub struct Filter {
 pub struct Counts {
     /// Messages.
     pub messages: u64,
+    /// Octets of their content.
+    #[serde(default)]
+    pub octets: u64,
     /// Of them leased.
     pub leased: u64,
     /// Of them held.
@@ -166,6 +198,11 @@ struct Shared {
     backlog: Mutex<Backlog>,
     /// Something may have become due, or there is room in the window.
     wake: Notify,
+    /// Where recipients go that no plugin routed.
+    ways: OnceLock<Arc<Ways>>,
+    rules: ArcSwap<Rules>,
+    /// One change of the rules at a time.
+    changing_rules: tokio::sync::Mutex<()>,
     /// One refill at a time.
     refilling: Arc<tokio::sync::Mutex<()>>,
 }
@@ -192,6 +229,7 @@ impl Queue {
     /// [`StoreError::Full`] below the floor of free space, [`StoreError::Broken`] once the store is.
     pub fn has_room(&self) -> Result<(), StoreError> {
         self.health()?;
+        self.shared.within_bounds()?;
         let room = self.shared.spool.room().check();
         if room.is_err() {
             self.shared.tidy_sometimes();
@@ -221,6 +259,21 @@ impl Queue {
 }
 
 impl Shared {
+    /// Whether the operator lets it grow.
+    fn within_bounds(&self) -> Result<(), StoreError> {
+        let Bounds { messages, octets, .. } = self.config.bounds;
+        if messages.is_none() && octets.is_none() {
+            return Ok(());
+        }
+        let counts = self.backlog.lock().counts();
+        let full = |what: &str, is: u64| Err(StoreError::Full(format!("the queue has {is} {what}, its most").into()));
+        match (messages, octets) {
+            (Some(most), _) if counts.messages >= most => full("messages", counts.messages),
+            (_, Some(most)) if counts.octets >= most => full("octets", counts.octets),
+            _ => Ok(()),
+        }
+    }
+
     /// Completes once everything that was settled before is applied and flushed.
     async fn barrier(&self) -> Result<(), StoreError> {
         self.store.commit(keys::TREE, Vec::new()).await

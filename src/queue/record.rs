@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hooks::{Endpoint, Outcome, Protocol, Route};
+use crate::hooks::{Endpoint, Outcome, OutcomeKind, Protocol, Route, Stage};
 use crate::mail::{Annotations, BodyKind, Mailbox, Param, QueueId, Requests, ReversePath};
+use crate::smtp::Status;
 use crate::time::Timestamp;
 
 /// Everything about a queued message but its content.
@@ -93,7 +94,7 @@ pub struct QueuedRecipient {
 }
 
 /// How a recipient stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecipientState {
     /// When it is due.
     pub due: Timestamp,
@@ -105,6 +106,97 @@ pub struct RecipientState {
     pub reroute: bool,
     /// Outcome of the last attempt.
     pub last: Option<Outcome>,
+    /// Why this recipient is held, where others of the message are not.
+    pub held: Option<Arc<str>>,
+    /// The suspension whose end it waits for: its number.
+    pub parked: Option<u32>,
+    /// The last attempts, the oldest of them first; bounded.
+    pub history: Vec<Past>,
+}
+
+/// An attempt made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// When its outcome was known.
+    pub at: Timestamp,
+    /// From its start, in milliseconds.
+    pub took_ms: u32,
+    /// The next hop, as it is written in the configuration.
+    pub hop: Arc<str>,
+    /// Host name of the next hop's MTA, where there was one.
+    pub remote: Option<Arc<str>>,
+    /// What it came to.
+    pub kind: OutcomeKind,
+    /// How far it came.
+    pub stage: Stage,
+    /// The reply's code.
+    pub code: Option<u16>,
+    /// Its enhanced status.
+    pub status: Option<Status>,
+    /// Its text, or what went wrong below SMTP; cut.
+    pub text: Arc<str>,
+}
+
+/// Attempts remembered of a recipient.
+const PAST: usize = 10;
+
+/// Attempts remembered of all recipients of a message: its record is written at each attempt, and stays small.
+const PAST_IN_ALL: usize = 200;
+
+/// Octets of a text that is remembered.
+const PAST_TEXT: usize = 200;
+
+impl Past {
+    /// What is remembered of an outcome.
+    pub fn of(outcome: &Outcome, hop: Arc<str>, took: std::time::Duration) -> Self {
+        let reply = outcome.reply.as_ref();
+        let said = reply.map(|reply| reply.lines.join(" ")).unwrap_or_default();
+        let text = match outcome.error.as_deref() {
+            Some(error) if said.is_empty() => error.to_owned(),
+            Some(error) => format!("{said} ({error})"),
+            None => said,
+        };
+        Self {
+            at: outcome.at,
+            took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+            hop,
+            remote: outcome.remote.clone(),
+            kind: outcome.kind,
+            stage: outcome.stage,
+            code: reply.map(|reply| reply.code),
+            status: reply.and_then(|reply| reply.status),
+            text: cut(&text, PAST_TEXT).into(),
+        }
+    }
+}
+
+/// At most so many octets, whole characters.
+fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+impl RecipientState {
+    /// Never tried, and due then.
+    pub fn new(due: Timestamp) -> Self {
+        Self { due, ..Self::default() }
+    }
+
+    /// Remembers an attempt, of a message with so many recipients.
+    pub(super) fn remember(&mut self, past: Past, recipients: usize) {
+        let most = (PAST_IN_ALL / recipients.max(1)).clamp(1, PAST);
+        let over = (self.history.len() + 1).saturating_sub(most);
+        self.history.drain(..over);
+        self.history.push(past);
+    }
+
+    /// True for a recipient that ends without an attempt when it is due: a plugin refused it before it was queued, or an
+    /// operator had it bounced. Once tried or deferred, the last outcome is never a permanent one; and an operator who
+    /// wants the route hook asked again wants it forgotten.
+    pub fn is_refused(&self) -> bool {
+        let refused = |last: &Outcome| last.kind == OutcomeKind::Permanent && last.stage == Stage::Queue;
+        !self.reroute && self.last.as_ref().is_some_and(refused)
+    }
 }
 
 impl QueuedRecipient {
@@ -126,9 +218,21 @@ impl Record {
         hold.map_or(self.arrived, |hold| hold.ends(self.arrived))
     }
 
-    /// When the next recipient is due; none for a message without recipients.
+    /// When the next recipient is due; none where there is none, or all of them are held.
     pub fn due(&self) -> Option<Timestamp> {
-        self.recipients.iter().map(|r| r.state.due).min()
+        let free = self.recipients.iter().filter(|r| r.state.held.is_none() && self.held.is_none());
+        free.map(|r| r.state.due).min()
+    }
+
+    /// True if none of it is tried until it is released.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some() || (!self.recipients.is_empty() && self.recipients.iter().all(|r| r.state.held.is_some()))
+    }
+
+    /// How long it may stay in the queue, where a plugin said so: the annotation `expires-after`, such as `2h`.
+    pub fn expires_after(&self) -> Option<std::time::Duration> {
+        let note = self.annotations.iter().find(|(_, key, _)| *key == "expires-after");
+        note.and_then(|(_, _, note)| super::duration(&note.value)).map(std::time::Duration::from_secs)
     }
 
     /// Octets of the content.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::backlog::{Backlog, Place};
+use super::keys::Index;
 use super::refill::after;
 use super::{BodyPlace, Config, Queue, QueueError, Shared, keys, stored};
 use crate::mail::{QueueId, QueueIds};
@@ -29,11 +30,26 @@ impl Queue {
             let spool = Spool::open(&config.path.join("spool"), config.min_free, Arc::clone(&store))?;
             let backlog = Mutex::new(Backlog::new(config.window, config.hot_bytes));
             let (wake, refilling, ids) = (Notify::new(), Arc::default(), QueueIds::default());
-            let shared = Shared { config, store, clock, spool, ids, backlog, wake, refilling };
+            let shared = Shared {
+                config,
+                store,
+                clock,
+                spool,
+                ids,
+                backlog,
+                wake,
+                ways: std::sync::OnceLock::new(),
+                rules: arc_swap::ArcSwap::default(),
+                changing_rules: tokio::sync::Mutex::default(),
+                refilling,
+            };
             shared.recover()?;
-            Ok(Arc::new(Self { shared: Arc::new(shared) }))
+            shared.recover_rules()?;
+            Ok::<_, QueueError>(Arc::new(Self { shared: Arc::new(shared) }))
         };
-        tokio::task::spawn_blocking(open).await.unwrap_or(Err(StoreError::Closed.into()))
+        let queue = tokio::task::spawn_blocking(open).await.unwrap_or(Err(StoreError::Closed.into()))?;
+        queue.finish_lifting();
+        Ok(queue)
     }
 }
 
@@ -42,13 +58,17 @@ impl Shared {
         let mut named = HashSet::new();
         let fresh = self.recover_records(b'n', &mut named)?;
         self.recover_records(b'm', &mut named)?;
-        let first = self.store.range(keys::TREE, b"d", &keys::end(b'd'), 1)?;
+        let first = |index: Index| self.store.range(keys::TREE, &[index.prefix()], &keys::end(index.prefix()), 1);
+        let (due, urgent) = (first(Index::Due)?, first(Index::Urgent)?);
         let mut backlog = self.backlog.lock();
         if fresh > 0 {
             backlog.on_disk(QueueId::from_u64(0), Place::Fresh);
         }
-        if let Some((at, id)) = first.first().and_then(|(key, _)| keys::due_of(key)) {
+        if let Some((at, id)) = due.first().and_then(|(key, _)| keys::due_of(key)) {
             backlog.on_disk(id, Place::Due(at));
+        }
+        if let Some((at, id)) = urgent.first().and_then(|(key, _)| keys::due_of(key)) {
+            backlog.on_disk(id, Place::Urgent(at));
         }
         drop(backlog);
         self.recover_damaged()?;
@@ -95,7 +115,10 @@ impl Shared {
                 match stored::decode(value) {
                     Ok((record, _)) => {
                         count += 1;
-                        self.backlog.lock().counts_mut().held += u64::from(record.held.is_some());
+                        let mut backlog = self.backlog.lock();
+                        backlog.counts_mut().held += u64::from(record.is_held());
+                        backlog.counts_mut().octets += record.size();
+                        drop(backlog);
                         if let BodyPlace::File { name, .. } = record.body {
                             named.insert(name);
                         }

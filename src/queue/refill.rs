@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::backlog::{Hot, Place, Search};
+use super::keys::Index;
 use super::{QueueError, Shared, keys, stored};
 use crate::mail::QueueId;
 use crate::store::{Content, StoreError, Ticket, Write};
@@ -50,11 +51,20 @@ impl Shared {
             let backlog = self.backlog.lock();
             (backlog.room(), self.store.applied())
         };
-        // Neither kind may keep the other from the window.
+        // No kind may keep the others from the window: those that go before others get three quarters, and of the rest
+        // each of the other two a half at least.
+        let others = search.fresh_from.is_some() || search.next_due.is_some();
+        let share = if others { (room - room / 4).max(1) } else { room };
+        let mut left = share;
+        if search.next_urgent.is_some() {
+            let outside = self.search_due(Index::Urgent, now, seen, &mut left)?;
+            outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
+        }
+        let room = room - (share - left);
         let share = if search.fresh_from.is_some() { room.div_ceil(2) } else { room };
         let mut left = share;
         if search.next_due.is_some() {
-            let outside = self.search_due(now, seen, &mut left)?;
+            let outside = self.search_due(Index::Due, now, seen, &mut left)?;
             outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
         }
         let mut left = room - (share - left);
@@ -68,9 +78,10 @@ impl Shared {
     /// After a failure everything is still to be looked for.
     fn end_search(&self, search: &Search, failed: bool) {
         let mut backlog = self.backlog.lock();
-        backlog.end_search();
+        backlog.end_read();
         if failed {
             search.next_due.map(|at| backlog.on_disk(QueueId::from_u64(0), Place::Due(at)));
+            search.next_urgent.map(|at| backlog.on_disk(QueueId::from_u64(0), Place::Urgent(at)));
             search.fresh_from.map(|from| backlog.on_disk(from, Place::Fresh));
         }
     }
@@ -85,21 +96,22 @@ impl Shared {
     /// Takes what is due; gives the earliest entry that stays outside.
     fn search_due(
         &self,
+        index: Index,
         now: Timestamp,
         seen: Ticket,
         left: &mut usize,
     ) -> Result<Option<(QueueId, Place)>, StoreError> {
-        let mut from = Bytes::from_static(b"d");
+        let mut from = Bytes::copy_from_slice(&[index.prefix()]);
         loop {
-            let page = self.store.range(keys::TREE, &from, &keys::end(b'd'), PAGE)?;
+            let page = self.store.range(keys::TREE, &from, &keys::end(index.prefix()), PAGE)?;
             let more = page.len() == PAGE;
             for (key, _) in &page {
                 let Some((at, id)) = keys::due_of(key) else { continue };
                 let Some(comes_in) = self.comes_in(id, seen, *left) else { continue };
                 if !comes_in || at > now {
-                    return Ok(Some((id, Place::Due(at))));
+                    return Ok(Some((id, Place::of(index, at))));
                 }
-                *left -= usize::from(self.load_waiting(id, at, now, seen)?);
+                *left -= usize::from(self.load_waiting(id, (index, at), now, seen)?);
             }
             match page.last() {
                 Some((key, _)) if more => from = after(key),
@@ -108,11 +120,17 @@ impl Shared {
         }
     }
 
-    fn load_waiting(&self, id: QueueId, at: Timestamp, now: Timestamp, seen: Ticket) -> Result<bool, StoreError> {
+    fn load_waiting(
+        &self,
+        id: QueueId,
+        (index, at): (Index, Timestamp),
+        now: Timestamp,
+        seen: Ticket,
+    ) -> Result<bool, StoreError> {
         let Some(value) = self.store.get(keys::TREE, &keys::waiting(id))? else {
             if !self.backlog.lock().knows_better(id, seen) {
                 // An entry without a record is what is left of one set aside when it could not be read.
-                self.store.ride(keys::TREE, vec![Write::Delete { key: keys::due(at, id) }])?;
+                self.store.ride(keys::TREE, vec![Write::Delete { key: keys::due(index, at, id) }])?;
             }
             return Ok(false);
         };
@@ -120,10 +138,10 @@ impl Shared {
             Ok((record, _)) => {
                 let mut backlog = self.backlog.lock();
                 let useful = !backlog.knows_better(id, seen);
-                Ok(useful && backlog.admit(Arc::new(record), Place::Due(at), None, None, now))
+                Ok(useful && backlog.admit(Arc::new(record), Place::of(index, at), None, None, now))
             }
             Err(error) => {
-                self.set_aside(id, Some(at), &error.to_string(), false);
+                self.set_aside(id, Some((index, at)), &error.to_string(), false);
                 Ok(false)
             }
         }

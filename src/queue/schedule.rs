@@ -1,8 +1,11 @@
 //! When to try again, when to warn, when to give up. Pure: time is passed in, randomness too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::mail::DeliverBy;
+use super::retry_rule::RetryRule;
+use crate::hooks::Outcome;
+use crate::mail::{DeliverBy, Domain};
 use crate::time::Timestamp;
 
 /// Settings of `[retry]` and `[retry.NAME]`.
@@ -22,6 +25,10 @@ pub struct Schedule {
     pub give_up_after: Duration,
     /// The same for messages with the null reverse-path.
     pub give_up_after_bounce: Duration,
+    /// Given up after so many attempts; none: only time counts.
+    pub give_up_attempts: Option<u32>,
+    /// What is different after certain failures; the first that fits.
+    pub rules: Arc<[RetryRule]>,
 }
 
 /// What a schedule says of a deferral.
@@ -50,6 +57,8 @@ impl Default for Schedule {
             warn_after: Some(Duration::from_secs(4 * 3600)),
             give_up_after: Duration::from_secs(5 * 86400),
             give_up_after_bounce: Duration::from_secs(86400),
+            give_up_attempts: None,
+            rules: Arc::new([]),
         }
     }
 }
@@ -66,7 +75,7 @@ impl Schedule {
         random: f64,
     ) -> Retry {
         let expires = self.expires(arrived, null_sender);
-        if now >= expires {
+        if now >= expires || self.give_up_attempts.is_some_and(|most| attempts >= most) {
             return Retry::GiveUp;
         }
         // One last try at the give-up time itself, rather than none in the wait that would pass it.
@@ -89,6 +98,17 @@ impl Schedule {
             schedule.warn_after = Some(self.warn_after.map_or(time, |after| after.min(time)));
         }
         schedule
+    }
+
+    /// What is different after this failure of a recipient of that domain.
+    pub fn rule(&self, outcome: &Outcome, domain: &Domain) -> Option<&RetryRule> {
+        self.rules.iter().find(|rule| rule.fits(outcome, domain))
+    }
+
+    /// The schedule of a message that has a give-up time of its own.
+    #[must_use]
+    pub fn within(&self, give_up: Duration) -> Self {
+        Self { give_up_after: give_up, give_up_after_bounce: give_up, ..self.clone() }
     }
 
     /// The give-up time.
@@ -167,6 +187,13 @@ mod tests {
         assert_eq!(told.next(1, ARRIVED, false, false, after(600), 0.5), Retry::At { at: after(900), warn: true });
         assert!(usual.asked(by(-1, false)).warn_after == Some(Duration::ZERO), "late already");
         assert_eq!(usual.asked(by(999_999_999, true)), usual, "nobody gets longer than others");
+    }
+
+    #[test]
+    fn attempts_have_a_limit_too() {
+        let schedule = Schedule { give_up_attempts: Some(3), ..Schedule::default() };
+        assert!(matches!(schedule.next(2, ARRIVED, false, false, after(60), 0.5), Retry::At { .. }));
+        assert_eq!(schedule.next(3, ARRIVED, false, false, after(60), 0.5), Retry::GiveUp);
     }
 
     #[test]

@@ -97,14 +97,19 @@ impl Shared {
         let mut news = !notices.is_empty();
         if let Some((record, _, _)) = before {
             match (ticket, after) {
-                (Some(ticket), Some((record, place))) => {
+                (Some(ticket), Some((after, place))) => {
+                    let counts = backlog.counts_mut();
+                    counts.held = (counts.held + u64::from(after.is_held())).saturating_sub(u64::from(record.is_held()));
+                    let record = after;
                     backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
                     backlog.give_back_as(id, &lease.recipients, record, place, now, &mut news);
                 }
                 (Some(ticket), None) => {
                     backlog.written(id, ticket, None, self.store.applied());
-                    backlog.counts_mut().messages -= 1;
-                    backlog.counts_mut().held -= u64::from(record.held.is_some());
+                    let counts = backlog.counts_mut();
+                    counts.messages = counts.messages.saturating_sub(1);
+                    counts.octets = counts.octets.saturating_sub(record.size());
+                    counts.held = counts.held.saturating_sub(u64::from(record.is_held()));
                     news |= backlog.leave(id).is_some() && backlog.wants_refill(now);
                     if let BodyPlace::File { name, .. } = &record.body {
                         self.spool.release(name, ticket);
@@ -139,6 +144,7 @@ impl Shared {
         let id = record.id;
         backlog.arrived(id);
         backlog.counts_mut().messages += 1;
+        backlog.counts_mut().octets += record.size();
         backlog.counts_mut().held += u64::from(place == Place::Held);
         backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
         if backlog.would_keep(&notice.hot) {
@@ -182,9 +188,10 @@ fn changed(
         record.annotations = annotations;
     }
     record.recipients.retain(|r| !gone(r.index));
+    let recipients = record.recipients.len();
     for settled in mine() {
         if let Some(recipient) = record.recipients.iter_mut().find(|r| r.index == settled.recipient) {
-            apply(recipient, settled);
+            apply(recipient, settled, recipients);
         }
     }
     if mine().next().is_none() && !annotated {
@@ -217,18 +224,31 @@ pub(super) fn move_to(
     Ok(next)
 }
 
-fn apply(recipient: &mut super::QueuedRecipient, settled: &Settled) {
+fn apply(recipient: &mut super::QueuedRecipient, settled: &Settled, recipients: usize) {
     let state = &mut recipient.state;
-    if settled.outcome.is_some() {
+    // An operator had it bounced while the attempt was under way: that holds, and it is due already.
+    let refused = state.is_refused();
+    if settled.outcome.is_some() && !refused {
         state.last.clone_from(&settled.outcome);
     }
+    if let Change::Park { at, rule } = settled.change
+        && !refused
+    {
+        (state.due, state.parked) = (at, Some(rule));
+    }
     if let Change::Retry { at, counted, route, warned } = &settled.change {
-        state.due = *at;
+        if !refused {
+            state.due = *at;
+        }
         state.attempts = state.attempts.saturating_add(u32::from(*counted));
+        if let Some(past) = &settled.past {
+            state.remember(past.clone(), recipients);
+        }
         state.warned |= *warned;
         if let Some(route) = route {
             recipient.route = Some(Arc::clone(route));
         }
+        state.parked = None;
         // The route hook was asked, or the attempt would not have been made.
         state.reroute &= !(*counted || route.is_some());
     }

@@ -7,6 +7,7 @@ use crate::mail::{Annotations, BodyKind, Mailbox, ReversePath};
 use crate::store::{Sled, Write};
 use crate::time::Manual;
 
+mod commands;
 mod crash;
 mod damage;
 mod faults;
@@ -22,7 +23,7 @@ pub(super) fn record(id: u64, recipients: &[&str]) -> Record {
         original: mailbox(text),
         params: Vec::new(),
         route: None,
-        state: RecipientState { due: START, attempts: 0, warned: false, reroute: false, last: None },
+        state: RecipientState::new(START),
     };
     Record {
         id: QueueId::from_u64(id),
@@ -49,7 +50,7 @@ struct Bench {
 }
 
 fn config(path: &Path) -> Config {
-    Config { path: path.to_owned(), min_free: 0, cache: 8 << 20, window: 100, hot_bytes: 1 << 20 }
+    Config { path: path.to_owned(), min_free: 0, cache: 8 << 20, window: 100, hot_bytes: 1 << 20, bounds: Bounds::default() }
 }
 
 async fn bench_with(config: Config) -> Bench {
@@ -111,7 +112,7 @@ impl Bench {
 }
 
 fn all_gone(lease: &Lease) -> Vec<Settled> {
-    lease.recipients.iter().map(|r| Settled { recipient: *r, change: Change::Gone, outcome: None }).collect()
+    lease.recipients.iter().map(|r| Settled { recipient: *r, change: Change::Gone, outcome: None, past: None }).collect()
 }
 
 fn retry(recipient: u32, at: Timestamp) -> Settled {
@@ -129,6 +130,7 @@ fn retry(recipient: u32, at: Timestamp) -> Settled {
         recipient,
         change: Change::Retry { at, counted: true, route: None, warned: false },
         outcome: Some(outcome),
+        past: None,
     }
 }
 
@@ -168,7 +170,7 @@ async fn a_retry_waits_its_time_with_its_content_and_across_a_restart() {
         let bench = bench(folder.path()).await;
         let id = bench.accept(&["a@example.net", "b@example.net"], &octets(len)).await;
         let lease = bench.one().await;
-        let settled = vec![Settled { recipient: 0, change: Change::Gone, outcome: None }, retry(1, later(300))];
+        let settled = vec![Settled { recipient: 0, change: Change::Gone, outcome: None, past: None }, retry(1, later(300))];
         let mut notes = Annotations::default();
         notes.set("p", "1", "k", "v").unwrap();
         bench.queue.settle(lease, settled, Some(notes.clone()), Vec::new()).await.unwrap();
@@ -360,7 +362,7 @@ async fn operators_hold_release_retry_and_remove() {
     let bench = bench(folder.path()).await;
     let a = bench.accept(&["a@one.example"], &octets(5000)).await;
     let b = bench.accept(&["b@two.example"], &octets(50_000)).await;
-    let domain = |domain: &str| Filter { domain: Some(domain.into()), ..Filter::default() };
+    let domain = |domain: &str| Filter::domain(domain);
     assert_eq!(bench.queue.command(&domain("one.example"), Command::Hold("spam?".into())).await.unwrap(), 1);
     assert_eq!(bench.queue.counts(), Counts { messages: 2, held: 1, ..Counts::default() });
     let lease = bench.one().await;
@@ -368,11 +370,11 @@ async fn operators_hold_release_retry_and_remove() {
     bench.assert_idle();
     bench.queue.settle(lease, vec![retry(0, later(3600))], None, Vec::new()).await.unwrap();
     let ids = |filter: &Filter| bench.queue.list(filter, None, 9).unwrap().iter().map(|r| r.id).collect::<Vec<_>>();
-    assert_eq!(ids(&Filter { held: Some(true), ..Filter::default() }), [a]);
-    assert_eq!(ids(&Filter { held: Some(false), ..Filter::default() }), [b]);
-    assert_eq!(ids(&Filter { recipient: Some("b@".into()), ..Filter::default() }), [b]);
-    assert_eq!(ids(&Filter { sender: Some("nobody".into()), ..Filter::default() }), []);
-    assert_eq!(ids(&Filter { ids: vec![b, a], ..Filter::default() }), [a, b]);
+    assert_eq!(ids(&Filter::held(true)), [a]);
+    assert_eq!(ids(&Filter::held(false)), [b]);
+    assert_eq!(ids(&Filter::contains("recipient", "b@")), [b]);
+    assert_eq!(ids(&Filter::contains("sender", "nobody")), []);
+    assert_eq!(ids(&Filter::ids([b, a])), [a, b]);
     bench.assert_idle();
     assert_eq!(bench.queue.command(&domain("two.example"), Command::Retry { reroute: true }).await.unwrap(), 1);
     let lease = bench.one().await;

@@ -37,6 +37,7 @@ mod binary;
 mod bounces;
 
 /// What was accepted outlives the process.
+mod queue_knobs;
 mod queue_restart;
 
 /// The shipped components at their hooks.

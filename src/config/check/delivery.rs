@@ -8,7 +8,7 @@ use super::egress::{pool, source};
 use super::relay::read_domain_pattern;
 use super::route::{Within, route, tls};
 use super::shaping::shaping;
-use super::{Base, Names, YEAR};
+use super::{Base, Names, YEAR, retry};
 use crate::config::raw::{Table, Value};
 use crate::delivery::{Config, Credential, Destination, LaneLimits};
 use crate::hooks::{NextHop, Route, TlsPolicy};
@@ -198,6 +198,7 @@ fn schedule(table: &Table<'_>, usual: &Schedule) -> Schedule {
         Some(value) => value.duration(SECOND..=YEAR).or(usual.warn_after),
         None => usual.warn_after,
     };
+    let attempts = table.get("give-up-attempts").and_then(|value| value.integer(1..=1_000_000));
     let schedule = Schedule {
         first: table.duration("first", usual.first, SECOND..=YEAR),
         longest: table.duration("longest", usual.longest, SECOND..=YEAR),
@@ -206,6 +207,8 @@ fn schedule(table: &Table<'_>, usual: &Schedule) -> Schedule {
         warn_after,
         give_up_after: table.duration("give-up-after", usual.give_up_after, SECOND..=YEAR),
         give_up_after_bounce: table.duration("give-up-after-bounce", usual.give_up_after_bounce, SECOND..=YEAR),
+        give_up_attempts: attempts.and_then(|most| u32::try_from(most).ok()).or(usual.give_up_attempts),
+        rules: retry::rules(table).unwrap_or_else(|| usual.rules.clone()),
     };
     if schedule.first > schedule.longest {
         table.wrong(

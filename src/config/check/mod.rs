@@ -8,6 +8,7 @@ mod dialogue;
 mod door;
 mod egress;
 mod grants;
+mod history;
 mod limits;
 mod listen;
 mod notices;
@@ -15,9 +16,11 @@ mod plugin_host;
 mod plugins;
 mod queue;
 mod relay;
+mod retry;
 mod route;
 mod shaping;
 mod signing;
+mod suppression;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -98,6 +101,21 @@ impl Names {
     }
 }
 
+/// A route for mail that is queued; names are those of a configuration in force.
+pub(super) fn route(root: &Table<'_>, config: &crate::delivery::Config) -> Option<crate::hooks::Route> {
+    let names = Names {
+        lanes: config.lanes.keys().cloned().collect(),
+        credentials: config.credentials.keys().cloned().collect(),
+        sources: config.sources.keys().cloned().collect(),
+        origins: config.sources.keys().chain(config.pools.keys()).cloned().collect(),
+        retries: config.schedules.keys().cloned().collect(),
+        destinations: config.destinations.keys().cloned().collect(),
+    };
+    let route = route::route(&root.get("route")?, "", route::Within::Routing, &names);
+    root.finish();
+    route
+}
+
 /// All sections. None only where `hostname` is missing, without which nothing can be built.
 pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let base = Base::of(root, file);
@@ -105,6 +123,8 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let shown: Arc<str> = hostname.clone().unwrap_or_else(|| "localhost".into());
     let listen = listen::config(root, &shown, &base);
     let queue = queue::config(&root.table("queue"), &base);
+    let history = history::config(&root.table("history"), &base, &queue.path);
+    let suppression = suppression::config(&root.table("suppression"));
     let (delivery, routing) = delivery::config(root, &shown, &base);
     let plugins = plugins::config(root, &base, &queue.path);
     let listeners: Vec<Arc<str>> = listen.listeners.iter().map(|listener| listener.name.clone()).collect();
@@ -112,7 +132,7 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let admin = admin(root, &base);
     let log = log(&root.table("log"), &base);
     root.finish();
-    Some(Settings { hostname: hostname?, listen, queue, routing, delivery, plugins, signing, admin, log })
+    Some(Settings { hostname: hostname?, listen, queue, history, suppression, routing, delivery, plugins, signing, admin, log })
 }
 
 fn hostname(root: &Table<'_>) -> Option<Arc<str>> {

@@ -1,9 +1,12 @@
 //! `[queue]`.
 
-use super::Base;
-use crate::config::raw::Table;
-use crate::queue;
+use std::time::Duration;
 
+use super::{Base, YEAR};
+use crate::config::raw::Table;
+use crate::queue::{self, Bounds};
+
+const HOUR: Duration = Duration::from_secs(3600);
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
@@ -15,7 +18,18 @@ pub(super) fn config(table: &Table<'_>, base: &Base) -> queue::Config {
         cache: table.size("cache", 128 * MIB, MIB..=TIB),
         window: table.count("window", 10_000, 1..=1_000_000),
         hot_bytes: table.size("hot-bytes", 128 * MIB, 0..=TIB),
+        bounds: Bounds {
+            messages: table.get("max-messages").and_then(|value| value.integer(1..=1_000_000_000)),
+            octets: table.get("max-bytes").and_then(|value| value.size(MIB..=1024 * TIB)),
+            held: held(table),
+        },
     };
     table.finish();
     config
+}
+
+/// How long held mail is kept; none: for ever.
+fn held(table: &Table<'_>) -> Option<Duration> {
+    let value = table.get("held-expire").filter(|value| value.as_text() != Some("never"))?;
+    value.duration(HOUR..=10 * YEAR)
 }

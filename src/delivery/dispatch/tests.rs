@@ -389,7 +389,7 @@ async fn a_route_is_asked_for_again_when_an_operator_wants_it() {
     rig.run();
     let id = rig.accept("sue@example.org", &["later@example.net"]).await;
     rig.tried(id, 1).await;
-    let filter = Filter { ids: vec![id], ..Filter::default() };
+    let filter = Filter::ids([id]);
     rig.queue.command(&filter, Command::Retry { reroute: true }).await.unwrap();
     let bounce = take(&mut sink).await;
     assert!(bounce.content.contains("The reason: 550 5.1.2 moved away"), "{}", bounce.content);
@@ -495,7 +495,7 @@ async fn attempts_that_fail_together_on_a_full_disk_make_one_short_pause() {
     let before = tokio::time::Instant::now();
     let dispatcher = Arc::clone(&rig.dispatcher);
     for lease in rig.queue.lease(20).await {
-        let gone = Settled { recipient: 0, change: Change::Gone, outcome: None };
+        let gone = Settled { recipient: 0, change: Change::Gone, outcome: None, past: None };
         dispatcher.settle(lease, vec![gone], None, Vec::new()).await;
     }
     assert!(dispatcher.is_paused());

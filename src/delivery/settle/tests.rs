@@ -14,7 +14,7 @@ fn after(secs: u64) -> Timestamp {
 fn record(sender: Option<&str>, params: &[(&str, &str)], warned: bool, attempts: u32) -> Record {
     let mailbox = Mailbox::parse("ann@example.net", false).unwrap();
     let params = params.iter().map(|(k, v)| Param { keyword: (*k).into(), value: Some((*v).into()) }).collect();
-    let state = RecipientState { due: ARRIVED, attempts, warned, reroute: false, last: None };
+    let state = RecipientState { attempts, warned, ..RecipientState::new(ARRIVED) };
     Record {
         id: QueueId::from_u64(1),
         arrived: ARRIVED,
@@ -73,6 +73,8 @@ fn settle_as(
         reporting,
         next_hop: "mx.test",
         not_before: None,
+        hop: None,
+        took: Duration::from_millis(70),
         now,
         random: 0.5,
     };
@@ -83,6 +85,7 @@ fn settle_as(
     assert_eq!((settled.recipient, settled.outcome.as_ref().unwrap().recipient), (3, 3));
     let became = match &settled.change {
         Change::Gone => "gone".to_owned(),
+        Change::Park { .. } => panic!("an attempt suspends nobody"),
         Change::Retry { at, counted, route, warned } => {
             assert!(counted, "an attempt was made");
             assert_eq!(settled.outcome.as_ref().unwrap().kind, OutcomeKind::Temporary);
@@ -212,6 +215,8 @@ fn a_fresh_route_is_stored_with_the_deferral_and_strangers_are_left_alone() {
         reporting: Reporting::Relayed,
         next_hop: "mx.test",
         not_before: None,
+        hop: Some(&NextHop::Mx("mx.test".into())),
+        took: Duration::from_millis(70),
         now: after(1),
         random: 0.5,
     };
@@ -219,5 +224,7 @@ fn a_fresh_route_is_stored_with_the_deferral_and_strangers_are_left_alone() {
     let ending = decide(&case, vec![stranger, outcome(OutcomeKind::Temporary)], &[], &mut || true);
     assert_eq!(ending.settled.len(), 1);
     assert!(matches!(&ending.settled[0].change, Change::Retry { route: Some(route), .. } if *route == given));
+    let past = ending.settled[0].past.clone().unwrap();
+    assert_eq!((past.took_ms, &*past.hop, past.code, &*past.text), (70, "mx:mx.test", Some(450), "said"));
     assert!(ending.told.is_empty());
 }

@@ -11,8 +11,8 @@ use memchr::memmem::Finder;
 use serde_json::Value;
 
 use super::super::address::Address;
-use super::segments::{self, Segment};
 use crate::hooks::Hook;
+use crate::ledger::segments::{self, Segment};
 use crate::time::Timestamp;
 
 /// Decisions of one answer.

@@ -150,6 +150,7 @@ impl Rig {
             cache: 1 << 20,
             window: 5000,
             hot_bytes: 1 << 20,
+            bounds: crate::queue::Bounds::default(),
         };
         let path = folder.path().join("db");
         let broken = Arc::new(AtomicBool::new(false));
@@ -208,7 +209,7 @@ impl Rig {
         let body = Bytes::from_static(b".dot\r\nbye\r\n");
         let recipients = recipients.iter().zip(0..).map(|(text, index)| {
             let mailbox = Mailbox::parse(text, false).unwrap();
-            let state = RecipientState { due: now, attempts: 0, warned: false, reroute: false, last: None };
+            let state = RecipientState::new(now);
             QueuedRecipient { index, original: mailbox.clone(), mailbox, params: Vec::new(), route: None, state }
         });
         let mut record = Record {
@@ -233,7 +234,7 @@ impl Rig {
 
     /// The record, if the message is still queued.
     pub(super) fn record(&self, id: QueueId) -> Option<Arc<Record>> {
-        let only = Filter { ids: vec![id], ..Filter::default() };
+        let only = Filter::ids([id]);
         self.queue.list(&only, None, 1).unwrap().pop()
     }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::plugin::DecisionsConfig;
+use super::Keep;
 use crate::time::Timestamp;
 
 /// Segments of which the record is made: what is removed at a time is one of them.
@@ -21,14 +21,14 @@ const SEGMENT_MAX: u64 = 64 << 20;
 
 /// One file of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
+pub(crate) struct Segment {
     pub path: PathBuf,
     pub began: Timestamp,
     pub len: u64,
 }
 
 /// All segments of a folder, the oldest first. Other files are not looked at.
-pub(super) fn list(folder: &Path) -> io::Result<Vec<Segment>> {
+pub(crate) fn list(folder: &Path) -> io::Result<Vec<Segment>> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -49,7 +49,7 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<Segment>> {
 
 /// The writer's side of a folder.
 #[derive(Debug)]
-pub(super) struct Segments {
+pub(crate) struct Segments {
     folder: PathBuf,
     keep: Duration,
     bytes: u64,
@@ -65,8 +65,8 @@ struct Current {
 
 impl Segments {
     /// Nothing is opened or made before the first line.
-    pub(super) fn new(folder: PathBuf, config: &DecisionsConfig) -> Self {
-        Self { folder, keep: config.keep, bytes: config.bytes, current: None }
+    pub(crate) fn new(folder: PathBuf, keep: Keep) -> Self {
+        Self { folder, keep: keep.time, bytes: keep.bytes, current: None }
     }
 
     fn segment_max(&self) -> u64 {
@@ -74,7 +74,7 @@ impl Segments {
     }
 
     /// Appends whole lines. What was written is taken off the batch, also when the rest could not be.
-    pub(super) fn write(&mut self, batch: &mut Vec<u8>, now: Timestamp) -> io::Result<()> {
+    pub(crate) fn write(&mut self, batch: &mut Vec<u8>, now: Timestamp) -> io::Result<()> {
         let mut done = 0;
         let written = self.append(batch, &mut done, now);
         batch.drain(..done.min(batch.len()));
@@ -134,7 +134,7 @@ impl Segments {
     }
 
     /// Removes the oldest segments until one more fits, and those whose last line is too old.
-    pub(super) fn prune(&mut self, now: Timestamp) -> io::Result<()> {
+    pub(crate) fn prune(&mut self, now: Timestamp) -> io::Result<()> {
         let segments = list(&self.folder)?;
         let mut total: u64 = segments.iter().map(|segment| segment.len).sum();
         let most = self.bytes.saturating_sub(self.segment_max());

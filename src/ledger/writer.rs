@@ -1,4 +1,4 @@
-//! The record's writer: one thread, one buffer that callers append to.
+//! A ledger's writer: one thread, one buffer that callers append to.
 //!
 //! A line costs whoever made it a short lock and a copy. The thread is woken by the first line after a pause, gathers
 //! for `GATHER`, then writes all of it. Beyond `FULL` octets lines are dropped and counted; so are those that the disk
@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::segments::Segments;
-use super::{DecisionsConfig, DecisionsInfo};
+use super::{Info, Keep};
 use crate::time::Clock;
 
 /// How long lines gather: what a crash of the process loses.
@@ -29,9 +29,11 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long a flush waits for a disk that does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the thread shares with those who hear decisions.
+/// What the thread shares with those who have something to write.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
+    /// What it writes, for the log.
+    name: &'static str,
     state: Mutex<State>,
     /// The thread waits here.
     work: Condvar,
@@ -62,7 +64,7 @@ struct State {
 struct Place {
     before: usize,
     /// None: nothing is to be written.
-    at: Option<(PathBuf, DecisionsConfig)>,
+    at: Option<(PathBuf, Keep)>,
 }
 
 impl State {
@@ -72,8 +74,12 @@ impl State {
 }
 
 impl Shared {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
     /// Takes a line, or counts it as dropped. Never waits for the disk.
-    pub(super) fn append(&self, line: &[u8]) {
+    pub(crate) fn append(&self, line: &[u8]) {
         let mut state = self.state.lock();
         if state.gathered.len().saturating_add(line.len()) > FULL {
             state.dropped += 1;
@@ -87,7 +93,7 @@ impl Shared {
     }
 
     /// Other settings from here on; what was gathered before goes to the old place.
-    pub(super) fn settle_in(&self, at: Option<(PathBuf, DecisionsConfig)>) {
+    pub(super) fn settle_in(&self, at: Option<(PathBuf, Keep)>) {
         let mut state = self.state.lock();
         state.place = Some(Place { before: state.gathered.len(), at });
         self.work.notify_one();
@@ -113,10 +119,9 @@ impl Shared {
         !self.done.wait_while_for(&mut state, |state| !state.stopped, PATIENCE).timed_out()
     }
 
-    pub(super) fn info(&self, recording: bool) -> DecisionsInfo {
+    pub(crate) fn info(&self) -> Info {
         let state = self.state.lock();
-        let trouble = state.trouble.clone();
-        DecisionsInfo { recording, written: state.written, dropped: state.dropped, trouble }
+        Info { written: state.written, dropped: state.dropped, trouble: state.trouble.clone() }
     }
 
     /// The thread: wait for a line, gather, write, until told to stop.
@@ -137,7 +142,7 @@ impl Shared {
             if let Some(Place { before, at }) = place {
                 let after = batch.split_off(before.min(batch.len()));
                 self.put(&mut batch, segments.as_mut(), clock);
-                segments = at.map(|(folder, config)| Segments::new(folder, &config));
+                segments = at.map(|(folder, keep)| Segments::new(folder, keep));
                 batch = after;
             }
             self.put(&mut batch, segments.as_mut(), clock);
@@ -164,11 +169,11 @@ impl Shared {
         state.dropped += lost;
         match (tried, state.trouble.is_some()) {
             (Err(error), false) => {
-                tracing::warn!(target: "plugin", %error, "decisions can't be recorded: they are dropped for now");
+                tracing::warn!(what = self.name, %error, "can't be recorded: what comes is dropped for now");
                 state.trouble = Some(error.to_string());
             }
             (Ok(()), true) if lines > 0 => {
-                tracing::info!(target: "plugin", dropped = state.dropped, "decisions are recorded again");
+                tracing::info!(what = self.name, dropped = state.dropped, "is recorded again");
                 state.trouble = None;
             }
             _ => {}
