@@ -120,7 +120,7 @@ mod tests {
         assert_eq!((waits[0], waits[99], waits[100], waits[9999]), (5, 5, 10, 300));
         drop(turns);
         assert!(trials.turn(0, false).is_ok());
-        let _turns: Vec<Turn> = (0..99).filter_map(|_| trials.turn(0, false).ok()).collect();
+        let _turns: Vec<Turn> = (0..100).filter_map(|_| trials.turn(0, false).ok()).collect();
         assert_eq!(trials.turn(0, false).err(), Some(Duration::from_secs(5)), "it begins anew");
     }
 }
