@@ -36,6 +36,9 @@ mod binary;
 /// Reports of failed deliveries.
 mod bounces;
 
+/// DKIM and ARC of the relay's own.
+mod signing;
+
 /// What was accepted outlives the process.
 mod queue_knobs;
 mod queue_restart;
