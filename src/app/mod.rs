@@ -139,7 +139,7 @@ impl App {
         let store = open_store(&settings).await?;
         let queue =
             Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
-        let resolver: Arc<dyn Resolver> = Arc::new(Hickory::from_system().context("setting up the resolver")?);
+        let resolver = resolver(&settings).await?;
         let (events, heard) = Events::channel();
         let folder = settings.plugins.host.path.clone();
         let equipment = (compiler, Some(&*folder));
@@ -241,6 +241,13 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
         Sled::open(&path, cache).with_context(|| format!("opening the database in {}", path.display()))
     });
     Ok(Arc::new(opened.await??))
+}
+
+async fn resolver(settings: &Settings) -> anyhow::Result<Arc<dyn Resolver>> {
+    let dns = settings.dns.clone();
+    let resolver = tokio::task::spawn_blocking(move || Hickory::new(&dns)).await?.context("setting up the resolver")?;
+    tracing::info!(validation = resolver.validation(), "DNS answers are validated by");
+    Ok(Arc::new(resolver))
 }
 
 fn bind(settings: &Settings, mut activation: Activation) -> anyhow::Result<Vec<Bound>> {

@@ -24,6 +24,8 @@ pub struct Settings {
     pub listen: listen::Config,
     /// `[queue]`.
     pub queue: queue::Config,
+    /// `[dns]`.
+    pub dns: routing::Dns,
     /// `[routing]`.
     pub routing: routing::Table,
     /// `[delivery]`, `[destinations]`, `[credentials]`, `[sources]`, `[lanes]`, `[retry]`.
