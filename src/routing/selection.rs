@@ -106,11 +106,10 @@ pub(super) fn cut(addresses: Vec<IpAddr>, most: usize) -> Vec<IpAddr> {
     let mut kept = addresses;
     let rest = kept.split_off(most.min(kept.len()));
     let lone = kept.first().copied().filter(|first| kept.iter().all(|ip| ip.is_ipv4() == first.is_ipv4()));
-    if let (Some(first), true) = (lone, most > 1) {
-        if let Some(other) = rest.into_iter().find(|ip| ip.is_ipv4() != first.is_ipv4()) {
-            kept.pop();
-            kept.push(other);
-        }
+    let other = lone.and_then(|first| rest.into_iter().find(|ip| ip.is_ipv4() != first.is_ipv4()));
+    if let Some(other) = other.filter(|_| most > 1) {
+        kept.pop();
+        kept.push(other);
     }
     kept
 }

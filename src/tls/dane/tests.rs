@@ -1,3 +1,5 @@
+use std::slice::from_ref;
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::crypto::ring::default_provider;
 
@@ -111,12 +113,12 @@ fn a_domains_own_certificate_needs_neither_name_nor_time_nor_authority() {
         for matching in [FULL, SHA2_256, SHA2_512] {
             let records = vec![record(3, selector, matching, &old.leaf)];
             assert_eq!(judged(records.clone(), &["mx.test"], &old.leaf, &[]), "ok", "3 {selector} {matching}");
-            assert_eq!(judged(records, &["mx.test"], &other.leaf, &[other.middle.clone()]), "none");
+            assert_eq!(judged(records, &["mx.test"], &other.leaf, from_ref(&other.middle)), "none");
         }
     }
     // It says nothing about authorities: the certificate above, shown as one, is not the server's.
     let records = vec![record(3, 1, 1, &old.middle)];
-    assert_eq!(judged(records, &["elsewhere.test"], &old.leaf, &[old.middle.clone()]), "none");
+    assert_eq!(judged(records, &["elsewhere.test"], &old.leaf, from_ref(&old.middle)), "none");
 }
 
 #[test]
@@ -202,7 +204,7 @@ fn what_is_no_certificate_matches_nothing() {
     let good = chain(&["mx.test"], "x", 2040);
     let junk = CertificateDer::from(b"\x30\x03junk".as_slice());
     let records = vec![record(3, 1, 1, &good.leaf), record(2, 0, 0, &good.root), record(2, 1, 0, &good.root)];
-    assert_eq!(judged(records.clone(), &["mx.test"], &junk, &[junk.clone()]), "chain");
+    assert_eq!(judged(records.clone(), &["mx.test"], &junk, from_ref(&junk)), "chain");
     assert_eq!(judged(records, &["mx.test"], &good.leaf, &[junk, good.middle.clone()]), "ok");
     // Unless it is published as such.
     let junk = CertificateDer::from(b"\x30\x03junk".as_slice());
