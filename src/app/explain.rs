@@ -16,7 +16,7 @@ use crate::routing::Hickory;
 /// When the domain is none, or the DNS can't be asked.
 pub async fn explain(settings: &Settings, about: ExplainForm) -> anyhow::Result<Value> {
     let question = question(about).map_err(anyhow::Error::msg)?;
-    let resolver = Hickory::from_system().context("setting up the resolver")?;
+    let resolver = Hickory::new(&settings.dns).context("setting up the resolver")?;
     let told = delivery::explain(&settings.delivery, &settings.routing, &resolver, &question).await;
     Ok(serde_json::to_value(told)?)
 }

@@ -70,7 +70,7 @@ pub fn check_keys(settings: &Settings) -> Result<Vec<String>, Vec<String>> {
 /// # Errors
 /// Why it can't be asked.
 pub async fn check_published(settings: &Settings, name: &str) -> Result<(String, Published), String> {
-    let resolver = Hickory::from_system().map_err(|error| format!("the resolver can't be set up: {error}"))?;
+    let resolver = Hickory::new(&settings.dns).map_err(|error| format!("the resolver can't be set up: {error}"))?;
     match signing::check(&settings.signing, name, &resolver).await {
         Ok(Some(found)) => Ok(found),
         Ok(None) => Err(format!("there is no [dkim.{name}] in the configuration")),

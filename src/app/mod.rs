@@ -146,7 +146,7 @@ impl App {
         let queue =
             Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
         let suppression = suppression_list(&settings, &store, &clock).await?;
-        let resolver: Arc<dyn Resolver> = Arc::new(Hickory::from_system().context("setting up the resolver")?);
+        let resolver = resolver(&settings).await?;
         let (events, heard) = Events::channel();
         let folder = settings.plugins.host.path.clone();
         let equipment = (compiler, Some(&*folder));
@@ -270,6 +270,13 @@ async fn suppression_list(
     let list = opened.context("reading the suppression list")?;
     list.configure(&settings.suppression);
     Ok(list)
+}
+
+async fn resolver(settings: &Settings) -> anyhow::Result<Arc<dyn Resolver>> {
+    let dns = settings.dns.clone();
+    let resolver = tokio::task::spawn_blocking(move || Hickory::new(&dns)).await?.context("setting up the resolver")?;
+    tracing::info!(validation = resolver.validation(), "DNS answers are validated by");
+    Ok(Arc::new(resolver))
 }
 
 fn bind(settings: &Settings, mut activation: Activation) -> anyhow::Result<Vec<Bound>> {

@@ -129,6 +129,7 @@ fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
     };
     let parts = [
         ("listeners", sockets(started) != sockets(new)),
+        ("dns", started.dns != new.dns),
         ("queue", format!("{:?}", started.queue) != format!("{:?}", new.queue)),
         ("admin.socket", started.admin != new.admin),
         ("log", format!("{:?}", started.log) != format!("{:?}", new.log)),

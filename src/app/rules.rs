@@ -255,7 +255,7 @@ pub async fn check_plugins(settings: &Settings, compiler: Option<Compiler>, cach
         let folder = folder.path();
         let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.join("db"), 1 << 20)?);
         let spool = Spool::open(folder, 0, store.clone())?;
-        let resolver = Arc::new(Hickory::from_system().context("setting up the resolver")?);
+        let resolver = Arc::new(Hickory::new(&settings.dns).context("setting up the resolver")?);
         let (events, _) = Events::channel();
         let equipment = (compiler, cache);
         let builder = Builder::new(store, spool, Arc::new(System), resolver, settings, equipment, events)?;

@@ -148,6 +148,9 @@ fn show_hop(into: &mut String, hop: &Value) {
         };
         let _ = writeln!(into, "  {preference:>5} {}  {}", clean(text(exchanger, "host")), clean(&found));
     }
+    for target in list(hop, "targets").iter().filter_map(Value::as_str) {
+        let _ = writeln!(into, "  | {}", clean(target));
+    }
     let mut lines = String::new();
     line(&mut lines, "tls", text(hop, "tls"), text(hop, "tls-because"));
     line(&mut lines, "from", &texts(hop, "sources"), "");

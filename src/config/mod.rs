@@ -28,6 +28,8 @@ pub struct Settings {
     pub suppression: suppression::Config,
     /// `[history]`.
     pub history: history::Config,
+    /// `[dns]`.
+    pub dns: routing::Dns,
     /// `[routing]`.
     pub routing: routing::Table,
     /// `[delivery]`, `[destinations]`, `[credentials]`, `[sources]`, `[lanes]`, `[retry]`.

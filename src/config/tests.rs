@@ -149,7 +149,7 @@ fn the_reference_lists_every_key_and_no_other() {
     let more = "\n[routing.domains.\"x.example\"]\nhops = ['mx']\n";
     let text = text + more;
     check_source(&source, &repository("tests/configs/full.toml"), &text).unwrap();
-    let sections = ["listeners", "tls", "limits", "smtp", "relay", "auth", "queue", "routing", "destinations"];
+    let sections = ["listeners", "tls", "limits", "smtp", "relay", "auth", "queue", "dns", "routing", "destinations"];
     let more = [
         "limits.ban",
         "limits.tarpit",

@@ -12,6 +12,7 @@ use super::notices::Notices;
 use super::shaping::Shaping;
 use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::queue::Schedule;
+use crate::routing::Selection;
 
 /// What delivery needs to know.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// `[retry.NAME]`.
     pub schedules: BTreeMap<Arc<str>, Schedule>,
+    /// Which targets are spoken to, and whether DANE is looked for.
+    pub selection: Selection,
     /// Opening a connection.
     pub connect_timeout: Duration,
     /// Each command (RFC 5321 section 4.5.3.2 asks for 5 minutes).
@@ -307,6 +310,7 @@ pub(super) mod tests {
             max_connections: 1000,
             schedule: Schedule { jitter_percent: 0, ..Schedule::default() },
             schedules: BTreeMap::new(),
+            selection: Selection::default(),
             connect_timeout: Duration::from_secs(30),
             command_timeout: Duration::from_secs(300),
             final_timeout: Duration::from_secs(600),

@@ -210,6 +210,7 @@ async fn hop(resolver: &dyn Resolver, config: &Config, route: &Route, leg: Leg, 
         tls: None,
         tls_because: None,
         sources: Vec::new(),
+        targets: Vec::new(),
         error: None,
     };
     match leg.way {
@@ -226,6 +227,7 @@ async fn hop(resolver: &dyn Resolver, config: &Config, route: &Route, leg: Leg, 
             (part.tls, part.tls_because) = (Some(format!("{strict:?}").to_ascii_lowercase()), Some(because));
             part.sources = source.iter().map(|name| source_text(config, name)).collect();
             (part.exchangers, part.error) = exchangers(resolver, &hop).await;
+            part.targets = crate::routing::describe(resolver, &hop, config.mx_port, &config.selection).await;
         }
         Way::Maildir(path) => part.hop = format!("{} (Maildir {})", part.hop, path.display()),
         Way::Discard => part.hop = format!("{} (dropped)", part.hop),

@@ -11,11 +11,8 @@ use super::dispatch::Dispatcher;
 use super::egress::Egress;
 use super::{Config, Credential};
 use crate::hooks::{NextHop, Stage, TlsPolicy};
-use crate::routing::{Address, Target, targets};
+use crate::routing::{Address, Target, TargetError, targets};
 use crate::smtp::{Reply, Status};
-
-/// Addresses of one hop that are tried within one attempt (Postfix's number too): more would keep a worker for long.
-const TARGETS: usize = 5;
 
 /// Why no transaction took place.
 pub(super) struct Failure {
@@ -63,25 +60,13 @@ impl Host {
         config: &Config,
         hop: NextHop,
     ) -> Result<Connection, Failure> {
-        let found = match targets(dispatcher.resolver(), &self.to, config.mx_port).await {
+        let found = match targets(dispatcher.resolver(), &self.to, config.mx_port, &config.selection).await {
             Ok(found) => found,
-            Err(error) => {
-                let (permanent, reply) = (error.permanent, Some(error.reply));
-                let stage = Stage::Resolve;
-                return Err(Failure {
-                    permanent,
-                    stage,
-                    reply,
-                    error: None,
-                    remote: None,
-                    hop,
-                    last: false,
-                    source: None,
-                });
-            }
+            Err(error) => return Err(Failure::lost(error, hop)),
         };
-        let mut failure = None;
-        for target in found.into_iter().take(TARGETS) {
+        // A host that could not be looked up might have taken what all others refuse.
+        let mut failure = found.unresolved.map(|error| Failure::lost(error, hop.clone()));
+        for target in found.targets {
             match Connection::open(dispatcher.connector(), &target, &self.opening(config, &target)).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
@@ -120,6 +105,12 @@ impl Host {
 }
 
 impl Failure {
+    /// There is no way to the hop, or none to one of its hosts.
+    fn lost(error: TargetError, hop: NextHop) -> Self {
+        let (permanent, stage, reply) = (error.permanent, Stage::Resolve, Some(error.reply));
+        Self { permanent, stage, reply, error: error.cause, remote: None, hop, last: false, source: None }
+    }
+
     fn at(target: &Target, error: OpenError, hop: NextHop) -> Self {
         Self {
             permanent: error.permanent,

@@ -75,6 +75,9 @@ pub struct TlsFacts {
     /// The certificate that the client showed, at a listener that asks for one.
     #[serde(default)]
     pub client: Option<Arc<ClientCertificate>>,
+    /// How the next hop proved who it is, where that was asked for: `dane` (RFC 7672), `certificate`.
+    #[serde(default)]
+    pub proof: Option<Arc<str>>,
     /// Channel binding `tls-exporter` (RFC 9266), 32 octets; only of connections to this relay. Never recorded.
     #[serde(skip, default)]
     pub exporter: Option<Arc<[u8]>>,

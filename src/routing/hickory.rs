@@ -1,42 +1,53 @@
-//! The resolver behind the seam. The only file that names hickory.
+//! The resolver behind the seam. This file and those below it are the only ones that name hickory.
 //!
 //! Must never take silence for an answer: what is neither a record nor a trusted "there is none" is temporary.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hickory_resolver::caching_client::CachingClient;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::RetryDnsHandle;
+use hickory_resolver::net::dnssec::DnssecDnsHandle;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{NetError, RetryDnsHandle};
-use hickory_resolver::proto::op::{DnsRequestOptions, Query};
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::proto::serialize::binary::BinEncodable;
+use hickory_resolver::proto::dnssec::TrustAnchors;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
-use hickory_resolver::{NameServerPool, PoolContext, TlsConfig, TokioResolver};
+use hickory_resolver::{Hosts, NameServerPool, PoolContext, TlsConfig};
 
-use super::{Answer, Lookup, Mx, RecordData, RecordKind, ResolveError, Resolver};
+use super::{
+    Answer, Dns, Dnssec, Exchangers, Host, Lookup, Mx, Prefer, RecordData, RecordKind, ResolveError, Resolver,
+};
+use ask::{Asker, Found, Servers};
+use cache::Cache;
+use data::{qualified, type_of};
 
-/// Answers kept. An answer is some hundred octets; a relay that talks to more domains within a TTL has the memory.
-const CACHE: u64 = 8192;
+mod ask;
+mod cache;
+mod data;
 
 /// Questions on their way over one TCP connection. Past hickory's 32 it answers "busy", which would defer mail when a
 /// full queue is worked off.
 const IN_FLIGHT: usize = 1024;
 
+/// A question may hang on this many others: aliases, and with DNSSEC keys and delegations up to the root.
+const CHAINED: u32 = 4;
+
+/// Sets of records whose signatures were checked, so that the keys of a zone are not checked again for each name in it.
+const KEYS: usize = 4096;
+
 /// A caching stub resolver. Clones share the cache.
 #[derive(Clone)]
 pub struct Hickory {
-    resolver: TokioResolver,
-    /// The same servers, asked for records as they are: whether they were validated is to be heard as well.
-    records: CachingClient<RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>>,
-    /// All servers are on this machine: nobody sits between them and the relay.
-    local: bool,
+    asker: Arc<Asker>,
+    prefer: Prefer,
 }
 
 impl std::fmt::Debug for Hickory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hickory").field("local", &self.local).finish_non_exhaustive()
+        f.debug_struct("Hickory").field("validation", &self.validation()).finish_non_exhaustive()
     }
 }
 
@@ -45,14 +56,32 @@ impl std::fmt::Debug for Hickory {
 #[error("the resolver can't be set up: {0}")]
 pub struct HickoryError(Arc<str>);
 
+impl HickoryError {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string().into())
+    }
+}
+
 impl Hickory {
+    /// As the settings say. Blocking: reads files.
+    ///
+    /// # Errors
+    /// When the system's servers or the trust anchor can't be read, or there is no server.
+    pub fn new(dns: &Dns) -> Result<Self, HickoryError> {
+        let (config, options) = if dns.servers.is_empty() {
+            read_system_conf().map_err(HickoryError::of)?
+        } else {
+            (ResolverConfig::from_name_servers(servers(&dns.servers)), ResolverOpts::default())
+        };
+        Self::build(&config, options, dns)
+    }
+
     /// With the name servers of `/etc/resolv.conf`. Blocking: reads files.
     ///
     /// # Errors
     /// When they can't be read or name no server.
     pub fn from_system() -> Result<Self, HickoryError> {
-        let (config, options) = read_system_conf().map_err(HickoryError::of)?;
-        Self::build(config, options)
+        Self::new(&Dns::default())
     }
 
     /// With these name servers, over UDP and, for long answers, TCP.
@@ -60,188 +89,214 @@ impl Hickory {
     /// # Errors
     /// When they make no resolver.
     pub fn with_servers(servers: &[SocketAddr]) -> Result<Self, HickoryError> {
-        let servers = servers.iter().map(|server| {
-            let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-            for connection in &mut connections {
-                connection.port = server.port();
-            }
-            NameServerConfig::new(server.ip(), true, connections)
-        });
-        Self::build(ResolverConfig::from_name_servers(servers.collect()), ResolverOpts::default())
+        Self::new(&Dns { servers: servers.to_vec(), ..Dns::default() })
     }
 
-    fn build(config: ResolverConfig, mut options: ResolverOpts) -> Result<Self, HickoryError> {
-        options.cache_size = CACHE;
+    fn build(config: &ResolverConfig, mut options: ResolverOpts, dns: &Dns) -> Result<Self, HickoryError> {
         options.max_active_requests = IN_FLIGHT;
-        let runtime = TokioRuntimeProvider::default();
+        options.timeout = dns.timeout.unwrap_or(options.timeout);
+        options.attempts = dns.attempts.unwrap_or(options.attempts);
+        let tries = u32::try_from(options.attempts).unwrap_or(u32::MAX).saturating_add(1);
+        let patience = options.timeout.saturating_mul(tries).saturating_mul(CHAINED).max(Duration::from_secs(5));
+        let attempts = options.attempts;
         let local = config.name_servers().iter().all(|server| server.ip.is_loopback());
-        let context = Arc::new(PoolContext::new(options.clone(), TlsConfig::new().map_err(HickoryError::of)?));
-        let pool = NameServerPool::from_config(config.name_servers().to_vec(), context, runtime.clone());
-        let records = CachingClient::new(CACHE, RetryDnsHandle::new(pool, options.attempts), false);
-        let builder = TokioResolver::builder_with_config(config, runtime).with_options(options);
-        let resolver = builder.build().map_err(HickoryError::of)?;
-        Ok(Self { resolver, records, local })
-    }
-
-    async fn ask(&self, name: &str, kind: RecordKind) -> Result<Answer, ResolveError> {
-        let (name, kind) = (qualified(name)?, type_of(kind));
-        let mut options = DnsRequestOptions::default();
-        // Asked with DO, a server says whether it validated (RFC 6840 section 5.7); signatures come with it, unused.
-        (options.use_edns, options.edns_set_dnssec_ok) = (true, self.local);
-        let answer = self.records.lookup(Query::query(name.clone(), kind), options).await.map_err(|e| error_of(&e))?;
-        // An alias that was followed here joins several answers, of which one bit says nothing.
-        let whole = answer.query().name() == &name;
-        let records = || answer.answers().iter().filter(|record| record.record_type() == kind);
-        Ok(Answer {
-            ttl: records().map(|record| record.ttl).min().unwrap_or(0),
-            secure: self.local && whole && answer.message().metadata.authentic_data,
-            records: some(records().filter_map(|record| data_of(&record.data)).collect())?,
-        })
-    }
-
-    async fn both(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        let name = qualified(host)?;
-        let (six, four) = tokio::join!(self.resolver.ipv6_lookup(name.clone()), self.resolver.ipv4_lookup(name));
-        let take = |answer: Result<hickory_resolver::lookup::Lookup, NetError>| {
-            let answer = answer.map_err(|e| error_of(&e))?;
-            let addresses = answer.answers().iter().filter_map(|record| match &record.data {
-                RData::A(a) => Some(IpAddr::V4(a.0)),
-                RData::AAAA(a) => Some(IpAddr::V6(a.0)),
-                _ => None,
-            });
-            Ok(addresses.collect::<Vec<_>>())
+        let context = Arc::new(PoolContext::new(options, TlsConfig::new().map_err(HickoryError::of)?));
+        let pool =
+            NameServerPool::from_config(config.name_servers().to_vec(), context, TokioRuntimeProvider::default());
+        let pool = RetryDnsHandle::new(pool, attempts);
+        let servers = match &dns.dnssec {
+            Dnssec::TrustAd if local => Servers::Trusted(pool),
+            Dnssec::Off | Dnssec::TrustAd => Servers::Plain(pool),
+            Dnssec::Validate(anchor) => {
+                let anchors = anchors(anchor.as_deref())?;
+                Servers::Validating(DnssecDnsHandle::with_trust_anchor(pool, anchors).validation_cache_size(KEYS))
+            }
         };
-        combine(take(six), take(four))
+        let asker = Asker {
+            servers,
+            cache: Cache::new(dns.cache),
+            hosts: Hosts::from_system().unwrap_or_default(),
+            min_ttl: dns.min_ttl,
+            max_ttl: dns.max_ttl,
+            negative_ttl: dns.negative_ttl,
+            patience,
+        };
+        Ok(Self { asker: Arc::new(asker), prefer: dns.prefer })
+    }
+
+    /// Who validates: `nobody`, `the name servers` or `the relay`.
+    pub fn validation(&self) -> &'static str {
+        match &self.asker.servers {
+            Servers::Plain(_) => "nobody",
+            Servers::Trusted(_) => "the name servers",
+            Servers::Validating(_) => "the relay",
+        }
+    }
+
+    async fn found(&self, name: &str, kind: RecordType) -> Result<(Found, Duration), ResolveError> {
+        let name = qualified(name)?;
+        if Name::from_ascii("invalid.").is_ok_and(|invalid| invalid.zone_of(&name)) {
+            // RFC 6761 section 6.4.
+            return Err(ResolveError::NoSuchName);
+        }
+        let (answer, ttl) = self.asker.ask(&name, kind).await;
+        Ok((answer?, ttl))
+    }
+
+    async fn both(&self, host: &str) -> Result<Host, ResolveError> {
+        if let Some(addresses) = self.local(host) {
+            let host = Host { addresses, name: host.into(), secure: false, alias_secure: false };
+            return Ok(host);
+        }
+        let of = |kind, wanted: bool| async move {
+            if wanted { self.found(host, kind).await.map(|(found, _)| found) } else { Err(ResolveError::NoData) }
+        };
+        let six = of(RecordType::AAAA, self.prefer != Prefer::Ipv4Only);
+        let four = of(RecordType::A, self.prefer != Prefer::Ipv6Only);
+        let (six, four) = tokio::join!(six, four);
+        combine(six, four, self.prefer)
+    }
+
+    /// Of names that are this machine's business: those in its hosts file, and localhost (RFC 6761 section 6.3).
+    fn local(&self, host: &str) -> Option<Vec<IpAddr>> {
+        let name = qualified(host).ok()?;
+        let of = |kind| {
+            let found = self.asker.hosts.lookup_static_host(&Query::query(name.clone(), kind));
+            found.map(|found| found.answers().iter().filter_map(|r| data::data_of(&r.data)).collect::<Vec<_>>())
+        };
+        let (six, four) = (of(RecordType::AAAA), of(RecordType::A));
+        if six.is_some() || four.is_some() {
+            let (six, four) = (addresses(&six.unwrap_or_default()), addresses(&four.unwrap_or_default()));
+            let all = ordered(six, four, self.prefer);
+            return (!all.is_empty()).then_some(all);
+        }
+        let is_localhost = Name::from_ascii("localhost.").is_ok_and(|local| local.zone_of(&name));
+        let (six, four) = (vec![Ipv6Addr::LOCALHOST.into()], vec![Ipv4Addr::LOCALHOST.into()]);
+        is_localhost.then(|| ordered(six, four, self.prefer))
     }
 }
 
 impl Resolver for Hickory {
     fn mx<'a>(&'a self, domain: &'a str) -> Lookup<'a, Vec<Mx>> {
-        Box::pin(async move {
-            let answer = self.resolver.mx_lookup(qualified(domain)?).await.map_err(|e| error_of(&e))?;
-            let records = answer.answers().iter().filter_map(|record| match &record.data {
-                RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: text_of(&mx.exchange) }),
-                _ => None,
-            });
-            some(records.collect())
-        })
+        Box::pin(async move { Ok(self.exchangers(domain).await?.records) })
     }
 
     fn addresses<'a>(&'a self, host: &'a str) -> Lookup<'a, Vec<IpAddr>> {
-        Box::pin(self.both(host))
+        Box::pin(async move { Ok(self.both(host).await?.addresses) })
     }
 
     fn names<'a>(&'a self, ip: IpAddr) -> Lookup<'a, Vec<Arc<str>>> {
         Box::pin(async move {
-            let answer = self.resolver.reverse_lookup(ip).await.map_err(|e| error_of(&e))?;
-            let names = answer.answers().iter().filter_map(|record| match &record.data {
-                RData::PTR(name) => Some(text_of(&name.0)),
-                _ => None,
-            });
-            some(names.collect())
+            let name = Name::from(ip);
+            let query = Query::query(name.clone(), RecordType::PTR);
+            let known = self.asker.hosts.lookup_static_host(&query);
+            let records = match known {
+                Some(known) => known.answers().iter().filter_map(|record| data::data_of(&record.data)).collect(),
+                None if ip.is_loopback() => vec![RecordData::Name("localhost".into())],
+                None => self.asker.ask(&name, RecordType::PTR).await.0?.records.to_vec(),
+            };
+            some(
+                records
+                    .into_iter()
+                    .filter_map(|data| if let RecordData::Name(name) = data { Some(name) } else { None }),
+            )
         })
     }
 
     fn records<'a>(&'a self, name: &'a str, kind: RecordKind) -> Lookup<'a, Answer> {
-        Box::pin(self.ask(name, kind))
+        Box::pin(async move {
+            let (found, ttl) = self.found(name, type_of(kind)).await?;
+            let ttl = u32::try_from(ttl.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+            Ok(Answer { records: found.records.to_vec(), ttl, secure: found.secure })
+        })
+    }
+
+    fn exchangers<'a>(&'a self, domain: &'a str) -> Lookup<'a, Exchangers> {
+        Box::pin(async move {
+            let (found, _) = self.found(domain, RecordType::MX).await?;
+            let mx = |data: &RecordData| if let RecordData::Mx(mx) = data { Some(mx.clone()) } else { None };
+            let records = some(found.records.iter().filter_map(mx))?;
+            Ok(Exchangers { records, name: found.name, secure: found.secure })
+        })
+    }
+
+    fn host<'a>(&'a self, host: &'a str) -> Lookup<'a, Host> {
+        Box::pin(self.both(host))
     }
 }
 
-impl HickoryError {
-    fn of(error: NetError) -> Self {
-        Self(error.to_string().into())
-    }
-}
-
-fn type_of(kind: RecordKind) -> RecordType {
-    match kind {
-        RecordKind::A => RecordType::A,
-        RecordKind::Aaaa => RecordType::AAAA,
-        RecordKind::Mx => RecordType::MX,
-        RecordKind::Txt => RecordType::TXT,
-        RecordKind::Ptr => RecordType::PTR,
-        RecordKind::Cname => RecordType::CNAME,
-        RecordKind::Ns => RecordType::NS,
-        RecordKind::Srv => RecordType::SRV,
-        RecordKind::Tlsa => RecordType::TLSA,
-    }
-}
-
-fn data_of(data: &RData) -> Option<RecordData> {
-    Some(match data {
-        RData::A(a) => RecordData::Address(IpAddr::V4(a.0)),
-        RData::AAAA(a) => RecordData::Address(IpAddr::V6(a.0)),
-        RData::MX(mx) => RecordData::Mx(Mx { preference: mx.preference, exchange: text_of(&mx.exchange) }),
-        RData::TXT(text) => RecordData::Text(text.txt_data.concat()),
-        RData::PTR(name) => RecordData::Name(text_of(&name.0)),
-        RData::CNAME(name) => RecordData::Name(text_of(&name.0)),
-        RData::NS(name) => RecordData::Name(text_of(&name.0)),
-        RData::SRV(srv) => {
-            RecordData::Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target: text_of(&srv.target) }
+fn servers(addresses: &[SocketAddr]) -> Vec<NameServerConfig> {
+    let server = |server: &SocketAddr| {
+        let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+        for connection in &mut connections {
+            connection.port = server.port();
         }
-        RData::TLSA(tlsa) => RecordData::Raw(tlsa.to_bytes().ok()?),
-        _ => return None,
-    })
+        NameServerConfig::new(server.ip(), true, connections)
+    };
+    addresses.iter().map(server).collect()
 }
 
-/// Fully qualified: the search list of `resolv.conf` has no say in where mail goes (RFC 5321 section 2.3.5). What is no
-/// name does not exist.
-fn qualified(name: &str) -> Result<Name, ResolveError> {
-    let mut name = Name::from_ascii(name).map_err(|_| ResolveError::NoSuchName)?;
-    name.set_fqdn(true);
-    Ok(name)
+/// The keys from which the relay validates.
+fn anchors(path: Option<&Path>) -> Result<Arc<TrustAnchors>, HickoryError> {
+    let Some(path) = path else { return Ok(Arc::default()) };
+    let wrong = |error: &dyn std::fmt::Display| HickoryError::of(format!("trust anchor {}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    let anchors: TrustAnchors = text.parse().map_err(|error| wrong(&error))?;
+    Ok(Arc::new(anchors))
 }
 
-/// In lower case, without the final dot; the root is a lone dot.
-fn text_of(name: &Name) -> Arc<str> {
-    let text = name.to_ascii().to_ascii_lowercase();
-    match text.strip_suffix('.') {
-        Some(stripped) if !stripped.is_empty() => stripped.into(),
-        _ => text.into(),
-    }
-}
-
-fn error_of(error: &NetError) -> ResolveError {
-    if error.is_nx_domain() {
-        ResolveError::NoSuchName
-    } else if error.is_no_records_found() {
-        ResolveError::NoData
-    } else {
-        ResolveError::Temporary(error.to_string().into())
-    }
-}
-
-fn some<T>(records: Vec<T>) -> Result<Vec<T>, ResolveError> {
+fn some<T>(records: impl Iterator<Item = T>) -> Result<Vec<T>, ResolveError> {
+    let records: Vec<T> = records.collect();
     if records.is_empty() { Err(ResolveError::NoData) } else { Ok(records) }
+}
+
+fn addresses(records: &[RecordData]) -> Vec<IpAddr> {
+    records.iter().filter_map(|data| if let RecordData::Address(ip) = data { Some(*ip) } else { None }).collect()
 }
 
 /// One family's addresses are enough; without any, only two answers make a "no".
 fn combine(
-    six: Result<Vec<IpAddr>, ResolveError>,
-    four: Result<Vec<IpAddr>, ResolveError>,
-) -> Result<Vec<IpAddr>, ResolveError> {
+    six: Result<Found, ResolveError>,
+    four: Result<Found, ResolveError>,
+    prefer: Prefer,
+) -> Result<Host, ResolveError> {
     match (six, four) {
-        (Ok(six), Ok(four)) => some(alternate(six, four)),
-        (Ok(some), Err(_)) | (Err(_), Ok(some)) if !some.is_empty() => Ok(some),
+        (Ok(six), Ok(four)) => {
+            let (secure, alias_secure) = (six.secure && four.secure, six.alias_secure && four.alias_secure);
+            let addresses = some(ordered(addresses(&six.records), addresses(&four.records), prefer).into_iter())?;
+            Ok(Host { addresses, name: four.name, secure, alias_secure })
+        }
+        (Ok(found), Err(_)) | (Err(_), Ok(found)) => {
+            let addresses = some(addresses(&found.records).into_iter())?;
+            Ok(Host { addresses, name: found.name, secure: found.secure, alias_secure: found.alias_secure })
+        }
         (Err(temporary @ ResolveError::Temporary(_)), _) | (_, Err(temporary @ ResolveError::Temporary(_))) => {
             Err(temporary)
         }
-        (Err(ResolveError::NoSuchName), Err(ResolveError::NoSuchName)) => Err(ResolveError::NoSuchName),
+        (Err(ResolveError::NoSuchName), _) | (_, Err(ResolveError::NoSuchName)) => Err(ResolveError::NoSuchName),
         _ => Err(ResolveError::NoData),
     }
 }
 
-/// IPv6 first, as RFC 8305 section 4 has it, then in turns, so that a broken family costs one attempt and not all.
-fn alternate(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
-    let mut all = Vec::with_capacity(six.len() + four.len());
-    let (mut six, mut four) = (six.into_iter(), four.into_iter());
-    loop {
-        let before = all.len();
-        all.extend(six.next());
-        all.extend(four.next());
-        if all.len() == before {
-            return all;
+/// As preferred. In turns, so that a broken family costs one attempt and not all; IPv6 first, as RFC 8305 section 4 has it.
+fn ordered(six: Vec<IpAddr>, four: Vec<IpAddr>, prefer: Prefer) -> Vec<IpAddr> {
+    match prefer {
+        Prefer::Alternate => {
+            let mut all = Vec::with_capacity(six.len() + four.len());
+            let (mut six, mut four) = (six.into_iter(), four.into_iter());
+            loop {
+                let before = all.len();
+                all.extend(six.next());
+                all.extend(four.next());
+                if all.len() == before {
+                    return all;
+                }
+            }
         }
+        Prefer::Ipv6 => six.into_iter().chain(four).collect(),
+        Prefer::Ipv4 => four.into_iter().chain(six).collect(),
+        Prefer::Ipv6Only => six,
+        Prefer::Ipv4Only => four,
     }
 }
 

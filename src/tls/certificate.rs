@@ -1,7 +1,9 @@
 //! What stands in a certificate: names, times, who it is for. Never decides whether to trust one.
 
 use ring::digest::{SHA256, digest};
-use x509_parser::prelude::{AttributeTypeAndValue, FromDer as _, GeneralName, X509Certificate, X509Name};
+use x509_parser::prelude::{
+    AttributeTypeAndValue, FromDer as _, GeneralName, SubjectPublicKeyInfo, X509Certificate, X509Name,
+};
 
 use crate::hooks::ClientCertificate;
 
@@ -30,6 +32,44 @@ pub(super) fn dns_names(der: &[u8]) -> Vec<String> {
     })
     .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
     .collect()
+}
+
+/// The public key of a certificate, as a whole SubjectPublicKeyInfo in DER.
+pub(super) fn spki(der: &[u8]) -> Option<Vec<u8>> {
+    let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+    rest.is_empty().then(|| certificate.public_key().raw.to_vec())
+}
+
+/// True if this is a SubjectPublicKeyInfo and nothing else.
+pub(super) fn is_spki(der: &[u8]) -> bool {
+    SubjectPublicKeyInfo::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
+}
+
+/// The issuer's name, in DER.
+pub(super) fn issuer(der: &[u8]) -> Option<Vec<u8>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.issuer().as_raw().to_vec())
+}
+
+/// The last common name of the subject.
+pub(super) fn common_name(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let last = certificate.subject().iter_common_name().last()?;
+    last.as_str().ok().map(str::to_owned)
+}
+
+/// What is inside a SEQUENCE in DER that stands alone.
+pub(super) fn inside(der: &[u8]) -> Option<&[u8]> {
+    let (head, rest) = der.split_first_chunk::<2>()?;
+    let (length, content) = match head {
+        [0x30, short @ ..=0x7f] => (usize::from(*short), rest),
+        [0x30, 0x81] => rest.split_first().map(|(length, content)| (usize::from(*length), content))?,
+        [0x30, 0x82] => rest
+            .split_first_chunk::<2>()
+            .map(|(length, content)| (usize::from(u16::from_be_bytes(*length)), content))?,
+        _ => return None,
+    };
+    (content.len() == length).then_some(content)
 }
 
 /// What is wrong with a certificate's time, if anything is; `now` in seconds since 1970.

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::dane::{Dane, DaneVerifier};
 use super::{TlsError, facts, pem};
 use crate::hooks::{TlsFacts, TlsPolicy};
 
@@ -22,6 +23,8 @@ pub struct TlsClients {
     unjudged: TlsConnector,
     /// The certificate must verify for the name.
     verified: TlsConnector,
+    /// For verifiers of a single connection.
+    provider: Arc<CryptoProvider>,
 }
 
 impl std::fmt::Debug for TlsClients {
@@ -56,10 +59,11 @@ impl TlsClients {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Unjudged(Arc::clone(&provider))))
             .with_no_client_auth();
-        Ok(Self { unjudged: Arc::new(unjudged).into(), verified: Arc::new(verified).into() })
+        Ok(Self { unjudged: Arc::new(unjudged).into(), verified: Arc::new(verified).into(), provider })
     }
 
-    /// The settings for a policy: only [`TlsPolicy::Verify`] judges certificates.
+    /// The settings for a policy: only [`TlsPolicy::Verify`] judges certificates. [`TlsPolicy::Dane`] has its own way
+    /// ([`Self::connect_dane`]); who comes here with it is judged rather too hard.
     pub fn connector_for(&self, policy: TlsPolicy) -> &TlsConnector {
         match policy {
             TlsPolicy::Verify | TlsPolicy::Dane => &self.verified,
@@ -86,7 +90,33 @@ impl TlsClients {
             Err(_) => ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()),
         };
         let stream = self.connector_for(policy).connect(name, stream).await?;
-        let facts = facts(stream.get_ref().1, Some(bare).filter(|name| name.parse::<std::net::IpAddr>().is_err()));
+        let mut facts = facts(stream.get_ref().1, Some(bare).filter(|name| name.parse::<std::net::IpAddr>().is_err()));
+        facts.proof = matches!(policy, TlsPolicy::Verify | TlsPolicy::Dane).then(|| "certificate".into());
+        Ok((stream, facts))
+    }
+
+    /// The handshake, as client of a server whose certificate must match TLSA records (RFC 7672). SNI is the TLSA base
+    /// domain (section 3.2.1 there).
+    ///
+    /// # Errors
+    /// When it fails, the certificate's refusal included.
+    pub async fn connect_dane<S>(&self, stream: S, dane: &Arc<Dane>) -> io::Result<(TlsStream<S>, TlsFacts)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let base = dane.base().trim_end_matches('.').to_owned();
+        let invalid = |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
+        let name = ServerName::try_from(base.clone()).map_err(|error| invalid(&error))?;
+        let verifier = DaneVerifier { dane: Arc::clone(dane), provider: Arc::clone(&self.provider) };
+        // Made for this connection alone: a session that is resumed would not be judged again.
+        let config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| invalid(&error))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let facts = TlsFacts { proof: Some("dane".into()), ..facts(stream.get_ref().1, Some(&base)) };
         Ok((stream, facts))
     }
 }

@@ -1,10 +1,11 @@
-//! TLS in both directions: certificates for listeners and what clients show, verification of next hops.
+//! TLS in both directions: certificates for listeners and what clients show, verification of next hops, by name or by DANE.
 //!
 //! The only place that builds rustls configurations. They name their cryptography (ring) themselves, so that nothing
 //! depends on a process-wide default. Files are read here, blocking: call it off the workers.
 
 mod certificate;
 mod client;
+mod dane;
 mod names;
 mod pem;
 mod server;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use rustls::CommonState;
 
 pub use client::TlsClients;
+pub use dane::{Dane, Mismatch, TlsaRecord};
 pub use server::{Certificate, ClientCertificates, Minimum, ServerSettings, Stamps, Tls};
 
 use crate::hooks::TlsFacts;

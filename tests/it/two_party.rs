@@ -209,7 +209,7 @@ fn answer(question: Question, body: &mut Vec<u8>, kept: &mut Vec<Kept>) -> Answe
 /// Sends all letters over one connection, each announcing the next one where `announce` says so; the outcomes.
 async fn send(pipe: Pipe, letters: &[Letter], announce: bool) -> Vec<Vec<OutcomeKind>> {
     let address = Address::Tcp(SocketAddr::from(([192, 0, 2, 25], 25)));
-    let target = Target { address, host: "mx.test".into(), lmtp: false };
+    let target = Target::new(address, &"mx.test".into(), false);
     let patience = Duration::from_secs(600);
     let how = Opening {
         hostname: "client.test".into(),

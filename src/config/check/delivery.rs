@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dns::{insists, selection};
 use super::egress::{pool, source};
 use super::relay::read_domain_pattern;
 use super::route::{Within, route, tls};
@@ -12,6 +13,7 @@ use super::{Base, Names, YEAR, retry};
 use crate::config::raw::{Table, Value};
 use crate::delivery::{Config, Credential, Destination, LaneLimits};
 use crate::hooks::{NextHop, Route, TlsPolicy};
+use crate::listen::Listener;
 use crate::queue::Schedule;
 use crate::routing;
 
@@ -19,7 +21,12 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Reads the sections.
-pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> (Config, routing::Table) {
+pub(super) fn config(
+    root: &Table<'_>,
+    hostname: &Arc<str>,
+    base: &Base,
+    (dns, listeners): (&routing::Dns, &[Listener]),
+) -> (Config, routing::Table) {
     let retry = root.table("retry");
     let schedule = schedule(&retry, &Schedule::default());
     let schedules = each(retry.names(), |_, table| Some(self::schedule(table, &schedule)));
@@ -45,9 +52,11 @@ pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> (Con
         retries: schedules.keys().cloned().collect(),
         destinations: destinations.iter().map(|(name, _)| name.clone()).collect(),
     };
+    let tls = tls(&delivery, TlsPolicy::Opportunistic);
+    insists(&delivery, dns, tls);
     let config = Config {
         hostname: hostname.clone(),
-        tls: tls(&delivery, TlsPolicy::Opportunistic),
+        tls,
         mx_port: u16::try_from(delivery.integer("mx-port", 25, 1..=65535)).unwrap_or(25),
         limits,
         lanes,
@@ -59,6 +68,7 @@ pub(super) fn config(root: &Table<'_>, hostname: &Arc<str>, base: &Base) -> (Con
         max_connections: delivery.count("max-connections", 1000, 1..=100_000),
         schedule,
         schedules,
+        selection: selection(&delivery, dns, hostname, listeners),
         connect_timeout: delivery.duration("connect-timeout", Duration::from_secs(30), SECOND..=HOUR),
         command_timeout: delivery.duration("command-timeout", Duration::from_secs(300), SECOND..=HOUR),
         final_timeout: delivery.duration("final-timeout", Duration::from_secs(600), SECOND..=HOUR),

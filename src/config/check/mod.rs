@@ -5,6 +5,7 @@
 mod auth;
 mod delivery;
 mod dialogue;
+mod dns;
 mod door;
 mod egress;
 mod grants;
@@ -125,14 +126,15 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let queue = queue::config(&root.table("queue"), &base);
     let history = history::config(&root.table("history"), &base, &queue.path);
     let suppression = suppression::config(&root.table("suppression"));
-    let (delivery, routing) = delivery::config(root, &shown, &base);
+    let dns = dns::config(&root.table("dns"), &base);
+    let (delivery, routing) = delivery::config(root, &shown, &base, (&dns, &listen.listeners));
     let plugins = plugins::config(root, &base, &queue.path);
     let listeners: Vec<Arc<str>> = listen.listeners.iter().map(|listener| listener.name.clone()).collect();
     let signing = signing::config(root, &base, &listeners);
     let admin = admin(root, &base);
     let log = log(&root.table("log"), &base);
     root.finish();
-    Some(Settings { hostname: hostname?, listen, queue, history, suppression, routing, delivery, plugins, signing, admin, log })
+    Some(Settings { hostname: hostname?, listen, queue, history, suppression, dns, routing, delivery, plugins, signing, admin, log })
 }
 
 fn hostname(root: &Table<'_>) -> Option<Arc<str>> {

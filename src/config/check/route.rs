@@ -58,6 +58,7 @@ pub(super) fn tls(table: &Table<'_>, default: TlsPolicy) -> TlsPolicy {
         ("opportunistic", TlsPolicy::Opportunistic),
         ("encrypt", TlsPolicy::Encrypt),
         ("verify", TlsPolicy::Verify),
+        ("dane", TlsPolicy::Dane),
     ];
     table.choice("tls", default, &words)
 }

@@ -80,7 +80,7 @@ async fn serve(scripts: Vec<Vec<Act>>) -> (Target, JoinHandle<()>) {
             act(Box::new(stream), script).await;
         }
     });
-    (Target { address, host: "localhost".into(), lmtp: false }, server)
+    (Target::new(address, &"localhost".into(), false), server)
 }
 
 // --- The client's side ---
@@ -262,7 +262,7 @@ async fn a_connection_that_does_not_open_says_how_far_it_came() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = Address::Tcp(listener.local_addr().unwrap());
     drop(listener);
-    let target = Target { address, host: "localhost".into(), lmtp: false };
+    let target = Target::new(address, &"localhost".into(), false);
     let error = Connection::open(&tcp(), &target, &opening(TlsPolicy::Off)).await.unwrap_err();
     assert_eq!((error.stage, error.permanent), (Stage::Connect, false));
     let error = Connection::open(&tcp(), &target, &opening(TlsPolicy::Dane)).await.unwrap_err();
@@ -348,7 +348,7 @@ async fn lmtp_is_spoken_over_a_unix_socket() {
         ];
         act(Box::new(listener.accept().await.unwrap().0), script).await;
     });
-    let target = Target { address: Address::Unix(path.clone()), host: "unix:lmtp".into(), lmtp: true };
+    let target = Target::new(Address::Unix(path.clone()), &"unix:lmtp".into(), true);
     let mut connection = Connection::open(&tcp(), &target, &opening(TlsPolicy::Opportunistic)).await.unwrap();
     let mut letter = letter("a@x.example", "x\r\n");
     letter.recipients.extend(self::letter("b@x.example", "").recipients);
@@ -497,7 +497,7 @@ async fn the_submissions_port_begins_with_tls() {
     let Address::Tcp(to) = target.address else { panic!("no TCP") };
     let connector = Redirected { to, tcp: knowing(Some(&certificate.path())) };
     let address = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 465)));
-    let target = Target { address, host: "localhost".into(), lmtp: false };
+    let target = Target::new(address, &"localhost".into(), false);
     let credential = Some(Credential { name: "ann".into(), secret: "pw".into() });
     let how = Opening { credential, ..opening(TlsPolicy::Verify) };
     let connection = Connection::open(&connector, &target, &how).await.unwrap();
@@ -536,7 +536,7 @@ fn in_memory(script: Vec<Act>) -> (InMemory, Target) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     tokio::spawn(act(Box::new(theirs), script));
     let address = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 25)));
-    (InMemory(Some(ours).into()), Target { address, host: "localhost".into(), lmtp: false })
+    (InMemory(Some(ours).into()), Target::new(address, &"localhost".into(), false))
 }
 
 #[tokio::test(start_paused = true)]

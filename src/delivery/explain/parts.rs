@@ -47,6 +47,8 @@ pub(super) struct HopPart {
     pub(super) tls: Option<String>,
     pub(super) tls_because: Option<String>,
     pub(super) sources: Vec<String>,
+    /// Whom mail is sent to, in this order; what DNSSEC and DANE say of them; who is passed over.
+    pub(super) targets: Vec<String>,
     pub(super) error: Option<String>,
 }
 

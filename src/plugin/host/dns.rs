@@ -7,7 +7,7 @@ use wasmtime::Result;
 
 use super::super::state::State;
 use super::wit::dns::{Answer, DnsError, Host, MxData, RecordData, RecordKind, SrvData};
-use crate::routing::{self, ResolveError};
+use crate::routing::{self, FaultKind, ResolveError};
 
 /// Octets of a name, and of one of its labels (RFC 1035 section 2.3.4; without the root).
 const NAME_MAX: usize = 253;
@@ -65,6 +65,7 @@ fn error_of(error: ResolveError) -> DnsError {
     match error {
         ResolveError::NoSuchName => DnsError::NoSuchName,
         ResolveError::NoData => DnsError::NoData,
+        ResolveError::Temporary(fault) if fault.kind == FaultKind::Timeout => DnsError::TimedOut,
         ResolveError::Temporary(_) => DnsError::ServerFailure,
     }
 }

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use hickory_server::Server;
 use hickory_server::net::runtime::TokioRuntimeProvider as Runtime;
+use hickory_server::proto::rr::RData;
 use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, SOA};
 use hickory_server::proto::rr::{LowerName, Record};
 use hickory_server::store::in_memory::InMemoryZoneHandler;
@@ -13,7 +14,9 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::hooks::NextHop;
-use crate::routing::{Address, ReverseName, Target, confirmed_name, reverse_name, targets, targets_from};
+use crate::routing::{Address, FaultKind, Own, ReverseName, Selection, Target, confirmed_name, reverse_name, targets};
+
+mod signed;
 
 fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
@@ -77,6 +80,9 @@ async fn zones() -> Zones {
             ("partly", mx(20, "b.test.")),
             ("away", mx(10, "host.elsewhere.")),
             ("liar", ip("198.51.100.1")),
+            ("round", alias("about.test.")),
+            ("about", alias("round.test.")),
+            ("dangling", alias("nowhere.test.")),
         ],
     );
     let reverse = zone(
@@ -107,11 +113,14 @@ async fn answers_and_the_lack_of_them_are_told_apart() {
     assert_eq!(both, [record(10, "a.test"), record(20, "b.test")]);
     assert_eq!(resolver.mx("alias.test.").await.unwrap().len(), 2, "aliases are followed");
     assert_eq!(resolver.mx("null.test").await, Ok(vec![record(0, ".")]));
+    assert_eq!(resolver.exchangers("alias.test").await.unwrap().name, "both.test".into());
+    assert_eq!(resolver.mx("dangling.test").await, Err(ResolveError::NoSuchName));
+    assert!(matches!(resolver.mx("round.test").await, Err(ResolveError::Temporary(_))), "aliases have an end");
     assert_eq!(resolver.mx("implicit.test").await, Err(ResolveError::NoData));
     assert_eq!(resolver.mx("nowhere.test").await, Err(ResolveError::NoSuchName));
     assert_eq!(resolver.mx("a..b").await, Err(ResolveError::NoSuchName));
     let refused = resolver.mx("host.elsewhere").await;
-    assert!(matches!(refused, Err(ResolveError::Temporary(_))), "{refused:?}");
+    assert!(matches!(&refused, Err(ResolveError::Temporary(fault)) if fault.kind == FaultKind::Refused), "{refused:?}");
 
     let a = resolver.addresses("a.test").await.unwrap();
     assert!(a[0].is_ipv6() && a[1].is_ipv4() && a[2].is_ipv4(), "families take turns: {a:?}");
@@ -187,15 +196,17 @@ async fn claiming() -> SocketAddr {
 
 #[tokio::test]
 async fn only_a_server_on_this_machine_is_believed_to_have_validated() {
-    let mut resolver = Hickory::with_servers(&[claiming().await]).unwrap();
+    let server = claiming().await;
+    let resolver = Hickory::with_servers(&[server]).unwrap();
+    assert_eq!(resolver.validation(), "the name servers");
     for asked in ["first", "from the cache"] {
         let answer = resolver.records("signed.test", RecordKind::A).await.unwrap();
         assert_eq!((answer.ttl, answer.secure), (9, true), "{asked}");
     }
-    resolver.local = false;
-    assert!(!resolver.records("signed.test", RecordKind::A).await.unwrap().secure);
+    let off = Hickory::new(&Dns { servers: vec![server], dnssec: Dnssec::Off, ..Dns::default() }).unwrap();
+    assert!(!off.records("signed.test", RecordKind::A).await.unwrap().secure);
     let far = Hickory::with_servers(&[([192, 0, 2, 1], 53).into(), ([127, 0, 0, 1], 53).into()]).unwrap();
-    assert!(!far.local);
+    assert_eq!(far.validation(), "nobody");
 }
 
 /// `host address:port` of each target.
@@ -225,15 +236,20 @@ async fn hops_become_targets() {
         (lmtp("unix:/run/lmtp"), &["unix:/run/lmtp /run/lmtp"]),
     ];
     for (hop, want) in table {
-        let got = targets(&zones.resolver, hop, 2525).await.unwrap();
+        let got = targets(&zones.resolver, hop, 2525, &Selection::default()).await.unwrap().targets;
         assert_eq!(short(&got), *want, "{hop:?}");
         assert!(got.iter().all(|target| target.lmtp == matches!(hop, NextHop::Lmtp { .. })));
     }
-    let both = targets(&zones.resolver, &NextHop::Mx("both.test".into()), 25).await.unwrap();
+    let to_both = NextHop::Mx("both.test".into());
+    let both = targets(&zones.resolver, &to_both, 25, &Selection::default()).await.unwrap().targets;
     assert_eq!(short(&both)[0], "a.test [2001:db8::1]:25");
     assert_eq!((both.len(), short(&both)[3].as_str()), (4, "b.test 192.0.2.3:25"));
-    let beyond = targets_from(&zones.resolver, &NextHop::Mx("both.test".into()), 25, "B.test").await.unwrap();
-    assert_eq!(beyond.len(), 3, "not to ourselves");
+    let own = Own { names: vec!["B.test".into()], ..Own::default() };
+    let beyond = targets(&zones.resolver, &to_both, 25, &Selection { own, ..Selection::default() }).await.unwrap();
+    assert_eq!(beyond.targets.len(), 3, "not to ourselves");
+    let partly = NextHop::Mx("partly.test".into());
+    let partly = targets(&zones.resolver, &partly, 25, &Selection::default()).await.unwrap();
+    assert!(!partly.unresolved.unwrap().permanent, "one of its hosts might do better later");
 }
 
 #[tokio::test]
@@ -252,7 +268,7 @@ async fn hops_without_targets_say_why() {
         (NextHop::Named("archive".into()), false, "451 4.3.5"),
     ];
     for (hop, permanent, want) in table {
-        let error = targets(&zones.resolver, &hop, 25).await.unwrap_err();
+        let error = targets(&zones.resolver, &hop, 25, &Selection::default()).await.unwrap_err();
         assert_eq!(error.permanent, permanent, "{hop:?}");
         assert!(error.to_string().starts_with(want), "{hop:?}: {error}");
     }
@@ -263,7 +279,89 @@ async fn silence_is_no_answer() {
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let resolver = Hickory::with_servers(&[silent.local_addr().unwrap()]).unwrap();
     let answer = resolver.mx("example.net").await;
-    assert!(matches!(answer, Err(ResolveError::Temporary(_))), "{answer:?}");
+    assert!(matches!(&answer, Err(ResolveError::Temporary(fault)) if fault.kind == FaultKind::Timeout), "{answer:?}");
     let answer = resolver.addresses("example.net").await;
     assert!(matches!(answer, Err(ResolveError::Temporary(_))), "{answer:?}");
+}
+
+/// A server that counts questions: `a.test` has an address for 9 seconds, `none.test` has none for 5, others fail.
+async fn counting() -> (SocketAddr, Arc<std::sync::atomic::AtomicUsize>) {
+    use hickory_server::proto::op::{Message, OpCode, ResponseCode};
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (address, count) = (socket.local_addr().unwrap(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        let mut octets = [0; 4096];
+        while let Ok((length, from)) = socket.recv_from(&mut octets).await {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let asked = Message::from_vec(&octets[..length]).unwrap();
+            let mut answer = Message::response(asked.metadata.id, OpCode::Query);
+            let query = asked.queries[0].clone();
+            match query.name().to_ascii().as_str() {
+                "a.test." => {
+                    answer.add_answers([Record::from_rdata(query.name().clone(), 9, ip("192.0.2.7"))]);
+                }
+                "none.test." => {
+                    answer.metadata.response_code = ResponseCode::NXDomain;
+                    let soa = SOA::new(name("test."), name("test."), 1, 60, 60, 60, 5);
+                    answer.add_authorities([Record::from_rdata(name("test."), 60, RData::SOA(soa))]);
+                }
+                _ => answer.metadata.response_code = ResponseCode::ServFail,
+            }
+            answer.add_query(query);
+            socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+        }
+    });
+    (address, count)
+}
+
+#[tokio::test]
+async fn answers_and_the_lack_of_them_are_kept_as_long_as_they_hold() {
+    let (server, count) = counting().await;
+    let asked = || count.swap(0, std::sync::atomic::Ordering::Relaxed);
+    let dns = Dns { servers: vec![server], attempts: Some(0), prefer: Prefer::Ipv4Only, ..Dns::default() };
+    let resolver = Hickory::new(&dns).unwrap();
+    for wanted in [1, 0] {
+        assert_eq!(resolver.addresses("a.test").await.unwrap().len(), 1);
+        assert_eq!(resolver.addresses("none.test").await, Err(ResolveError::NoSuchName));
+        assert_eq!(asked(), 2 * wanted);
+    }
+    for wanted in [1, 0] {
+        let answer = resolver.addresses("fails.test").await;
+        let failed = matches!(&answer, Err(ResolveError::Temporary(fault)) if fault.kind == FaultKind::ServerFailure);
+        assert!(failed, "{answer:?}");
+        assert!(asked() >= wanted, "a failure is kept for a moment, so that a queue does not beat on it");
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(5500)).await;
+    tokio::time::resume();
+    assert_eq!(resolver.addresses("none.test").await, Err(ResolveError::NoSuchName));
+    resolver.addresses("a.test").await.unwrap();
+    assert_eq!(asked(), 1, "only the answer without a record is over");
+
+    let short = Dns { max_ttl: Duration::ZERO, negative_ttl: Duration::ZERO, ..dns.clone() };
+    let resolver = Hickory::new(&short).unwrap();
+    for _ in 0..2 {
+        resolver.addresses("a.test").await.unwrap();
+        assert_eq!(resolver.addresses("none.test").await, Err(ResolveError::NoSuchName));
+        assert_eq!(asked(), 2);
+    }
+    let long = Hickory::new(&Dns { min_ttl: Duration::from_secs(60), ..dns }).unwrap();
+    assert_eq!(long.records("a.test", RecordKind::A).await.unwrap().ttl, 60);
+}
+
+#[test]
+fn families_come_as_they_are_preferred() {
+    let all = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+    let (six, four) = (all(&["2001:db8::1", "2001:db8::2"]), all(&["192.0.2.1"]));
+    let table = [
+        (Prefer::Alternate, all(&["2001:db8::1", "192.0.2.1", "2001:db8::2"])),
+        (Prefer::Ipv6, all(&["2001:db8::1", "2001:db8::2", "192.0.2.1"])),
+        (Prefer::Ipv4, all(&["192.0.2.1", "2001:db8::1", "2001:db8::2"])),
+        (Prefer::Ipv6Only, six.clone()),
+        (Prefer::Ipv4Only, four.clone()),
+    ];
+    for (prefer, expected) in table {
+        assert_eq!(ordered(six.clone(), four.clone(), prefer), expected, "{prefer:?}");
+    }
 }
