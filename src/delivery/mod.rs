@@ -31,7 +31,9 @@ mod settle;
 mod shaping;
 mod site;
 mod sites;
+mod seven_bit;
 pub mod tcp;
+mod timeouts;
 mod transmit;
 mod trials;
 
@@ -43,3 +45,4 @@ pub use notices::{Bounces, NoticeClass, Notices};
 pub use shaping::{
     Adjustments, Backoff, CodePattern, Complaint, Reaction, Rule, Shaping, Slow, StatusPattern, Whom, shipped,
 };
+pub use timeouts::Timeouts;

@@ -56,12 +56,13 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// A connection to the first of its targets that lets us in.
+    /// A connection to the first of its targets that lets us in, but for those already `tried` in this attempt.
     pub(super) async fn connect(
         &self,
         dispatcher: &Dispatcher,
         config: &Config,
         hop: NextHop,
+        tried: &[Address],
     ) -> Result<Connection, Failure> {
         let found = match targets(dispatcher.resolver(), &self.to, config.mx_port).await {
             Ok(found) => found,
@@ -81,7 +82,8 @@ impl Host {
             }
         };
         let mut failure = None;
-        for target in found.into_iter().take(TARGETS) {
+        let targets = found.into_iter().filter(|target| !tried.contains(&target.address));
+        for target in targets.take(TARGETS) {
             match Connection::open(dispatcher.connector(), &target, &self.opening(config, &target)).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
@@ -112,9 +114,7 @@ impl Host {
                 (Address::Tcp(to), Some(source)) => source.egress(to),
                 _ => Egress::default(),
             },
-            connect_timeout: config.connect_timeout,
-            command_timeout: config.command_timeout,
-            final_timeout: config.final_timeout,
+            timeouts: config.timeouts,
         }
     }
 }
