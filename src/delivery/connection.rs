@@ -69,6 +69,8 @@ pub struct Connection {
     ahead: Option<Transaction>,
     /// Of the last transaction: recipients that were too many for it.
     left: Vec<usize>,
+    /// As [`Transaction::most`].
+    most: Option<usize>,
 }
 
 /// The stream, and what is on its way in and out.
@@ -157,6 +159,7 @@ impl Connection {
             broken: false,
             ahead: None,
             left: Vec::new(),
+            most: None,
         })
     }
 
@@ -219,7 +222,7 @@ impl Connection {
         if announced && !self.broken {
             self.ahead = following;
         }
-        self.left = transaction.left().to_vec();
+        (self.left, self.most) = (transaction.left().to_vec(), transaction.most());
         transaction.finish()
     }
 
@@ -227,6 +230,11 @@ impl Connection {
     /// to in another, at once (RFC 5321 section 4.5.3.1.10, RFC 9422 section 4).
     pub fn left(&self) -> &[usize] {
         &self.left
+    }
+
+    /// How many to send to at a time, if the last mail showed that more make the server hang up.
+    pub fn most(&self) -> Option<usize> {
+        self.most
     }
 
     /// False once the server said 421, broke the protocol or went away, as far as this is known without asking it.

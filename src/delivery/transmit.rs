@@ -108,19 +108,24 @@ pub(super) struct Transmitted {
     pub(super) remote: Option<(Endpoint, Option<TlsFacts>)>,
     /// Who reports success.
     pub(super) reporting: Reporting,
-    /// Recipients that were too many for this transaction, when others got through.
+    /// Recipients that were too many for this transaction, when others got through; or all of them, when the next hop
+    /// hung up on so many.
     left: Vec<u32>,
+    /// How many it would have taken in the latter case.
+    most: Option<usize>,
 }
 
 impl Transmitted {
-    /// What another transaction made of those that were left.
-    fn join(&mut self, more: Self) {
+    /// What another transaction made of some that were left. `later`: the others, who come next if these got through.
+    fn join(&mut self, more: Self, later: impl Iterator<Item = u32>) {
+        let through = more.outcomes.iter().any(|outcome| outcome.kind == OutcomeKind::Delivered);
         for outcome in more.outcomes {
             if let Some(place) = self.outcomes.iter_mut().find(|one| one.recipient == outcome.recipient) {
                 *place = outcome;
             }
         }
-        self.left = more.left;
+        (self.left, self.most) = (more.left, more.most);
+        self.left.extend(later.filter(|_| through || self.most.is_some()));
         // Both say so if either has no DSN: told twice is better than not at all.
         if more.reporting != Reporting::NextHop {
             self.reporting = more.reporting;
@@ -159,12 +164,20 @@ pub(super) async fn transmit(
     slot: &mut Option<Line>,
 ) -> Transmitted {
     let mut done = one_transaction(dispatcher, lane, mail, next, slot).await;
+    let mut most = usize::MAX;
     while !done.left.is_empty() {
-        let rest = mail.recipients.iter().filter(|recipient| done.left.contains(&recipient.index));
-        let rest: Vec<Recipient> = rest.cloned().collect();
-        let rest = Mail { recipients: &rest, ..*mail };
-        let more = one_transaction(dispatcher, lane, &rest, None, slot).await;
-        done.join(more);
+        if let Some(learned) = done.most.take() {
+            if learned >= most {
+                break;
+            }
+            most = learned;
+        }
+        let mut rest: Vec<Recipient> =
+            mail.recipients.iter().filter(|recipient| done.left.contains(&recipient.index)).cloned().collect();
+        let later = rest.split_off(most.min(rest.len()));
+        let now = Mail { recipients: &rest, ..*mail };
+        let more = one_transaction(dispatcher, lane, &now, None, slot).await;
+        done.join(more, later.iter().map(|recipient| recipient.index));
     }
     done
 }
@@ -218,7 +231,8 @@ async fn one_transaction(
             *slot = None;
             continue;
         }
-        let elsewhere = !reused && tried.len() < OTHERS && another_may_do_better(&delivered);
+        let learned = line.connection.most().is_some();
+        let elsewhere = !reused && !learned && tried.len() < OTHERS && another_may_do_better(&delivered);
         let done = transmitted(mail, line, delivered, dispatcher.clock().now());
         if done.contact == Contact::Reached {
             line.place.prove();
@@ -321,7 +335,15 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
     });
     let outcomes: Vec<Outcome> = outcomes.collect();
     let through = outcomes.iter().any(|outcome| outcome.kind == OutcomeKind::Delivered);
-    let left = line.connection.left().iter().filter_map(|place| mail.recipients.get(*place).map(|one| one.index));
+    let most = line.connection.most();
+    let left = if most.is_some() {
+        outcomes.iter().filter(|one| one.kind == OutcomeKind::Temporary).map(|one| one.recipient).collect()
+    } else if through {
+        let left = line.connection.left().iter();
+        left.filter_map(|place| mail.recipients.get(*place)).map(|recipient| recipient.index).collect()
+    } else {
+        Vec::new()
+    };
     // One that hangs up on every message has not earned more connections.
     let lost = outcomes.iter().all(|outcome| outcome.error.is_some());
     Transmitted {
@@ -330,7 +352,8 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
         hop: Some(line.hop.clone()),
         remote: Some((endpoint.clone(), line.connection.tls().cloned())),
         reporting: reporting(mail, line),
-        left: left.filter(|_| through).collect(),
+        left,
+        most,
     }
 }
 
@@ -441,6 +464,7 @@ fn unreached(failure: &Failure, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
         remote: None,
         reporting: Reporting::Relayed,
         left: Vec::new(),
+        most: None,
     }
 }
 
@@ -482,7 +506,8 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
 
 fn ended_here(outcomes: Vec<Outcome>, hop: NextHop) -> Transmitted {
     let reporting = Reporting::Delivered;
-    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting, left: Vec::new() }
+    let (contact, left) = (Contact::None, Vec::new());
+    Transmitted { outcomes, contact, hop: Some(hop), remote: None, reporting, left, most: None }
 }
 
 fn unreadable(mail: &Mail<'_>, error: &crate::queue::QueueError, at: Timestamp) -> Transmitted {
@@ -490,7 +515,8 @@ fn unreadable(mail: &Mail<'_>, error: &crate::queue::QueueError, at: Timestamp) 
     let reply = Reply::new(451, Status::new(4, 3, 0), "the message can't be read from the queue now");
     let outcomes = local(mail, OutcomeKind::Temporary, Stage::Queue, &reply, at);
     let reporting = Reporting::Relayed;
-    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting, left: Vec::new() }
+    let (contact, left) = (Contact::None, Vec::new());
+    Transmitted { outcomes, contact, hop: None, remote: None, reporting, left, most: None }
 }
 
 /// The same outcome for all, made by the relay itself.

@@ -5,6 +5,7 @@ mod crowd;
 mod names;
 mod partly;
 mod steps;
+mod talk;
 mod trust;
 
 use crate::harness::{Relay, wait_for};
@@ -24,8 +25,16 @@ fn is_done(relay: &Relay) {
     wait_for("the queue is empty", || (relay.queued() == 0).then_some(()));
 }
 
-/// The lines of the log about a recipient.
+/// The lines of the log about a recipient, once there are some: a thread of its own writes it.
 fn log_of(relay: &Relay, recipient: &str) -> Vec<String> {
     let field = format!("recipient={recipient} ");
-    relay.log().lines().filter(|line| line.contains(&field)).map(str::to_owned).collect()
+    wait_for("a line of the log", || {
+        let lines = relay.log().lines().filter(|line| line.contains(&field)).map(str::to_owned).collect::<Vec<_>>();
+        (!lines.is_empty()).then_some(lines)
+    })
+}
+
+/// What the log says of the first attempt.
+fn first(relay: &Relay, recipient: &str) -> String {
+    log_of(relay, recipient).swap_remove(0)
 }

@@ -46,6 +46,8 @@ pub struct Transaction {
     seats: Vec<Seat>,
     /// Places of those that were too many.
     left: Vec<usize>,
+    /// Recipients that were taken before the connection broke.
+    taken: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,7 @@ impl Transaction {
             broken: false,
             seats,
             left,
+            taken: 0,
         }
     }
 
@@ -186,6 +189,12 @@ impl Transaction {
     /// limits are known. They have a result too, for those who do not want to send them again at once.
     pub fn left(&self) -> &[usize] {
         &self.left
+    }
+
+    /// How many recipients the server took at a time before it had enough of those that were too many, and closed the
+    /// connection (Postfix counts them as errors): sent so few, they get through.
+    pub fn most(&self) -> Option<usize> {
+        (self.broken && !self.left.is_empty() && self.taken > 0).then_some(self.taken)
     }
 
     /// True when the connection can carry no further transaction.
@@ -335,6 +344,9 @@ impl Transaction {
     }
 
     fn over(&mut self, delivered: impl FnOnce(Stage) -> Delivered) {
+        if self.phase == Phase::Commands {
+            self.taken = self.seats.iter().filter(|seat| matches!(seat, Seat::Accepted)).count();
+        }
         let delivered = delivered(self.stage());
         self.settle(delivered);
         self.broken = true;

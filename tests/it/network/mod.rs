@@ -76,18 +76,15 @@ impl Network {
             if anchor.exists() { format!("dnssec = \"validate\"\ntrust-anchor = {anchor:?}") } else { String::new() };
         let (port, names) = (self.port, self.names.address());
         Relay::start(&format!(
-            "mx-port = {port}\n{tables}\n[dns]\nservers = [\"{names}\"]\ntimeout = \"1s\"\nattempts = 0\n{anchor}\n"
+            "mx-port = {port}\nnever = []\n{tables}\n[dns]\nservers = [\"{names}\"]\ntimeout = \"1s\"\nattempts = 0\n{anchor}\n"
         ))
     }
 
-    /// The same for a relay that asks no name server.
+    /// The same for a relay that asks no name server; the tables may have time-outs of their own.
     pub(crate) fn relay_without_names(&self, tables: &str) -> Relay {
-        Relay::start(&format!("mx-port = {}\ntimeouts = {{ {TIMEOUTS} }}\n{tables}\n", self.port))
-    }
-
-    /// The port of all mail hosts.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+        let timeouts =
+            if tables.contains("timeouts =") { String::new() } else { format!("timeouts = {{ {TIMEOUTS} }}\n") };
+        Relay::start(&format!("mx-port = {}\n{timeouts}{tables}\n", self.port))
     }
 
     /// The next address of this network.

@@ -99,12 +99,6 @@ impl Names {
         self.publish();
     }
 
-    /// Takes away all records of a name.
-    pub(crate) fn remove(&self, name: &str) {
-        self.lines.lock().unwrap().retain(|line| line.split(' ').next() != Some(name));
-        self.publish();
-    }
-
     /// Questions about this name and all below it (`.`: all) are answered so; of one type, or of any.
     pub(crate) fn fault(&self, name: &str, kind: &str, fault: Fault) {
         let kind = (kind != "ANY").then(|| record_type(kind));
@@ -126,14 +120,6 @@ impl Names {
     /// It is back where it was.
     pub(crate) fn revive(&self) {
         self.serve();
-    }
-
-    /// Waits until this was asked so often.
-    pub(crate) fn hears(&self, name: &str, kind: &str, times: usize) {
-        let kind = record_type(kind);
-        let count = |state: &mut State| state.asked.iter().filter(|(n, k, _)| n == name && *k == kind).count();
-        let heard = self.shared.wait(|state| (count(state) >= times).then_some(()));
-        assert!(heard.is_some(), "{name} {kind} was not asked for {times} times: {:?}", self.asked());
     }
 
     /// What was asked for so far: name, type, over TCP.

@@ -1,7 +1,7 @@
 //! A scripted mail host: where it listens, and what is known of all who came.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,7 +38,6 @@ pub(super) struct State {
 /// One who connected.
 struct Comer {
     at: Instant,
-    from: Option<IpAddr>,
     is_there: bool,
     peak: usize,
 }
@@ -85,9 +84,9 @@ impl Peer {
         });
         let of_loop = Arc::clone(&shared);
         runtime.spawn(async move {
-            while let Ok((stream, from)) = listener.accept().await {
+            while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
-                attend(&of_loop, Wire::Tcp(stream), Some(from.ip()), tls.clone());
+                attend(&of_loop, Wire::Tcp(stream), tls.clone());
             }
         });
         Self { address: Some(address), shared }
@@ -99,7 +98,7 @@ impl Peer {
         let of_loop = Arc::clone(&shared);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                attend(&of_loop, Wire::Unix(stream), None, tls.clone());
+                attend(&of_loop, Wire::Unix(stream), tls.clone());
             }
         });
         Self { address: None, shared }
@@ -180,11 +179,6 @@ impl Peer {
     pub(crate) fn arrivals(&self) -> Vec<Instant> {
         self.shared.change(|state| state.comers.iter().map(|comer| comer.at).collect())
     }
-
-    /// From which addresses.
-    pub(crate) fn sources(&self) -> Vec<IpAddr> {
-        self.shared.change(|state| state.comers.iter().filter_map(|comer| comer.from).collect())
-    }
 }
 
 impl State {
@@ -200,10 +194,10 @@ impl State {
 }
 
 /// A task for one who came.
-fn attend(shared: &Shared<State>, wire: Wire, from: Option<IpAddr>, tls: Option<TlsAcceptor>) {
+fn attend(shared: &Shared<State>, wire: Wire, tls: Option<TlsAcceptor>) {
     let number = shared.change(|state| {
         let peak = 1 + state.comers.iter().filter(|comer| comer.is_there).count();
-        state.comers.push(Comer { at: Instant::now(), from, is_there: true, peak });
+        state.comers.push(Comer { at: Instant::now(), is_there: true, peak });
         state.comers.len() - 1
     });
     let shared = Arc::clone(shared);
