@@ -242,7 +242,9 @@ mod tests {
         for line in blocks(page, "console").filter(|line| !line.is_empty()) {
             let cli = Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"));
             let filter = match cli.command {
-                Command::Queue(Queue::List { filter, .. } | Queue::Count { filter } | Queue::Summary { filter, .. }) => filter,
+                Command::Queue(
+                    Queue::List { filter, .. } | Queue::Count { filter } | Queue::Summary { filter, .. },
+                ) => filter,
                 Command::Queue(
                     Queue::Retry { which, .. }
                     | Queue::Reschedule { which, .. }

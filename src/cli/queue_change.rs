@@ -54,7 +54,8 @@ pub(super) async fn change(
         }
         Queue::Bounce { which, reason, coming, sure } => {
             let words = ("bounced", "to be bounced");
-            let task = Task { which, command: CommandForm::Bounce { reason: reason.clone() }, words, yes: Some(sure.yes) };
+            let task =
+                Task { which, command: CommandForm::Bounce { reason: reason.clone() }, words, yes: Some(sure.yes) };
             let Some(task) = preview(client, common, task, out).await? else { return Ok(()) };
             in_force(client, common, RuleKind::Bounce, &task.which, &reason, coming, out).await?;
             let quiet = coming.coming || coming.time.is_some();
@@ -132,7 +133,9 @@ fn show(common: &Common, total: &Total, task: &Task, out: &mut dyn Write) -> Res
     writeln!(out, "{} would be {}", total.show(), task.words.0)?;
     total.ids.iter().try_for_each(|id| writeln!(out, "  {id}"))?;
     let more = total.messages.saturating_sub(total.ids.len() as u64);
-    Ok(if more > 0 { writeln!(out, "  and {more} more")? })
+    Ok(if more > 0 {
+        writeln!(out, "  and {more} more")?
+    })
 }
 
 fn nothing() -> Failure {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Timeouts;
 use super::egress::{Pool, Source};
 use super::notices::Notices;
 use super::shaping::Shaping;
@@ -45,14 +46,10 @@ pub struct Config {
     pub schedules: BTreeMap<Arc<str>, Schedule>,
     /// Which targets are spoken to, and whether DANE is looked for.
     pub selection: Selection,
-    /// Opening a connection.
-    pub connect_timeout: Duration,
-    /// Each command (RFC 5321 section 4.5.3.2 asks for 5 minutes).
-    pub command_timeout: Duration,
-    /// The answer to the final dot (RFC 5321 section 4.5.3.2.6: 10 minutes).
-    pub final_timeout: Duration,
     /// `[notices]`.
     pub notices: Notices,
+    /// `[delivery.timeouts]`.
+    pub timeouts: Timeouts,
 }
 
 /// A destination with a name.
@@ -222,7 +219,12 @@ impl Config {
                 None => return Way::Unknown(format!("no credential is called {name}")),
             },
         };
-        let tls = if route.tls == TlsPolicy::Inherit { self.tls } else { route.tls };
+        let tls = match (route.tls, &credential) {
+            // A password is for one host alone, which has to prove itself; a route that says otherwise is taken at its word.
+            (TlsPolicy::Inherit, Some(_)) => TlsPolicy::Verify,
+            (TlsPolicy::Inherit, None) => self.tls,
+            (own, _) => own,
+        };
         Way::Host { hop: hop.clone(), tls, source, credential }
     }
 
@@ -311,10 +313,8 @@ pub(super) mod tests {
             schedule: Schedule { jitter_percent: 0, ..Schedule::default() },
             schedules: BTreeMap::new(),
             selection: Selection::default(),
-            connect_timeout: Duration::from_secs(30),
-            command_timeout: Duration::from_secs(300),
-            final_timeout: Duration::from_secs(600),
             notices: Notices::default(),
+            timeouts: Timeouts::default(),
         }
     }
 
@@ -336,10 +336,13 @@ pub(super) mod tests {
         let credential = Credential { name: "me".into(), secret: "s3cret".into() };
         config.credentials.insert("smart".into(), credential.clone());
         let inner = Route { hops: vec![host("smart.test")], credential: Some("smart".into()), ..Route::default() };
+        let told = Route { tls: TlsPolicy::Encrypt, ..inner.clone() };
         config.destinations.insert("smarthost".into(), Destination::Route(Arc::new(inner)));
         let hops = vec![NextHop::Named("smarthost".into()), host("backup.test")];
         let route = Route { hops, tls: TlsPolicy::Encrypt, ..Route::default() };
-        let (tls, source) = (TlsPolicy::Off, None);
+        // The certificate is judged where a password is sent, unless the route says otherwise.
+        assert!(matches!(&ways(&config, &told)[..], [Way::Host { tls: TlsPolicy::Encrypt, .. }]));
+        let (tls, source) = (TlsPolicy::Verify, None);
         let expected = vec![
             Way::Host { hop: host("smart.test"), tls, source: source.clone(), credential: Some(credential) },
             Way::Host { hop: host("backup.test"), tls: TlsPolicy::Encrypt, source, credential: None },

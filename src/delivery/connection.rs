@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::Credential;
 use super::client::{Capabilities, Next, OpenError, Opener, OutboundMail, TlsUse, Transaction, Wanted};
 use super::connector::{Connector, Stream};
 use super::egress::Egress;
 use super::outcome::Delivered;
 use super::transcript::Transcript;
+use super::{Credential, Timeouts};
 use crate::hooks::{Endpoint, Stage, TlsFacts, TlsPolicy};
 use crate::routing::{Address, Target};
 use crate::smtp::{Encoder, Reply, ReplyReader, Status};
@@ -26,8 +26,12 @@ use crate::store::Content;
 const SMALL: u64 = 64 * 1024;
 /// Read from the spool at a time.
 const READ: usize = 256 * 1024;
+/// Written within one time limit.
+const BLOCK: usize = 64 * 1024;
 /// A slice of content as long as this is written from where it is; shorter ones are gathered first.
 const LARGE_SLICE: usize = 16 * 1024;
+/// What a server said before it closed is here already.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Replies are read into this much; a group of replies seldom has more.
 const INBOX: usize = 4096;
 /// Where TLS begins without STARTTLS (RFC 8314 section 3.3).
@@ -44,12 +48,8 @@ pub struct Opening {
     pub credential: Option<Credential>,
     /// From where to connect.
     pub source: Egress,
-    /// Opening the connection.
-    pub connect_timeout: Duration,
-    /// Each reply and each write.
-    pub command_timeout: Duration,
-    /// The answer to the final dot.
-    pub final_timeout: Duration,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
 }
 
 /// An open connection, ready for mail.
@@ -60,9 +60,9 @@ pub struct Connection {
     lmtp: bool,
     host: Arc<str>,
     endpoint: Endpoint,
+    address: Address,
     tls: Option<TlsFacts>,
-    command_timeout: Duration,
-    final_timeout: Duration,
+    timeouts: Timeouts,
     /// A transaction was left open: RSET comes before the next MAIL.
     reset: bool,
     broken: bool,
@@ -71,6 +71,10 @@ pub struct Connection {
     /// What is said in this transaction, and in the one ahead.
     transcript: Transcript,
     next_transcript: Transcript,
+    /// Of the last transaction: recipients that were too many for it.
+    left: Vec<usize>,
+    /// As [`Transaction::most`].
+    most: Option<usize>,
 }
 
 /// The stream, and what is on its way in and out.
@@ -116,14 +120,15 @@ impl Connection {
         implicit: bool,
     ) -> Result<Self, Failed> {
         let connecting = connector.connect(&target.address, &how.source);
-        let stream = within(how.connect_timeout, connecting).await.map_err(|e| Failed::by(Stage::Connect, &e))?;
+        let stream = within(how.timeouts.connect, connecting).await.map_err(|e| Failed::by(Stage::Connect, &e))?;
         let mut wire = Wire::new(stream);
         let mut tls = None;
         if implicit {
             (wire, tls) = wire.secure(connector, target, how).await?;
         }
         loop {
-            let reply = wire.reply(how.command_timeout).await.map_err(|e| Failed::by(opener.stage(), &e))?;
+            let limit = how.timeouts.reply(opener.stage());
+            let reply = wire.reply(limit).await.map_err(|e| Failed::waiting(opener.stage(), &e))?;
             let mut next = opener.reply(reply, &mut wire.out);
             if next == Next::Handshake {
                 (wire, tls) = wire.secure(connector, target, how).await?;
@@ -131,11 +136,16 @@ impl Connection {
             }
             match next {
                 Next::Reply | Next::Handshake => {
-                    wire.send_out(how.command_timeout).await.map_err(|e| Failed::by(opener.stage(), &e))?;
+                    let commands = std::mem::take(&mut wire.out);
+                    let unasked = wire.ask(&commands, how.timeouts.block).await;
+                    if let Some(reply) = unasked.map_err(|e| Failed::by(opener.stage(), &e))? {
+                        let error = OpenError::of_reply(opener.stage(), reply);
+                        return Err(Failed { error, handshake: false });
+                    }
                 }
                 Next::Ready => break,
                 Next::Failed(error) => {
-                    wire.quit().await;
+                    wire.quit(how.timeouts.quit).await;
                     return Err(Failed { error, handshake: false });
                 }
             }
@@ -146,14 +156,16 @@ impl Connection {
             lmtp: target.lmtp,
             host: Arc::clone(&target.host),
             endpoint: endpoint_of(&target.address),
+            address: target.address.clone(),
             tls,
-            command_timeout: how.command_timeout,
-            final_timeout: how.final_timeout,
+            timeouts: how.timeouts,
             reset: false,
             broken: false,
             ahead: None,
             transcript: Transcript::default(),
             next_transcript: Transcript::default(),
+            left: Vec::new(),
+            most: None,
         })
     }
 
@@ -187,22 +199,36 @@ impl Connection {
             let step = match transaction.advance() {
                 Wanted::Send(commands) => {
                     self.transcript.said(commands);
-                    self.wire.send(commands, self.command_timeout).await
+                    let unasked = self.wire.ask(commands, self.timeouts.block).await;
+                    unasked.map(|unasked| {
+                        if let Some(reply) = unasked {
+                            self.transcript.heard(&reply);
+                            transaction.reply(reply);
+                        }
+                    })
                 }
                 Wanted::Reply(stage) => {
-                    let limit = if stage == Stage::Answer { self.final_timeout } else { self.command_timeout };
+                    let limit = self.timeouts.reply(stage);
                     self.wire.reply(limit).await.map(|reply| {
                         self.transcript.heard(&reply);
                         transaction.reply(reply);
                     })
                 }
                 Wanted::Content => {
-                    let commands = following.as_mut().and_then(Transaction::send_ahead);
+                    // What is left of this one comes before any other.
+                    let following = following.as_mut().filter(|_| transaction.left().is_empty());
+                    let commands = following.and_then(Transaction::send_ahead);
                     announced = commands.is_some();
                     self.transcript.note("(the content)");
                     self.next_transcript.said(commands.unwrap_or_default());
-                    let sending = self.wire.send_content(mail, commands.unwrap_or_default(), self.command_timeout);
-                    sending.await.map(|()| transaction.content_sent())
+                    match self.wire.send_content(mail, commands.unwrap_or_default(), self.timeouts.block).await {
+                        Ok(()) => transaction.content_sent(),
+                        Err(error) => match self.wire.last_words().await {
+                            Some(reply) => transaction.cut_short(reply),
+                            None => transaction.lost(&error),
+                        },
+                    }
+                    Ok(())
                 }
                 Wanted::Nothing => break,
             };
@@ -216,7 +242,19 @@ impl Connection {
         if announced && !self.broken {
             self.ahead = following;
         }
+        (self.left, self.most) = (transaction.left().to_vec(), transaction.most());
         transaction.finish()
+    }
+
+    /// Of the recipients of the last mail, by their places, those that were too many for one transaction: they may be sent
+    /// to in another, at once (RFC 5321 section 4.5.3.1.10, RFC 9422 section 4).
+    pub fn left(&self) -> &[usize] {
+        &self.left
+    }
+
+    /// How many to send to at a time, if the last mail showed that more make the server hang up.
+    pub fn most(&self) -> Option<usize> {
+        self.most
     }
 
     /// False once the server said 421, broke the protocol or went away, as far as this is known without asking it.
@@ -248,6 +286,11 @@ impl Connection {
         (&self.host, &self.endpoint)
     }
 
+    /// The target's address.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// What the next hop offers. Without DSN, this relay is the one to confirm what was asked to be confirmed (RFC 3461
     /// section 5.2.2).
     pub fn capabilities(&self) -> &Capabilities {
@@ -258,7 +301,7 @@ impl Connection {
     pub async fn quit(mut self) {
         // After an announced transaction the server takes whatever comes for content.
         if !self.broken && self.ahead.is_none() {
-            self.wire.quit().await;
+            self.wire.quit(self.timeouts.quit).await;
         }
     }
 }
@@ -282,13 +325,18 @@ impl Wire {
             return Err(Failed::by(Stage::Tls, &error));
         }
         let handshake = connector.secure(self.stream, &target.host, how.tls);
-        let (stream, facts) = within(how.command_timeout, handshake)
+        let (stream, facts) = within(how.timeouts.tls, handshake)
             .await
             .map_err(|error| Failed { handshake: true, ..Failed::by(Stage::Tls, &error) })?;
         Ok((Self::new(stream), Some(facts)))
     }
 
+    /// The next reply, whole within `limit`: one that trickles in must not hold a worker for longer than silence does.
     async fn reply(&mut self, limit: Duration) -> io::Result<Reply> {
+        within(limit, self.whole_reply()).await
+    }
+
+    async fn whole_reply(&mut self) -> io::Result<Reply> {
         loop {
             let mut unread = self.inbox.get(self.unread.clone()).unwrap_or_default();
             let reply = self.reader.push(&mut unread).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
@@ -296,7 +344,7 @@ impl Wire {
             if let Some(reply) = reply {
                 return Ok(reply);
             }
-            let read = within(limit, self.stream.read(&mut self.inbox)).await?;
+            let read = self.stream.read(&mut self.inbox).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -304,9 +352,23 @@ impl Wire {
         }
     }
 
-    async fn send(&mut self, octets: &[u8], limit: Duration) -> io::Result<()> {
+    /// Sends commands while no answer is outstanding. What the server has said by then was not asked for: it is returned
+    /// if it is 421 (RFC 5321 section 3.8). Anything else would be taken for the answer to another command.
+    async fn ask(&mut self, octets: &[u8], limit: Duration) -> io::Result<Option<Reply>> {
+        if !self.unread.is_empty() || !self.reader.is_empty() {
+            let reply = self.reply(limit).await?;
+            let unasked = || io::Error::new(io::ErrorKind::InvalidData, "a reply to nothing");
+            return if reply.code == 421 { Ok(Some(reply)) } else { Err(unasked()) };
+        }
         write(&mut self.stream, octets, limit).await?;
-        within(limit, self.stream.flush()).await
+        within(limit, self.stream.flush()).await?;
+        Ok(None)
+    }
+
+    /// Why the server closed the connection while the message was sent, if it said so before.
+    async fn last_words(&mut self) -> Option<Reply> {
+        let reply = self.reply(LAST_WORDS).await.ok()?;
+        (reply.is_transient() || reply.is_permanent()).then_some(reply)
     }
 
     async fn send_out(&mut self, limit: Duration) -> io::Result<()> {
@@ -394,10 +456,9 @@ impl Wire {
         read.is_pending() && self.unread.is_empty() && self.reader.is_empty()
     }
 
-    async fn quit(&mut self) {
+    async fn quit(&mut self, limit: Duration) {
         // RFC 5321 section 4.1.1.10 would have us wait for the reply. It changes nothing, and every message's lane would
         // wait with us: as most clients do, this one closes at once.
-        let limit = Duration::from_secs(2);
         self.out.clear();
         self.out.extend_from_slice(b"QUIT\r\n");
         let _ = self.send_out(limit).await;
@@ -415,11 +476,16 @@ impl Failed {
     fn by(stage: Stage, error: &io::Error) -> Self {
         Self { error: OpenError::of_error(stage, error), handshake: false }
     }
+
+    /// For a reply. A server that breaks off at STARTTLS is as good as one that fails in the handshake.
+    fn waiting(stage: Stage, error: &io::Error) -> Self {
+        Self { handshake: stage == Stage::Tls, ..Self::by(stage, error) }
+    }
 }
 
 async fn write(stream: &mut Box<dyn Stream>, octets: &[u8], limit: Duration) -> io::Result<()> {
     // The limit holds for each piece that makes progress (RFC 5321 section 4.5.3.2.5), not for a whole large write.
-    for piece in octets.chunks(READ) {
+    for piece in octets.chunks(BLOCK) {
         within(limit, stream.write_all(piece)).await?;
     }
     Ok(())

@@ -33,7 +33,9 @@ mod suppressed;
 mod shaping;
 mod site;
 mod sites;
+mod seven_bit;
 pub mod tcp;
+mod timeouts;
 mod transcript;
 mod transmit;
 mod trials;
@@ -46,3 +48,4 @@ pub use notices::{Bounces, NoticeClass, Notices};
 pub use shaping::{
     Adjustments, Backoff, CodePattern, Complaint, Reaction, Rule, Shaping, Slow, StatusPattern, Whom, shipped,
 };
+pub use timeouts::Timeouts;

@@ -53,12 +53,13 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// A connection to the first of its targets that lets us in.
+    /// A connection to the first of its targets that lets us in, but for those already `tried` in this attempt.
     pub(super) async fn connect(
         &self,
         dispatcher: &Dispatcher,
         config: &Config,
         hop: NextHop,
+        tried: &[Address],
     ) -> Result<Connection, Failure> {
         let found = match targets(dispatcher.resolver(), &self.to, config.mx_port, &config.selection).await {
             Ok(found) => found,
@@ -66,7 +67,7 @@ impl Host {
         };
         // A host that could not be looked up might have taken what all others refuse.
         let mut failure = found.unresolved.map(|error| Failure::lost(error, hop.clone()));
-        for target in found.targets {
+        for target in found.targets.into_iter().filter(|target| !tried.contains(&target.address)) {
             match Connection::open(dispatcher.connector(), &target, &self.opening(config, &target)).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
@@ -97,9 +98,7 @@ impl Host {
                 (Address::Tcp(to), Some(source)) => source.egress(to),
                 _ => Egress::default(),
             },
-            connect_timeout: config.connect_timeout,
-            command_timeout: config.command_timeout,
-            final_timeout: config.final_timeout,
+            timeouts: config.timeouts,
         }
     }
 }

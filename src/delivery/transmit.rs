@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 use super::Config;
-use super::client::{OutboundMail, Terms};
+use super::client::{Capabilities, OutboundMail, Terms};
 use super::config::{Leg, Way};
 use super::connection::Connection;
 use super::dispatch::Dispatcher;
@@ -20,14 +20,19 @@ use super::maildir::deliver_to_maildir;
 use super::outcome::Delivered;
 use super::places::Place;
 use super::reach::{Failure, Host, misconfigured};
+use super::seven_bit;
 use super::shaping::stricter;
 use super::site::{OpenMark, Site};
 use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Route, Stage, TlsFacts, TlsPolicy};
 use crate::mail::{Recipient, Requests, ReversePath};
 use crate::queue::{Lease, Record};
+use crate::routing::Address;
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
 use crate::time::Timestamp;
+
+/// Further hosts tried within an attempt after one broke off: more would keep a worker for long.
+const OTHERS: usize = 2;
 
 /// A worker's open connection.
 pub(super) struct Line {
@@ -48,6 +53,11 @@ impl Line {
         self.connection.quit().await;
     }
 
+    /// What the connection can keep of what is asked, and what the next hop offers.
+    fn terms(&self) -> (bool, Capabilities) {
+        (self.verified, *self.connection.capabilities())
+    }
+
     fn is_fit(&mut self, mail: &Mail<'_>, most: u32) -> bool {
         self.may_take(mail, 0, most) && self.connection.is_still_usable()
     }
@@ -55,6 +65,8 @@ impl Line {
     /// True if it may carry a message after `more` others.
     fn may_take(&self, mail: &Mail<'_>, more: u32, most: u32) -> bool {
         let safe = self.verified || self.lmtp || !mail.requests().require_tls;
+        // RFC 9422 section 4.1: a connection takes no more messages than this.
+        let most = self.connection.capabilities().mail_max.map_or(most, |max| max.min(most));
         safe && self.sent.saturating_add(more) < most.max(1) && Arc::ptr_eq(&self.config, mail.config)
     }
 }
@@ -101,6 +113,30 @@ pub(super) struct Transmitted {
     pub(super) took: Duration,
     /// What was said, where not everybody was delivered to.
     pub(super) dialogue: Option<Arc<str>>,
+    /// Recipients that were too many for this transaction, when others got through; or all of them, when the next hop
+    /// hung up on so many.
+    left: Vec<u32>,
+    /// How many it would have taken in the latter case.
+    most: Option<usize>,
+}
+
+impl Transmitted {
+    /// What another transaction made of some that were left. `later`: the others, who come next if these got through.
+    fn join(&mut self, more: Self, later: impl Iterator<Item = u32>) {
+        let through = more.outcomes.iter().any(|outcome| outcome.kind == OutcomeKind::Delivered);
+        for outcome in more.outcomes {
+            if let Some(place) = self.outcomes.iter_mut().find(|one| one.recipient == outcome.recipient) {
+                *place = outcome;
+            }
+        }
+        (self.left, self.most) = (more.left, more.most);
+        self.dialogue = more.dialogue.or_else(|| self.dialogue.take());
+        self.left.extend(later.filter(|_| through || self.most.is_some()));
+        // Both say so if either has no DSN: told twice is better than not at all.
+        if more.reporting != Reporting::NextHop {
+            self.reporting = more.reporting;
+        }
+    }
 }
 
 /// What a transmission says about the next hop as such.
@@ -123,7 +159,38 @@ enum Opened {
 
 /// Sends the message to the lane's next hop, over `slot` if that is still good. If there is a `next`, it is to be sent
 /// right after this one.
+///
+/// Recipients that were too many for one transaction go in another at once, as long as each gets some of them through
+/// (RFC 5321 section 4.5.3.1.10).
 pub(super) async fn transmit(
+    dispatcher: &Dispatcher,
+    lane: &Arc<Lane>,
+    mail: &Mail<'_>,
+    next: Option<&Mail<'_>>,
+    slot: &mut Option<Line>,
+) -> Transmitted {
+    let mut done = one_transaction(dispatcher, lane, mail, next, slot).await;
+    let mut most = usize::MAX;
+    while !done.left.is_empty() {
+        if let Some(learned) = done.most.take() {
+            if learned >= most {
+                break;
+            }
+            most = learned;
+        }
+        let mut rest: Vec<Recipient> =
+            mail.recipients.iter().filter(|recipient| done.left.contains(&recipient.index)).cloned().collect();
+        let later = rest.split_off(most.min(rest.len()));
+        let now = Mail { recipients: &rest, ..*mail };
+        let more = one_transaction(dispatcher, lane, &now, None, slot).await;
+        done.join(more, later.iter().map(|recipient| recipient.index));
+    }
+    done
+}
+
+/// Sends to those recipients that the next hop takes in one transaction. Where a host breaks off before it has the
+/// message, or takes no mail at all now, the next one of the hop, and of the route, is tried (RFC 5321 section 5.1).
+async fn one_transaction(
     dispatcher: &Dispatcher,
     lane: &Arc<Lane>,
     mail: &Mail<'_>,
@@ -132,16 +199,16 @@ pub(super) async fn transmit(
 ) -> Transmitted {
     let most = lane.messages_per_connection();
     if let Some(old) = slot.take_if(|line| !line.is_fit(mail, most)) {
-        dispatcher.spawn(async move {
-            let _ = timeout(QUIT_WITHIN, old.quit()).await;
-        });
+        say_goodbye(dispatcher, old);
     }
+    let (mut tried, mut failed) = (Vec::new(), None);
     loop {
         if slot.is_none() {
-            match open(dispatcher, lane, mail).await {
+            match open(dispatcher, lane, mail, &tried).await {
                 Ok(Opened::Line(line)) => *slot = Some(*line),
                 Ok(Opened::Local(done)) => return done,
-                Err(failure) => return unreached(&failure, mail, dispatcher.clock().now()),
+                // What a host did tells more than that there is no other.
+                Err(failure) => return failed.unwrap_or_else(|| unreached(&failure, mail, dispatcher.clock().now())),
             }
         }
         let Some(line) = slot.as_mut() else { continue };
@@ -157,11 +224,12 @@ pub(super) async fn transmit(
             },
         };
         let (reused, now) = (line.sent > 0, dispatcher.clock().now());
-        let next = next.filter(|next| line.may_take(next, 1, most));
-        let next =
-            next.and_then(|next| next.content.map(|(head, body)| outbound(next, head, body, line.verified, now)));
-        let delivered =
-            line.connection.send_with_next(&outbound(mail, head, body, line.verified, now), next.as_ref()).await;
+        let next = match next.filter(|next| line.may_take(next, 1, most)).and_then(|next| Some((next, next.content?))) {
+            Some((next, (head, body))) => Some(carried(next, head, body, line.terms(), now).await),
+            None => None,
+        };
+        let this = carried(mail, head, body, line.terms(), now).await;
+        let delivered = line.connection.send_with_next(&this, next.as_ref()).await;
         line.sent += 1;
         if reused && !line.connection.is_usable() && was_stale(&delivered) {
             // It had waited too long and was closed under us before it took anything: a new one may do better, and
@@ -169,6 +237,8 @@ pub(super) async fn transmit(
             *slot = None;
             continue;
         }
+        let learned = line.connection.most().is_some();
+        let elsewhere = !reused && !learned && tried.len() < OTHERS && another_may_do_better(&delivered);
         let mut done = transmitted(mail, line, delivered, dispatcher.clock().now());
         if done.contact == Contact::Reached {
             line.place.prove();
@@ -176,9 +246,31 @@ pub(super) async fn transmit(
         if done.outcomes.iter().any(|outcome| outcome.kind != OutcomeKind::Delivered) {
             done.dialogue = Some(line.connection.dialogue());
         }
+        if elsewhere {
+            tried.push(line.connection.address().clone());
+            slot.take().into_iter().for_each(|line| say_goodbye(dispatcher, line));
+            failed = Some(done);
+            continue;
+        }
         slot.take_if(|line| !line.connection.is_usable());
         return done;
     }
+}
+
+fn say_goodbye(dispatcher: &Dispatcher, line: Line) {
+    dispatcher.spawn(async move {
+        let _ = timeout(QUIT_WITHIN, line.quit()).await;
+    });
+}
+
+/// True if the host did not take part in the transaction: the connection broke before it had the message, it said 421, or
+/// that it takes no mail for now. That it does not want these recipients now, another host of the hop would say as well.
+fn another_may_do_better(delivered: &[Delivered]) -> bool {
+    delivered.iter().all(|one| {
+        let of_host = one.error.is_some() || one.reply.as_ref().is_some_and(|reply| reply.code == 421);
+        one.kind == OutcomeKind::Temporary
+            && (one.stage == Stage::Mail || of_host && matches!(one.stage, Stage::Rcpt | Stage::Data))
+    })
 }
 
 /// True if the connection was gone before the next hop could have taken the message: nothing was answered but perhaps 421
@@ -196,6 +288,18 @@ impl Mail<'_> {
     fn requests(&self) -> Requests {
         Requests::of(&self.record.sender_params)
     }
+}
+
+/// The message as this connection carries it.
+async fn carried<'a>(
+    mail: &Mail<'a>,
+    head: &'a Bytes,
+    body: &'a Content,
+    (verified, peer): (bool, Capabilities),
+    now: Timestamp,
+) -> OutboundMail<'a> {
+    let all = outbound(mail, head, body, verified, now);
+    OutboundMail { body_kind: seven_bit::needed(all.body_kind, &peer, head, body).await, ..all }
 }
 
 fn outbound<'a>(
@@ -239,6 +343,16 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
         }
     });
     let outcomes: Vec<Outcome> = outcomes.collect();
+    let through = outcomes.iter().any(|outcome| outcome.kind == OutcomeKind::Delivered);
+    let most = line.connection.most();
+    let left = if most.is_some() {
+        outcomes.iter().filter(|one| one.kind == OutcomeKind::Temporary).map(|one| one.recipient).collect()
+    } else if through {
+        let left = line.connection.left().iter();
+        left.filter_map(|place| mail.recipients.get(*place)).map(|recipient| recipient.index).collect()
+    } else {
+        Vec::new()
+    };
     // One that hangs up on every message has not earned more connections.
     let lost = outcomes.iter().all(|outcome| outcome.error.is_some());
     Transmitted {
@@ -249,6 +363,8 @@ fn transmitted(mail: &Mail<'_>, line: &Line, delivered: Vec<Delivered>, at: Time
         reporting: reporting(mail, line),
         took: Duration::ZERO,
         dialogue: None,
+        left,
+        most,
     }
 }
 
@@ -267,7 +383,12 @@ fn reporting(mail: &Mail<'_>, line: &Line) -> Reporting {
 }
 
 /// Opens a connection for the first hop that has one, or delivers into the first destination that is none.
-async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Result<Opened, Failure> {
+async fn open(
+    dispatcher: &Dispatcher,
+    lane: &Arc<Lane>,
+    mail: &Mail<'_>,
+    tried: &[Address],
+) -> Result<Opened, Failure> {
     let mut failure = None;
     for Leg { hop, way } in mail.config.legs(mail.route, lane.key.source.as_ref()) {
         match way {
@@ -283,7 +404,7 @@ async fn open(dispatcher: &Dispatcher, lane: &Arc<Lane>, mail: &Mail<'_>) -> Res
                 let tls = if mail.requests().require_tls && !lmtp { TlsPolicy::Verify } else { tls };
                 let verified = tls == TlsPolicy::Verify;
                 let how = Host { to, tls, source, credential };
-                match how.connect(dispatcher, mail.config, hop.clone()).await {
+                match how.connect(dispatcher, mail.config, hop.clone(), tried).await {
                     Ok(connection) => {
                         if let Some(source) = &lane.key.source {
                             dispatcher.sources().lock().worked(source);
@@ -355,6 +476,8 @@ fn unreached(failure: &Failure, mail: &Mail<'_>, at: Timestamp) -> Transmitted {
         reporting: Reporting::Relayed,
         took: Duration::ZERO,
         dialogue: None,
+        left: Vec::new(),
+        most: None,
     }
 }
 
@@ -395,14 +518,38 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
 }
 
 fn ended_here(outcomes: Vec<Outcome>, hop: NextHop) -> Transmitted {
-    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting: Reporting::Delivered, took: Duration::ZERO, dialogue: None }
+    let reporting = Reporting::Delivered;
+    let (contact, left) = (Contact::None, Vec::new());
+    Transmitted {
+        outcomes,
+        contact,
+        hop: Some(hop),
+        remote: None,
+        reporting,
+        left,
+        most: None,
+        took: Duration::ZERO,
+        dialogue: None,
+    }
 }
 
 fn unreadable(mail: &Mail<'_>, error: &crate::queue::QueueError, at: Timestamp) -> Transmitted {
     tracing::error!(queue_id = %mail.record.id, %error, "content can't be read");
     let reply = Reply::new(451, Status::new(4, 3, 0), "the message can't be read from the queue now");
     let outcomes = local(mail, OutcomeKind::Temporary, Stage::Queue, &reply, at);
-    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting: Reporting::Relayed, took: Duration::ZERO, dialogue: None }
+    let reporting = Reporting::Relayed;
+    let (contact, left) = (Contact::None, Vec::new());
+    Transmitted {
+        outcomes,
+        contact,
+        hop: None,
+        remote: None,
+        reporting,
+        left,
+        most: None,
+        took: Duration::ZERO,
+        dialogue: None,
+    }
 }
 
 /// The same outcome for all, made by the relay itself.

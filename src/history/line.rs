@@ -90,13 +90,16 @@ impl Finished<'_> {
     /// The line with its end; none: nobody leaves the queue.
     pub fn line(&self) -> Option<Vec<u8>> {
         let gone = |settled: &&Settled| matches!(settled.change, Change::Gone) && settled.outcome.is_some();
-        let recipients: Vec<One<'_>> = self.settled.iter().filter(gone).take(RECIPIENTS).filter_map(|s| self.one(s)).collect();
+        let recipients: Vec<One<'_>> =
+            self.settled.iter().filter(gone).take(RECIPIENTS).filter_map(|s| self.one(s)).collect();
         if recipients.is_empty() {
             return None;
         }
         let record = self.record;
         let origin = record.origin.as_ref();
-        let noted = |wanted: &str| record.annotations.iter().find(|(_, key, _)| *key == wanted).map(|(_, _, note)| &*note.value);
+        let noted = |wanted: &str| {
+            record.annotations.iter().find(|(_, key, _)| *key == wanted).map(|(_, _, note)| &*note.value)
+        };
         let line = Line {
             at: self.now.micros(),
             queue_id: record.id.to_string(),

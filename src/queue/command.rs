@@ -88,7 +88,8 @@ impl Queue {
 impl Shared {
     fn command_step(&self, filter: &Filter, reach: Reach, command: &Command) -> Result<Changed, QueueError> {
         let stepped = self.step(filter, reach)?;
-        let mut changed = Changed { looked: stepped.looked, next: stepped.next, upto: stepped.upto, ..Changed::default() };
+        let mut changed =
+            Changed { looked: stepped.looked, next: stepped.next, upto: stepped.upto, ..Changed::default() };
         for found in stepped.found {
             let id = found.record.id;
             match self.command_one(filter, id, command) {

@@ -12,6 +12,9 @@
 /// The relay as a process, a scripted SMTP server, a client for dialogues.
 mod harness;
 
+/// A network of a test's own: name servers and scripted mail hosts.
+mod network;
+
 /// The architecture as ARCHITECTURE.md states it, against the sources.
 mod house;
 
@@ -29,6 +32,9 @@ mod limits;
 
 /// From the queue to a next hop or a Maildir, with retries.
 mod delivery;
+
+/// Next hops and name servers that do what they should not.
+mod delivery_faults;
 
 /// Content that is not made of lines.
 mod binary;

@@ -5,15 +5,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use waypost::delivery::Egress;
 use waypost::delivery::client::OutboundMail;
 use waypost::delivery::connection::{Connection, Opening};
 use waypost::delivery::connector::{Connecting, Connector, Stream};
+use waypost::delivery::{Egress, Timeouts};
 use waypost::hooks::{Endpoint, OutcomeKind, SessionFacts, SessionVerdict, TlsFacts, TlsPolicy};
 use waypost::mail::{Annotations, BodyKind, Mailbox, QueueId, Recipient, ReversePath};
 use waypost::routing::{Address, Target};
@@ -210,15 +209,12 @@ fn answer(question: Question, body: &mut Vec<u8>, kept: &mut Vec<Kept>) -> Answe
 async fn send(pipe: Pipe, letters: &[Letter], announce: bool) -> Vec<Vec<OutcomeKind>> {
     let address = Address::Tcp(SocketAddr::from(([192, 0, 2, 25], 25)));
     let target = Target::new(address, &"mx.test".into(), false);
-    let patience = Duration::from_secs(600);
     let how = Opening {
         hostname: "client.test".into(),
         tls: TlsPolicy::Opportunistic,
         credential: None,
         source: Egress::default(),
-        connect_timeout: patience,
-        command_timeout: patience,
-        final_timeout: patience,
+        timeouts: Timeouts::default(),
     };
     let mut connection = Connection::open(&pipe, &target, &how).await.unwrap();
     let parts: Vec<_> = letters.iter().map(parts).collect();

@@ -11,7 +11,7 @@ use super::route::{Within, route, tls};
 use super::shaping::shaping;
 use super::{Base, Names, YEAR, retry};
 use crate::config::raw::{Table, Value};
-use crate::delivery::{Config, Credential, Destination, LaneLimits};
+use crate::delivery::{Config, Credential, Destination, LaneLimits, Timeouts};
 use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::listen::Listener;
 use crate::queue::Schedule;
@@ -69,10 +69,8 @@ pub(super) fn config(
         schedule,
         schedules,
         selection: selection(&delivery, dns, hostname, listeners),
-        connect_timeout: delivery.duration("connect-timeout", Duration::from_secs(30), SECOND..=HOUR),
-        command_timeout: delivery.duration("command-timeout", Duration::from_secs(300), SECOND..=HOUR),
-        final_timeout: delivery.duration("final-timeout", Duration::from_secs(600), SECOND..=HOUR),
         notices: super::notices::config(root),
+        timeouts: timeouts(&delivery.table("timeouts")),
     };
     delivery.finish();
     (config, routing(&root.table("routing"), &names))
@@ -177,6 +175,27 @@ fn secret_file(value: &Value<'_>, base: &Base) -> Option<Arc<str>> {
             None
         }
     }
+}
+
+/// `[delivery.timeouts]`.
+fn timeouts(table: &Table<'_>) -> Timeouts {
+    let usual = Timeouts::default();
+    let time = |key, usual| table.duration(key, usual, SECOND..=HOUR);
+    let timeouts = Timeouts {
+        connect: time("connect", usual.connect),
+        greeting: time("greeting", usual.greeting),
+        ehlo: time("ehlo", usual.ehlo),
+        tls: time("tls", usual.tls),
+        auth: time("auth", usual.auth),
+        mail: time("mail", usual.mail),
+        rcpt: time("rcpt", usual.rcpt),
+        data: time("data", usual.data),
+        block: time("block", usual.block),
+        end: time("final", usual.end),
+        quit: time("quit", usual.quit),
+    };
+    table.finish();
+    timeouts
 }
 
 /// The limits in `[delivery]` and in `[lanes.NAME]`.

@@ -134,7 +134,20 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let admin = admin(root, &base);
     let log = log(&root.table("log"), &base);
     root.finish();
-    Some(Settings { hostname: hostname?, listen, queue, history, suppression, dns, routing, delivery, plugins, signing, admin, log })
+    Some(Settings {
+        hostname: hostname?,
+        listen,
+        queue,
+        history,
+        suppression,
+        dns,
+        routing,
+        delivery,
+        plugins,
+        signing,
+        admin,
+        log,
+    })
 }
 
 fn hostname(root: &Table<'_>) -> Option<Arc<str>> {

@@ -31,10 +31,18 @@ pub struct Capabilities {
     pub mt_priority: bool,
     /// DELIVERBY (RFC 2852).
     pub deliver_by: bool,
+    /// LIMITS (RFC 9422): transactions of one connection.
+    pub mail_max: Option<u32>,
+    /// LIMITS: recipients of one transaction.
+    pub rcpt_max: Option<usize>,
+    /// LIMITS: domains of the recipients of one transaction.
+    pub rcpt_domain_max: Option<usize>,
     /// AUTH PLAIN (RFC 4616).
     pub auth_plain: bool,
     /// AUTH LOGIN.
     pub auth_login: bool,
+    /// AUTH SCRAM-SHA-256 (RFC 7677).
+    pub auth_scram: bool,
 }
 
 impl Capabilities {
@@ -67,6 +75,7 @@ impl Capabilities {
                 // RFC 1870 section 4: 0 is no fixed limit. A value that is no number says nothing.
                 self.size_limit = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
             }
+            "LIMITS" => words.for_each(|limit| self.limit(limit)),
             "AUTH" => words.for_each(|mechanism| self.mechanism(mechanism)),
             // Servers older than RFC 2554 write AUTH=PLAIN, and new ones repeat it for old clients.
             other => {
@@ -78,9 +87,23 @@ impl Capabilities {
         }
     }
 
+    /// `RCPTMAX=100` (RFC 9422 section 3). A limit of none would be no service: it is not one.
+    fn limit(&mut self, text: &str) {
+        let Some((name, value)) = text.split_once('=') else { return };
+        let value = value.parse::<u32>().ok().filter(|most| *most > 0);
+        let large = value.and_then(|most| usize::try_from(most).ok());
+        match name.to_ascii_uppercase().as_str() {
+            "MAILMAX" => self.mail_max = value,
+            "RCPTMAX" => self.rcpt_max = large,
+            "RCPTDOMAINMAX" => self.rcpt_domain_max = large,
+            _ => {}
+        }
+    }
+
     fn mechanism(&mut self, name: &str) {
         self.auth_plain |= name.eq_ignore_ascii_case("PLAIN");
         self.auth_login |= name.eq_ignore_ascii_case("LOGIN");
+        self.auth_scram |= name.eq_ignore_ascii_case("SCRAM-SHA-256");
     }
 }
 
@@ -108,6 +131,14 @@ mod tests {
         assert_eq!(all, want);
         assert_eq!(of(&["PIPELINING"]), Capabilities::default(), "the first line names the host");
         assert_eq!(of(&["mx", "PIPELININGS", "", "  "]), Capabilities::default());
+    }
+
+    #[test]
+    fn limits_are_numbers_above_zero() {
+        let all = of(&["mx", "LIMITS MAILMAX=1 rcptmax=100 RCPTDOMAINMAX=2 NEWMAX=7"]);
+        assert_eq!((all.mail_max, all.rcpt_max, all.rcpt_domain_max), (Some(1), Some(100), Some(2)));
+        let all = of(&["mx", "LIMITS MAILMAX=0 RCPTMAX= RCPTDOMAINMAX=many MAILMAX"]);
+        assert_eq!((all.mail_max, all.rcpt_max, all.rcpt_domain_max), (None, None, None));
     }
 
     #[test]

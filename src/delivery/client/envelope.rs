@@ -3,6 +3,7 @@
 //! Parameters are given only where the next hop offered the extension they belong to. What can't be sent at all is
 //! refused here, for all recipients or for one.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::{Capabilities, OutboundMail};
@@ -32,13 +33,13 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// The commands for `mail`. Recipients that can't be sent to are handed to `refuse`; without any left, there are no
-    /// commands.
+    /// The commands for `mail`. Recipients that can't be sent to are handed to `refuse`, with nothing said of those that are
+    /// too many for the next hop's limits; without any left, there are no commands.
     pub(super) fn render(
         mail: &OutboundMail<'_>,
         (peer, lmtp): (&Capabilities, bool),
         reset: bool,
-        mut refuse: impl FnMut(usize, Delivered),
+        mut refuse: impl FnMut(usize, Option<Delivered>),
     ) -> Self {
         let mut all = Self {
             commands: String::with_capacity(64 * (mail.recipients.len() + 2)),
@@ -46,7 +47,7 @@ impl Envelope {
         };
         if let Some(refused) = refusal(mail, peer, lmtp) {
             for place in 0..mail.recipients.len() {
-                refuse(place, refused.clone());
+                refuse(place, Some(refused.clone()));
             }
             return all;
         }
@@ -54,17 +55,23 @@ impl Envelope {
             all.end(Step::Reset, "RSET\r\n");
         }
         all.mail(mail, peer);
-        let mut any = false;
+        let (mut taken, mut domains) = (0, HashSet::new());
         for (place, recipient) in mail.recipients.iter().enumerate() {
-            match rcpt_refusal(recipient, peer) {
-                Some(refused) => refuse(place, refused),
-                None => {
-                    any = true;
-                    all.rcpt(place, recipient, peer);
-                }
+            if let Some(refused) = rcpt_refusal(recipient, peer) {
+                refuse(place, Some(refused));
+                continue;
             }
+            let domain = &recipient.mailbox.domain;
+            let fits = !peer.rcpt_domain_max.is_some_and(|most| domains.len() >= most) || domains.contains(domain);
+            if !fits || peer.rcpt_max.is_some_and(|most| taken >= most) {
+                refuse(place, None);
+                continue;
+            }
+            taken += 1;
+            domains.insert(domain);
+            all.rcpt(place, recipient, peer);
         }
-        if !any {
+        if taken == 0 {
             return Self::default();
         }
         // A chunk needs no leave: its command goes out with it.
@@ -84,8 +91,6 @@ impl Envelope {
         if peer.size {
             let _ = write!(out, " SIZE={}", mail.wire_size());
         }
-        // RFC 6152 wants 8-bit content converted or returned where 8BITMIME is not offered. Hardly any server today fails
-        // on it, converting breaks signatures, and every other relay sends it as it is: so does this one.
         if peer.eight_bit_mime && mail.body_kind == BodyKind::EightBitMime {
             out.push_str(" BODY=8BITMIME");
         }
@@ -156,6 +161,11 @@ fn refusal(mail: &OutboundMail<'_>, peer: &Capabilities, lmtp: bool) -> Option<D
     if mail.is_binary() && !peer.binary {
         // RFC 3030 section 3: without BINARYMIME and BDAT it can't be sent, and it is not converted here.
         return no(554, Status::new(5, 6, 3), "binary content can't be sent to the next hop".to_owned());
+    }
+    if mail.body_kind == BodyKind::EightBitMime && !peer.eight_bit_mime {
+        // RFC 6152 section 3: converted or returned. Converting would break signatures. Content that was never declared to
+        // have 8-bit octets is passed on as it came.
+        return no(554, Status::new(5, 6, 3), "8-bit content can't be sent to the next hop".to_owned());
     }
     if mail.sender.0.as_ref().is_some_and(|m| !is_clean(&m.local_part)) {
         return no(553, Status::new(5, 1, 7), "the sender's address can't be sent".to_owned());

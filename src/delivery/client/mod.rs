@@ -7,6 +7,7 @@
 mod capabilities;
 mod envelope;
 mod opener;
+mod scram;
 mod transaction;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Capabilities;
+use super::scram::Scram;
 use crate::delivery::Credential;
 use crate::delivery::egress::SourceFault;
 use crate::delivery::outcome::classify;
@@ -85,6 +86,7 @@ pub struct Opener {
     plain_secret: bool,
     state: State,
     capabilities: Capabilities,
+    scram: Option<Scram>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,9 @@ enum State {
     AuthPlain,
     AuthName,
     AuthSecret,
+    /// SCRAM: the server's challenge, and its own proof.
+    AuthChallenge,
+    AuthProof,
     /// The answer to the last of AUTH.
     AuthEnd,
     Ready,
@@ -111,7 +116,8 @@ impl Opener {
     pub fn new(hostname: Arc<str>, lmtp: bool, tls: TlsUse, secured: bool, credential: Option<Credential>) -> Self {
         let plain_secret = tls == TlsUse::Never;
         let capabilities = Capabilities::default();
-        Self { hostname, lmtp, tls, secured, credential, plain_secret, state: State::Greeting, capabilities }
+        let state = State::Greeting;
+        Self { hostname, lmtp, tls, secured, credential, plain_secret, state, capabilities, scram: None }
     }
 
     /// The same, after a handshake failed and the policy lets plain text do: STARTTLS is not tried again. The
@@ -131,7 +137,12 @@ impl Opener {
             State::Greeting => Stage::Greeting,
             State::Ehlo | State::Helo => Stage::Helo,
             State::StartTls => Stage::Tls,
-            State::AuthPlain | State::AuthName | State::AuthSecret | State::AuthEnd => Stage::Auth,
+            State::AuthPlain
+            | State::AuthName
+            | State::AuthSecret
+            | State::AuthChallenge
+            | State::AuthProof
+            | State::AuthEnd => Stage::Auth,
             State::Ready => Stage::Mail,
         }
     }
@@ -160,6 +171,8 @@ impl Opener {
             State::AuthPlain if reply.code == 334 => self.ask(State::AuthEnd, &[&self.plain()], out),
             State::AuthName if reply.code == 334 => self.ask(State::AuthSecret, &[&self.encoded(|c| &c.name)], out),
             State::AuthSecret if reply.code == 334 => self.ask(State::AuthEnd, &[&self.encoded(|c| &c.secret)], out),
+            State::AuthChallenge if reply.code == 334 => self.answer_challenge(&reply, out),
+            State::AuthProof if reply.code == 334 => self.check_proof(&reply, out),
             State::AuthEnd if reply.is_positive() => self.ready(),
             _ => self.refused(reply),
         }
@@ -195,6 +208,13 @@ impl Opener {
         if !self.secured && !self.plain_secret {
             return self.unfit(Stage::Auth, Status::new(4, 7, 11), "no password is sent without TLS");
         }
+        if self.capabilities.auth_scram
+            && let Some(scram) = self.credential.as_ref().and_then(|c| Scram::new(c, nonce()?))
+        {
+            let first = scram.first();
+            self.scram = Some(scram);
+            return self.ask(State::AuthChallenge, &["AUTH SCRAM-SHA-256 ", &first], out);
+        }
         if self.capabilities.auth_plain {
             let plain = self.plain();
             if plain.len() + "AUTH PLAIN ".len() <= COMMAND_MAX {
@@ -205,7 +225,24 @@ impl Opener {
         if self.capabilities.auth_login {
             return self.ask(State::AuthName, &["AUTH LOGIN"], out);
         }
-        self.unfit(Stage::Auth, Status::new(4, 7, 4), "the next hop offers neither AUTH PLAIN nor LOGIN")
+        self.unfit(Stage::Auth, Status::new(4, 7, 4), "the next hop offers none of AUTH SCRAM-SHA-256, PLAIN, LOGIN")
+    }
+
+    fn answer_challenge(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Next {
+        let challenge = reply.lines.first().map(|line| line.trim()).unwrap_or_default();
+        match self.scram.as_mut().and_then(|scram| scram.answer(challenge)) {
+            Some(answer) => self.ask(State::AuthProof, &[&answer], out),
+            None => self.unfit(Stage::Auth, Status::new(4, 7, 0), "the next hop's challenge makes no sense"),
+        }
+    }
+
+    /// RFC 5802 section 3: a server that can't prove that it knows the account is another one than we believe.
+    fn check_proof(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Next {
+        let last = reply.lines.first().map(|line| line.trim()).unwrap_or_default();
+        if self.scram.as_ref().is_some_and(|scram| scram.is_proof(last)) {
+            return self.ask(State::AuthEnd, &[], out);
+        }
+        self.unfit(Stage::Auth, Status::new(4, 7, 0), "the next hop does not know the account it took")
     }
 
     fn ready(&mut self) -> Next {
@@ -242,4 +279,11 @@ impl Opener {
     fn encoded(&self, of: fn(&Credential) -> &Arc<str>) -> String {
         STANDARD.encode(self.credential.as_ref().map(|c| of(c).as_bytes()).unwrap_or_default())
     }
+}
+
+/// Printable and without commas, as RFC 5802 section 7 wants it.
+fn nonce() -> Option<String> {
+    let mut octets = [0; 18];
+    getrandom::getrandom(&mut octets).ok()?;
+    Some(STANDARD.encode(octets))
 }

@@ -194,6 +194,10 @@ const NOTHING: Capabilities = Capabilities {
     size_limit: None,
     auth_plain: false,
     auth_login: false,
+    auth_scram: false,
+    mail_max: None,
+    rcpt_max: None,
+    rcpt_domain_max: None,
     binary: false,
     chunking: false,
     binary_mime: false,
@@ -401,10 +405,48 @@ fn lmtp_answers_for_each_recipient() {
 }
 
 #[test]
+fn what_a_next_hop_says_of_its_limits_is_heeded() {
+    let all = letter(&["a@x.example", "b@y.example", "c@x.example", "d@y.example"]);
+    let done = "250 ok\n250 ok\n250 ok\n354 go\n250 got";
+    let told = "~Rcpt 452 4.5.3 local";
+    for (peer, said, results, left) in [
+        (
+            Capabilities { rcpt_max: Some(2), ..NOTHING },
+            "RCPT TO:<a@x.example> | RCPT TO:<b@y.example> | DATA",
+            format!("+Done 250, +Done 250, {told}, {told}"),
+            vec![2, 3],
+        ),
+        (
+            Capabilities { rcpt_domain_max: Some(1), ..NOTHING },
+            "RCPT TO:<a@x.example> | RCPT TO:<c@x.example> | DATA",
+            format!("+Done 250, {told}, +Done 250, {told}"),
+            vec![1, 3],
+        ),
+    ] {
+        let transaction = Transaction::new(&all.mail(), &peer, false, false);
+        assert_eq!(transaction.left(), left);
+        let played = play(transaction, done);
+        assert_eq!(
+            (played.said.as_str(), played.results),
+            (&*format!("MAIL FROM:<s@example.org> | {said} | <content>"), results)
+        );
+    }
+}
+
+#[test]
+fn a_refusal_that_comes_too_soon_is_one() {
+    let mut transaction = Transaction::new(&letter(&["a@x.example"]).mail(), &NOTHING, false, false);
+    transaction.cut_short(replies("552 5.3.4 too big").remove(0));
+    assert!(transaction.is_broken() && transaction.advance() == Wanted::Nothing);
+    let results = transaction.finish();
+    assert_eq!((results[0].kind, results[0].reply.as_ref().map(|r| r.code)), (OutcomeKind::Permanent, Some(552)));
+}
+
+#[test]
 fn parameters_are_given_where_they_are_understood() {
     let all = Capabilities { eight_bit_mime: true, smtputf8: true, dsn: true, size: true, ..PIPELINING };
     let table: &[(Capabilities, BodyKind, bool, &str)] = &[
-        (NOTHING, BodyKind::EightBitMime, false, "MAIL FROM:<s@example.org> | RCPT TO:<a@x.example>"),
+        (NOTHING, BodyKind::SevenBit, false, "MAIL FROM:<s@example.org> | RCPT TO:<a@x.example>"),
         (
             Capabilities { pipelining: false, ..all },
             BodyKind::EightBitMime,
@@ -436,6 +478,12 @@ fn what_can_not_be_sent_is_not_tried() {
     let all = ["a@x.example", "é@x.example"];
     let table: &[(Capabilities, Letter, &str, &str)] = &[
         (small, letter(&all), "", "-Mail 552 5.3.4 local, -Mail 552 5.3.4 local"),
+        (
+            NOTHING,
+            Letter { body_kind: BodyKind::EightBitMime, ..letter(&["a@x.example"]) },
+            "",
+            "-Mail 554 5.6.3 local",
+        ),
         (NOTHING, Letter { body_kind: BodyKind::BinaryMime, ..letter(&["a@x.example"]) }, "", "-Mail 554 5.6.3 local"),
         (NOTHING, letter(&["é@x.example"]), "", "-Rcpt 553 5.6.7 local"),
         (NOTHING, letter(&all), "250 ok\n250 ok\n354 go\n250 got", "+Done 250, -Rcpt 553 5.6.7 local"),

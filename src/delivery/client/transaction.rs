@@ -10,7 +10,7 @@ use super::envelope::{Envelope, Step};
 use super::{Capabilities, OutboundMail};
 use crate::delivery::outcome::Delivered;
 use crate::hooks::Stage;
-use crate::smtp::Reply;
+use crate::smtp::{Reply, Status};
 
 /// Commands sent before a reply is waited for. Their replies, at most some 50 KB, must fit what the kernels buffer, or
 /// both sides could wait for each other (RFC 2920 section 3.1).
@@ -44,6 +44,10 @@ pub struct Transaction {
     open: bool,
     broken: bool,
     seats: Vec<Seat>,
+    /// Places of those that were too many.
+    left: Vec<usize>,
+    /// Recipients that were taken before the connection broke.
+    taken: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +73,13 @@ impl Transaction {
     /// For `mail`. `reset`: the transaction before was left open.
     pub fn new(mail: &OutboundMail<'_>, peer: &Capabilities, lmtp: bool, reset: bool) -> Self {
         let mut seats: Vec<Seat> = mail.recipients.iter().map(|_| Seat::Waiting).collect();
+        let mut left = Vec::new();
         let envelope = Envelope::render(mail, (peer, lmtp), reset, |place, refused| {
             if let Some(seat) = seats.get_mut(place) {
-                *seat = Seat::Settled(refused);
+                *seat = Seat::Settled(refused.unwrap_or_else(|| {
+                    left.push(place);
+                    too_many()
+                }));
             }
         });
         let phase = if envelope.steps.is_empty() { Phase::Done } else { Phase::Commands };
@@ -86,6 +94,8 @@ impl Transaction {
             open: reset,
             broken: false,
             seats,
+            left,
+            taken: 0,
         }
     }
 
@@ -170,6 +180,23 @@ impl Transaction {
         self.lost_at(self.stage(), error);
     }
 
+    /// The server refused the message before it had all of it, and closed the connection.
+    pub fn cut_short(&mut self, reply: Reply) {
+        self.over(|stage| Delivered::of_reply(stage, reply));
+    }
+
+    /// Places of the recipients that the server has too many of in this transaction, be it that it said so or that its
+    /// limits are known. They have a result too, for those who do not want to send them again at once.
+    pub fn left(&self) -> &[usize] {
+        &self.left
+    }
+
+    /// How many recipients the server took at a time before it had enough of those that were too many, and closed the
+    /// connection (Postfix counts them as errors): sent so few, they get through.
+    pub fn most(&self) -> Option<usize> {
+        (self.broken && !self.left.is_empty() && self.taken > 0).then_some(self.taken)
+    }
+
     /// True when the connection can carry no further transaction.
     pub fn is_broken(&self) -> bool {
         self.broken
@@ -249,8 +276,10 @@ impl Transaction {
         if reply.code / 100 == 3 {
             return false;
         }
-        // RFC 5321 section 4.5.3.1.10: enough recipients for this transaction. The rest is for another.
-        let enough = reply.code == 452;
+        // RFC 5321 section 4.5.3.1.10: enough recipients for this transaction, once some were taken. The rest is for
+        // another. With another status it is about this recipient alone, or about the server's disk.
+        let of_number = reply.status.is_none_or(|status| (status.subject, status.detail) == (5, 3));
+        let enough = matches!(reply.code, 452 | 552) && of_number && self.any_accepted();
         let seat = self.seats.get_mut(place);
         let Some(seat @ Seat::Waiting) = seat else { return true };
         if reply.is_positive() {
@@ -259,11 +288,13 @@ impl Transaction {
         }
         let refused = Delivered::of_reply(Stage::Rcpt, reply);
         if enough {
+            self.left.push(place);
             for (step, _) in self.envelope.steps.get(self.sent..).unwrap_or_default() {
                 if let Step::Rcpt(place) = step
                     && let Some(seat @ Seat::Waiting) = self.seats.get_mut(*place)
                 {
                     *seat = Seat::Settled(refused.clone());
+                    self.left.push(*place);
                 }
             }
         }
@@ -313,6 +344,9 @@ impl Transaction {
     }
 
     fn over(&mut self, delivered: impl FnOnce(Stage) -> Delivered) {
+        if self.phase == Phase::Commands {
+            self.taken = self.seats.iter().filter(|seat| matches!(seat, Seat::Accepted)).count();
+        }
         let delivered = delivered(self.stage());
         self.settle(delivered);
         self.broken = true;
@@ -327,6 +361,12 @@ impl Transaction {
             }
         }
     }
+}
+
+/// For those whose turn did not come after all.
+fn too_many() -> Delivered {
+    let text = "too many recipients for the next hop";
+    Delivered::temporary(Stage::Rcpt, Reply::new(452, Status::new(4, 5, 3), text), text.into())
 }
 
 fn out_of_step() -> io::Error {

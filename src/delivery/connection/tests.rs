@@ -91,9 +91,7 @@ fn opening(tls: TlsPolicy) -> Opening {
         tls,
         credential: None,
         source: Egress::default(),
-        connect_timeout: Duration::from_secs(30),
-        command_timeout: Duration::from_secs(300),
-        final_timeout: Duration::from_secs(600),
+        timeouts: Timeouts::default(),
     }
 }
 
@@ -553,6 +551,7 @@ async fn a_silent_server_is_waited_for_as_long_as_the_stage_allows() {
 
     for (acts, want, secs) in [
         (vec![hear(GROUP), Say("250 ok\r\n"), End], "Temporary Rcpt 451", 300),
+        (vec![hear(GROUP), Say("250 ok\r\n250 ok\r\n"), End], "Temporary Data 451", 120),
         (vec![hear(GROUP), Say(GO), hear("A: b\r\n\r\nx\r\n.\r\n"), End], "Temporary Answer 451", 600),
     ] {
         let (connector, target) = in_memory(script([hello(PIPELINED), acts]));

@@ -14,7 +14,9 @@ impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Everything => f.write_str("all"),
-            Self::Is(state) => f.write_str(STATES.iter().find(|(_, known)| known == state).map_or("", |(name, _)| name)),
+            Self::Is(state) => {
+                f.write_str(STATES.iter().find(|(_, known)| known == state).map_or("", |(name, _)| name))
+            }
             Self::Test(test) => test.fmt(f),
             Self::Not(inner) => {
                 f.write_str("not ")?;

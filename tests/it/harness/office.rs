@@ -25,11 +25,14 @@ impl Office {
         Self { folder, issuer: Issuer::new(params, key) }
     }
 
-    /// NAME.pem, the certificate and its key in one file, so that both change at once. It is for a host, or for a mailbox.
+    /// NAME.pem, the certificate and its key in one file, so that both change at once. It is for a host, an address, or a mailbox.
     pub(crate) fn issue(&self, file: &str, name: &str, serial: u64) {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         let kind = if name.contains('@') { SanType::Rfc822Name } else { SanType::DnsName };
-        params.subject_alt_names = vec![kind(name.try_into().unwrap())];
+        params.subject_alt_names = vec![match name.parse() {
+            Ok(ip) => SanType::IpAddress(ip),
+            Err(_) => kind(name.try_into().unwrap()),
+        }];
         params.distinguished_name.push(DnType::CommonName, file);
         params.serial_number = Some(serial.into());
         let key = KeyPair::generate().unwrap();

@@ -83,6 +83,14 @@ impl Relay {
         Self::start(&towards(sink))
     }
 
+    /// As `start`, but believing this authority, and no other, about next hops.
+    pub(crate) fn start_believing(authority: &Path, tables: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_config(folder.path(), &format!("{BASE}\n{tables}"));
+        let (child, address) = spawn_by(folder.path(), program(folder.path()).env("SSL_CERT_FILE", authority));
+        Self { folder, child, address }
+    }
+
     fn start_with(base: &str, tables: &str) -> Self {
         Self::start_whole(&format!("{base}\n{tables}"))
     }
@@ -192,6 +200,11 @@ impl Relay {
         (self.child, self.address) = spawn(self.folder.path());
     }
 
+    /// A file of the process below /proc.
+    pub(crate) fn proc(&self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -236,10 +249,15 @@ fn command(folder: &Path, words: &[&str]) -> Output {
 }
 
 fn spawn(folder: &Path) -> (Child, SocketAddr) {
+    spawn_by(folder, &mut program(folder))
+}
+
+fn program(folder: &Path) -> Command {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
     command.args(["run", "--config"]).arg(folder.join("waypost.toml"));
-    spawn_by(folder, command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log))
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command
 }
 
 fn spawn_by(folder: &Path, command: &mut Command) -> (Child, SocketAddr) {
