@@ -73,6 +73,11 @@ impl Dispatcher {
             let same = |site: &Arc<Site>| SiteKey { source: key.source.clone(), ..site.key.clone() } == key;
             let sites = self.sites().all().into_iter().filter(|site| site.key == key || pooled && same(site));
             told.states = self.lines(sites.collect());
+            let warmth = |source| {
+                let (sent, most) = self.sources().lock().warmth(&config, source, &found.name, self.clock().now())?;
+                Some(format!("the source {source} has sent {sent} of {most} messages there today"))
+            };
+            told.notes.extend(way.key.source.as_ref().and_then(warmth));
         }
         told
     }

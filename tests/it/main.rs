@@ -30,6 +30,9 @@ mod limits;
 /// From the queue to a next hop or a Maildir, with retries.
 mod delivery;
 
+/// Limits, back-off and sources.
+mod manners;
+
 /// Content that is not made of lines.
 mod binary;
 

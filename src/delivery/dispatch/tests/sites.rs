@@ -290,7 +290,8 @@ async fn a_new_source_sends_what_its_plan_allows() {
         take(&mut sink).await;
     }
     rig.empty().await;
-    let sent = rig.dispatcher.sources().lock().sent(&"new".into(), &sink.address.to_string());
-    assert_eq!(sent, 3, "and the other took the rest");
+    let question = Question { domain: Domain::parse("example.net").unwrap(), tenant: None, null_sender: false };
+    let told = serde_json::to_value(rig.dispatcher.explain(&question).await).unwrap();
+    assert_eq!(told["notes"][0], "the source new has sent 3 of 3 messages there today", "the other took the rest");
     rig.stop().await;
 }
