@@ -212,6 +212,7 @@ async fn hop(resolver: &dyn Resolver, config: &Config, route: &Route, leg: Leg, 
     let mut part = HopPart {
         hop: hop_text(&leg.hop),
         exchangers: Vec::new(),
+        found: Vec::new(),
         tls: None,
         tls_because: None,
         sources: Vec::new(),
@@ -232,6 +233,7 @@ async fn hop(resolver: &dyn Resolver, config: &Config, route: &Route, leg: Leg, 
             (part.tls, part.tls_because) = (Some(format!("{strict:?}").to_ascii_lowercase()), Some(because));
             part.sources = source.iter().map(|name| source_text(config, name)).collect();
             (part.exchangers, part.error) = exchangers(resolver, &hop).await;
+            part.found = crate::routing::describe(resolver, &hop, config.mx_port, &config.selection).await;
             part.targets = crate::routing::describe(resolver, &hop, config.mx_port, &config.selection).await;
         }
         Way::Maildir(path) => part.hop = format!("{} (Maildir {})", part.hop, path.display()),
