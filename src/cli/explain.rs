@@ -139,7 +139,13 @@ pub(super) fn show(told: &Value) -> String {
 
 fn show_hop(into: &mut String, hop: &Value) {
     let _ = writeln!(into, "\nhop {}", clean(text(hop, "hop")));
-    for exchanger in list(hop, "exchangers") {
+    let found = list(hop, "found");
+    for line in found.iter().filter_map(Value::as_str) {
+        let _ = writeln!(into, "  {}", clean(line));
+    }
+    // What was found says it all, with what DNSSEC says of it.
+    let exchangers = if found.is_empty() { list(hop, "exchangers") } else { &[] };
+    for exchanger in exchangers {
         let preference = exchanger.get("preference").and_then(Value::as_u64);
         let preference = preference.map_or_else(|| "-".to_owned(), |n| n.to_string());
         let found = match text(exchanger, "error") {

@@ -85,6 +85,8 @@ pub struct Dispatcher {
     /// Whom nothing is sent to.
     suppression: OnceLock<Suppression>,
     tasks: TaskTracker,
+    /// Nothing new is begun.
+    closing: CancellationToken,
     /// The drain time is over.
     cut: CancellationToken,
 }
@@ -121,6 +123,7 @@ impl Dispatcher {
             history: OnceLock::new(),
             suppression: OnceLock::new(),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
             cut: CancellationToken::new(),
         })
     }
@@ -405,6 +408,7 @@ impl Dispatcher {
     async fn drain(&self) {
         let lanes = std::mem::take(&mut *self.lanes.lock());
         lanes.values().for_each(|lane| lane.close());
+        self.closing.cancel();
         self.tasks.close();
         if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.tasks.len(), "attempts cut off at shutdown; they will be made again");
@@ -443,6 +447,11 @@ impl Dispatcher {
 
     pub(super) fn sources(&self) -> &Mutex<Sources> {
         &self.sources
+    }
+
+    /// Completes when nothing new is to be begun.
+    pub(super) async fn closing(&self) {
+        self.closing.cancelled().await;
     }
 
     pub(super) fn places(&self) -> &Places {

@@ -73,6 +73,11 @@ impl Dispatcher {
             let same = |site: &Arc<Site>| SiteKey { source: key.source.clone(), ..site.key.clone() } == key;
             let sites = self.sites().all().into_iter().filter(|site| site.key == key || pooled && same(site));
             told.states = self.lines(sites.collect());
+            let warmth = |source| {
+                let (sent, most) = self.sources().lock().warmth(&config, source, &found.name, self.clock().now())?;
+                Some(format!("the source {source} has sent {sent} of {most} messages there today"))
+            };
+            told.notes.extend(way.key.source.as_ref().and_then(warmth));
         }
         told
     }
@@ -207,6 +212,7 @@ async fn hop(resolver: &dyn Resolver, config: &Config, route: &Route, leg: Leg, 
     let mut part = HopPart {
         hop: hop_text(&leg.hop),
         exchangers: Vec::new(),
+        found: Vec::new(),
         tls: None,
         tls_because: None,
         sources: Vec::new(),
@@ -227,6 +233,7 @@ async fn hop(resolver: &dyn Resolver, config: &Config, route: &Route, leg: Leg, 
             (part.tls, part.tls_because) = (Some(format!("{strict:?}").to_ascii_lowercase()), Some(because));
             part.sources = source.iter().map(|name| source_text(config, name)).collect();
             (part.exchangers, part.error) = exchangers(resolver, &hop).await;
+            part.found = crate::routing::describe(resolver, &hop, config.mx_port, &config.selection).await;
             part.targets = crate::routing::describe(resolver, &hop, config.mx_port, &config.selection).await;
         }
         Way::Maildir(path) => part.hop = format!("{} (Maildir {})", part.hop, path.display()),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::attempt::{After, Attempt};
 use super::dispatch::Dispatcher;
@@ -106,7 +106,8 @@ impl Seat {
                 }
                 Take::PutOff(job, after) => self.dispatcher.send_back(*job, &self.lane, after).await,
                 Take::Wait(at) => {
-                    tokio::time::sleep_until(at).await;
+                    // A turn that is half a minute away must not hold up the end.
+                    let _ = timeout_at(at, self.dispatcher.closing()).await;
                     self.lane.woken(&self.slot);
                 }
                 Take::Idle(long) => {

@@ -182,9 +182,12 @@ impl Sources {
         Some((fault.until, Arc::clone(&fault.why)))
     }
 
-    /// Messages that left for a site today, where they are counted.
-    pub(super) fn sent(&self, source: &Arc<str>, site: &str) -> u32 {
-        self.sent.get(&(Arc::clone(source), Arc::from(site))).copied().unwrap_or(0)
+    /// Messages that left for a site today, and how many may; none: as many as there are.
+    pub(super) fn warmth(&self, config: &Config, source: &Arc<str>, site: &str, now: Timestamp) -> Option<(u32, u32)> {
+        let day = now.secs().div_euclid(DAY);
+        let most = config.sources.get(source)?.warm_up.as_ref()?.most(day)?;
+        let sent = self.sent.get(&(Arc::clone(source), Arc::from(site))).filter(|_| day == self.day);
+        Some((sent.copied().unwrap_or(0), most))
     }
 }
 
@@ -293,7 +296,8 @@ mod tests {
         let count = |shares: Vec<(String, usize)>, name: &str| shares.iter().find(|s| s.0 == name).map_or(0, |s| s.1);
         assert_eq!(count(shares(&mut sources, &config), "new"), 50);
         assert_eq!(count(shares(&mut sources, &config), "new"), 0, "that was it for today");
-        assert_eq!(sources.sent(&"new".into(), "mx.test"), 50);
+        assert_eq!(sources.warmth(&config, &"new".into(), "mx.test", now()), Some((50, 50)));
+        assert_eq!(sources.warmth(&config, &"old".into(), "mx.test", now()), None);
         let again = Passenger { attempts: 1, ..who(1) };
         assert_eq!(sources.pick(&config, &"new".into(), again, 0.1, now()), Picked::Source("new".into()));
         sources.returned(&"new".into(), "mx.test");

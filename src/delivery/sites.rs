@@ -134,7 +134,7 @@ impl Sites {
     pub(super) fn is_old(&self, hop: &NextHop, now: Instant) -> bool {
         let NextHop::Mx(domain) = hop else { return false };
         let literal = domain.is_empty() || domain.starts_with('[');
-        !literal && !self.known.lock().get(domain).is_some_and(|(_, until)| now < *until)
+        !literal && self.known.lock().get(domain).is_none_or(|(_, until)| now >= *until)
     }
 
     /// The site of a lane whose first hop leads there.

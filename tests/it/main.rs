@@ -35,6 +35,8 @@ mod delivery;
 
 /// Next hops and name servers that do what they should not.
 mod delivery_faults;
+/// Limits, back-off and sources.
+mod manners;
 
 /// Content that is not made of lines.
 mod binary;

@@ -290,7 +290,30 @@ async fn a_new_source_sends_what_its_plan_allows() {
         take(&mut sink).await;
     }
     rig.empty().await;
-    let sent = rig.dispatcher.sources().lock().sent(&"new".into(), &sink.address.to_string());
-    assert_eq!(sent, 3, "and the other took the rest");
+    let question = Question { domain: Domain::parse("example.net").unwrap(), tenant: None, null_sender: false };
+    let told = serde_json::to_value(rig.dispatcher.explain(&question).await).unwrap();
+    assert_eq!(told["notes"][0], "the source new has sent 3 of 3 messages there today", "the other took the rest");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_its_turn_is_given_up_in_time() {
+    let mut sink = Sink::start(usual).await;
+    let limits = LaneLimits { per_hour: Some(1), ..LaneLimits::default() };
+    let mut rig = Rig::new(limited(limits), to(sink.address), Script::default()).await;
+    rig.run();
+    rig.accept("", &["ann@example.net"]).await;
+    take(&mut sink).await;
+    let late = rig.accept_with("", &["bob@example.net"], |record| {
+        record.arrived = record.arrived.minus(Duration::from_secs(6 * 86_400));
+        record.recipients[0].state.attempts = 1;
+    });
+    let late = late.await;
+    rig.until(|rig| rig.record(late).is_none()).await;
+    let waits = rig.accept("", &["cis@example.net"]).await;
+    let soon = rig.clock.now();
+    rig.until(|rig| rig.record(waits).is_some_and(|r| r.recipients[0].state.due > soon)).await;
+    assert_eq!(rig.record(waits).unwrap().recipients[0].state.attempts, 0, "its turn is to come");
+    assert!(sink.taken.try_recv().is_err());
     rig.stop().await;
 }
