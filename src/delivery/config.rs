@@ -310,7 +310,8 @@ pub(super) mod tests {
             max_connections: 1000,
             schedule: Schedule { jitter_percent: 0, ..Schedule::default() },
             schedules: BTreeMap::new(),
-            selection: Selection::default(),
+            // The next hops of tests are on this machine.
+            selection: Selection { never: [].into(), ..Selection::default() },
             connect_timeout: Duration::from_secs(30),
             command_timeout: Duration::from_secs(300),
             final_timeout: Duration::from_secs(600),
