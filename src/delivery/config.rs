@@ -312,7 +312,8 @@ pub(super) mod tests {
             max_connections: 1000,
             schedule: Schedule { jitter_percent: 0, ..Schedule::default() },
             schedules: BTreeMap::new(),
-            selection: Selection::default(),
+            // The next hops of tests are on this machine.
+            selection: Selection { never: [].into(), ..Selection::default() },
             notices: Notices::default(),
             timeouts: Timeouts::default(),
         }
