@@ -78,7 +78,8 @@ async fn dispatch(queue: Arc<Queue>, count: Arc<AtomicU64>) {
     loop {
         for lease in queue.lease(50).await {
             let _content = queue.content(&lease).await.expect("it was accepted");
-            let gone = |recipient: &u32| Settled { recipient: *recipient, change: Change::Gone, outcome: None, past: None };
+            let gone =
+                |recipient: &u32| Settled { recipient: *recipient, change: Change::Gone, outcome: None, past: None };
             let settled = lease.recipients.iter().map(gone).collect();
             settle(&queue, lease, settled).await;
             count.fetch_add(1, Ordering::Relaxed);

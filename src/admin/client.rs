@@ -12,8 +12,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{
-    BanStatus, Done, ExplainForm, HistoryForm, PluginChange, RecordingStatus, ReloadReport, Request, Response, SetStatus, Status,
-    Summary, SuppressForm, WhyForm, frame,
+    BanStatus, Done, ExplainForm, HistoryForm, PluginChange, RecordingStatus, ReloadReport, Request, Response,
+    SetStatus, Status, Summary, SuppressForm, WhyForm, frame,
 };
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.

@@ -22,12 +22,14 @@ use bytes::Bytes;
 use ipnet::IpNet;
 
 pub use api::{
-    BanStatus, DecisionsStatus, Done, ListenerStatus, LoadStatus, PluginChange, RecordingStatus, ReloadReport,
-    Request, Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
+    BanStatus, DecisionsStatus, Done, ListenerStatus, LoadStatus, PluginChange, RecordingStatus, ReloadReport, Request,
+    Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
 };
 pub use client::{Client, ClientError, Page};
 pub use explain::ExplainForm;
-pub use queue_api::{BUCKETS, ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SummaryRow, SuppressForm};
+pub use queue_api::{
+    BUCKETS, ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SummaryRow, SuppressForm,
+};
 pub use server::{BindError, bind, serve};
 pub use view::{MessageView, OutcomeView, PastView, RecipientView, Summary};
 

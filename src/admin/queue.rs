@@ -40,10 +40,10 @@ pub(super) async fn perform(request: Request, peer: Peer, control: &dyn Control)
         Request::QueueList { filter, after, limit } => list(control, &filter, after, limit).await,
         Request::QueueCount { filter, after, upto } => {
             count(control, &filter, reach(after.as_deref(), upto.as_deref()).map_err(one)?).await
-        },
+        }
         Request::QueueSummary { filter, by, after, upto } => {
             summary(control, &filter, &by, reach(after.as_deref(), upto.as_deref()).map_err(one)?).await
-        },
+        }
         Request::QueueShow { id } => {
             let shown = control.queue_show(read_id(&id).map_err(one)?).await?;
             let shown = shown.ok_or_else(|| one(format!("no message {id} in the queue")))?;
@@ -75,7 +75,8 @@ pub(super) async fn perform(request: Request, peer: Peer, control: &dyn Control)
         }
         Request::QueueRuleLift { number } => {
             let rule = control.queue_rule_lift(peer, number).await?;
-            let rule = rule.ok_or_else(|| one(format!("no rule {number}: `waypost queue suspensions` shows which there are")))?;
+            let rule = rule
+                .ok_or_else(|| one(format!("no rule {number}: `waypost queue suspensions` shows which there are")))?;
             Ok((Vec::new(), Done::Rule(RuleStatus::of(&rule, System.now()))))
         }
         other => Err(vec![format!("{other:?} is not about the queue")]),
@@ -161,9 +162,11 @@ fn name(by: By, sight: Sight<'_>, recipient: &QueuedRecipient) -> String {
         By::Domain => recipient.mailbox.domain.as_str().to_owned(),
         By::SenderDomain => record.sender.0.as_ref().map_or_else(|| "<>".to_owned(), |s| s.domain.as_str().to_owned()),
         By::NextHop => sight.route(recipient).hops.first().map(hop_text).unwrap_or_default(),
-        By::Annotation(key) => {
-            record.annotations.iter().find(|(_, name, _)| *name == key).map_or("-".to_owned(), |(_, _, a)| a.value.to_string())
-        }
+        By::Annotation(key) => record
+            .annotations
+            .iter()
+            .find(|(_, name, _)| *name == key)
+            .map_or("-".to_owned(), |(_, _, a)| a.value.to_string()),
         By::LastReply => recipient.state.last.as_ref().map_or("-".to_owned(), super::view::said),
     };
     name.chars().take(NAME).collect()
@@ -175,9 +178,8 @@ async fn read_command(control: &dyn Control, form: CommandForm) -> Result<Comman
         CommandForm::Reschedule { at, in_secs, spread_secs } => {
             let start = match at {
                 None => System.now(),
-                Some(text) => {
-                    Timestamp::parse(&text).ok_or_else(|| one(format!("{text:?} is no time: write 2026-11-27T08:00:00Z")))?
-                }
+                Some(text) => Timestamp::parse(&text)
+                    .ok_or_else(|| one(format!("{text:?} is no time: write 2026-11-27T08:00:00Z")))?,
             };
             if in_secs > YEAR || spread_secs > YEAR {
                 return Err(one("nothing is put off for more than a year".to_owned()));

@@ -39,7 +39,8 @@ impl Control for Fake {
 
     fn queue_look(&self, filter: Filter, reach: Reach) -> Pending<'_, Stepped> {
         let above = self.records.iter().filter(|record| reach.after.is_none_or(|after| record.id > after));
-        let fits = |record: &&Arc<Record>| !filter.select(Sight { record, now: ARRIVED, ways: &*self.ways() }).is_empty();
+        let fits =
+            |record: &&Arc<Record>| !filter.select(Sight { record, now: ARRIVED, ways: &*self.ways() }).is_empty();
         let found = above.filter(fits).take(reach.find);
         let found: Vec<_> = found.map(|record| Found { record: Arc::clone(record), recipients: vec![0] }).collect();
         let next = (found.len() >= reach.find).then(|| found.last().map(|found| found.record.id)).flatten();
@@ -78,7 +79,16 @@ impl Control for Fake {
         until: Option<Timestamp>,
     ) -> Pending<'_, Arc<Rule>> {
         let by = by.to_string().into();
-        ready(Ok(Arc::new(Rule { number: 7, kind, filter, reason, since: Timestamp::from_secs(0), until, by, lifted: false })))
+        ready(Ok(Arc::new(Rule {
+            number: 7,
+            kind,
+            filter,
+            reason,
+            since: Timestamp::from_secs(0),
+            until,
+            by,
+            lifted: false,
+        })))
     }
 
     fn queue_rules(&self) -> Pending<'_, Arc<Rules>> {
@@ -165,7 +175,8 @@ impl Control for Fake {
     }
 
     fn suppress(&self, by: Peer, what: SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
-        let entry = json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
+        let entry =
+            json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
         ready(Ok(if matches!(what, SuppressForm::Check { .. }) { Vec::new() } else { vec![entry] }))
     }
 
@@ -377,14 +388,19 @@ async fn what_cant_be_meant_is_refused_with_where_and_why() {
     let served = Served::start(Vec::new());
     let mut client = served.client().await;
     let begin = Next::default();
-    let mut refused = async |filter: FilterForm, command| match client.queue_command(filter, false, command, &begin).await {
-        Err(ClientError::Refused(why)) => why.join("; "),
-        other => panic!("{other:?}"),
-    };
+    let mut refused =
+        async |filter: FilterForm, command| match client.queue_command(filter, false, command, &begin).await {
+            Err(ClientError::Refused(why)) => why.join("; "),
+            other => panic!("{other:?}"),
+        };
     let one = || FilterForm::text("held");
     let reschedule = |at: &str, in_secs| CommandForm::Reschedule { at: Some(at.into()), in_secs, spread_secs: 0 };
     let cases = [
-        (FilterForm::text("held and"), CommandForm::Release, "\"held and\": at column 9: expected a condition, such as domain = example.org"),
+        (
+            FilterForm::text("held and"),
+            CommandForm::Release,
+            "\"held and\": at column 9: expected a condition, such as domain = example.org",
+        ),
         (one(), CommandForm::Hold { reason: "a\nb".into() }, "a reason is one line of text"),
         (one(), CommandForm::Bounce { reason: "x".repeat(401) }, "a reason has at most 400 characters"),
         (one(), reschedule("tomorrow", 0), "\"tomorrow\" is no time: write 2026-11-27T08:00:00Z"),
@@ -458,7 +474,7 @@ async fn the_wire_form_is_stable() {
     let command = format!(
         "{{\"request\":\"queue-command\",\"filter\":{{\"ids\":[\"{id}\"]}},\"command\":{{\"retry\":{{\"reroute\":true}}}}}}\n"
     );
-    insta::assert_snapshot!(served.raw(command.as_bytes()).await.join("\n"), @r#"{"done":{"changed":1}}"#);
+    insta::assert_snapshot!(served.raw(command.as_bytes()).await.join("\n"), @r#"{"done":{"changed":{"messages":1,"recipients":1,"failed":0,"failures":[],"next":null,"upto":null,"looked":0}}}"#);
     let summary = Summary::of(&record(1), ARRIVED.plus(std::time::Duration::from_secs(100)));
     insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap());
 }

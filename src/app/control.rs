@@ -11,8 +11,8 @@ use super::change::Change;
 use super::history::Cause;
 use super::queue::said;
 use crate::admin::{
-    BanStatus, Control, DecisionsStatus, ExplainForm, HistoryForm, ListenerStatus, Peer, Pending, PluginChange, RecordingStatus,
-    ReloadReport, SetStatus, Shown, Status, StoreStatus, SuppressForm, Weakening, WhyForm,
+    BanStatus, Control, DecisionsStatus, ExplainForm, HistoryForm, ListenerStatus, Peer, Pending, PluginChange,
+    RecordingStatus, ReloadReport, SetStatus, Shown, Status, StoreStatus, SuppressForm, Weakening, WhyForm,
 };
 use crate::config;
 use crate::hooks::Route;

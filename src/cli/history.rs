@@ -63,13 +63,15 @@ pub(super) fn show(message: &Value) -> String {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(clean).unwrap_or_default();
     let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut shown = String::new();
-    let (id, time, sender, hop) = (text(message, "queue_id"), text(message, "time"), text(message, "sender"), text(message, "hop"));
+    let (id, time, sender, hop) =
+        (text(message, "queue_id"), text(message, "time"), text(message, "sender"), text(message, "hop"));
     let way = if hop.is_empty() { String::new() } else { format!(" by {hop}") };
     // Infallible for a String, here and below.
     let _ = writeln!(shown, "{time} {id} from {sender}{way}");
     for one in list(message, "recipients") {
         for before in list(&one, "before") {
-            let (at, hop, stage, said) = (text(&before, "at"), text(&before, "hop"), text(&before, "stage"), text(&before, "said"));
+            let (at, hop, stage, said) =
+                (text(&before, "at"), text(&before, "hop"), text(&before, "stage"), text(&before, "said"));
             let _ = writeln!(shown, "  before {at}, {hop}, at {stage}: {said}");
         }
         let (address, became, reply) = (text(&one, "address"), text(&one, "became"), text(&one, "reply"));

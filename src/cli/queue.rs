@@ -31,9 +31,7 @@ pub(super) async fn queue(common: &Common, command: Queue, out: &mut dyn Write) 
             let text = if common.json { format!("{}\n", json!(message)) } else { queue_show::show(&message) };
             Ok(out.write_all(text.as_bytes())?)
         }
-        Queue::Cat { id } => {
-            Ok(client.queue_cat(id, |piece| out.write_all(piece)).await?)
-        }
+        Queue::Cat { id } => Ok(client.queue_cat(id, |piece| out.write_all(piece)).await?),
         other => queue_change::change(client, common, other, out).await,
     }
 }

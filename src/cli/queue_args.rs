@@ -149,6 +149,12 @@ pub(super) struct Coming {
     pub(super) time: Option<u64>,
 }
 
+impl Coming {
+    pub(super) fn is_meant(self) -> bool {
+        self.coming || self.time.is_some()
+    }
+}
+
 /// Of what can't be taken back.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct Sure {
@@ -242,7 +248,9 @@ mod tests {
         for line in blocks(page, "console").filter(|line| !line.is_empty()) {
             let cli = Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"));
             let filter = match cli.command {
-                Command::Queue(Queue::List { filter, .. } | Queue::Count { filter } | Queue::Summary { filter, .. }) => filter,
+                Command::Queue(
+                    Queue::List { filter, .. } | Queue::Count { filter } | Queue::Summary { filter, .. },
+                ) => filter,
                 Command::Queue(
                     Queue::Retry { which, .. }
                     | Queue::Reschedule { which, .. }

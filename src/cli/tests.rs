@@ -12,8 +12,8 @@ use crate::admin::{
     self, BanStatus, Control, DecisionsStatus, ListenerStatus, LoadStatus, MessageView, OutcomeView, Pending,
     RecipientView, RecordingStatus, ReloadReport, Status, StoreStatus, Summary, WhyForm,
 };
-use crate::mail::QueueId;
 use crate::hooks::Route;
+use crate::mail::QueueId;
 use crate::queue::{Changed, Counts, Filter, Found, Reach, Rule, RuleKind, Rules, Stepped, Ways};
 use crate::store::Content;
 use crate::time::Timestamp;
@@ -267,9 +267,21 @@ impl Control for Fake {
         let left = (self.0 as u64).saturating_sub(reach.after.map_or(0, QueueId::to_u64));
         let messages = left.min(1000);
         let next = (left > messages).then(|| QueueId::from_u64(self.0 as u64 - left + messages));
-        let failures = if self.0 == 5000 && next.is_none() { vec![(QueueId::from_u64(9), "damaged".to_owned())] } else { Vec::new() };
+        let failures = if self.0 == 5000 && next.is_none() {
+            vec![(QueueId::from_u64(9), "damaged".to_owned())]
+        } else {
+            Vec::new()
+        };
         let failed = failures.len() as u64;
-        ready(Ok(Changed { messages, recipients: messages, looked: messages, failed, failures, next, upto: reach.upto }))
+        ready(Ok(Changed {
+            messages,
+            recipients: messages,
+            looked: messages,
+            failed,
+            failures,
+            next,
+            upto: reach.upto,
+        }))
     }
 
     fn queue_rule(
@@ -281,7 +293,16 @@ impl Control for Fake {
         until: Option<Timestamp>,
     ) -> Pending<'_, Arc<Rule>> {
         let by = by.to_string().into();
-        ready(Ok(Arc::new(Rule { number: 7, kind, filter, reason, since: Timestamp::from_secs(0), until, by, lifted: false })))
+        ready(Ok(Arc::new(Rule {
+            number: 7,
+            kind,
+            filter,
+            reason,
+            since: Timestamp::from_secs(0),
+            until,
+            by,
+            lifted: false,
+        })))
     }
 
     fn queue_rules(&self) -> Pending<'_, Arc<Rules>> {
@@ -399,12 +420,14 @@ impl Control for Fake {
     }
 
     fn suppress(&self, by: admin::Peer, what: admin::SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
-        let entry = json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
+        let entry =
+            json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
         ready(Ok(if matches!(what, admin::SuppressForm::Check { .. }) { Vec::new() } else { vec![entry] }))
     }
 
     fn history(&self, _: admin::HistoryForm) -> Pending<'_, (Vec<serde_json::Value>, bool)> {
-        let before = json!([{"at": "2026-11-23T22:32:00.000Z", "hop": "mx:x.test", "stage": "rcpt", "said": "450 later"}]);
+        let before =
+            json!([{"at": "2026-11-23T22:32:00.000Z", "hop": "mx:x.test", "stage": "rcpt", "said": "450 later"}]);
         let one = json!({"address": "bob@x.test", "became": "permanent", "stage": "rcpt", "reply": "550 5.1.1 no", "before": before});
         let dialogue = json!(["C: RCPT TO:<bob@x.test>", "S: 550 5.1.1 no\u{1b}[2J"]);
         let message = json!({"queue_id": "0000000000001", "sender": "ann@example.org", "hop": "mx:x.test", "recipients": [one],
@@ -487,12 +510,23 @@ async fn what_cant_be_taken_back_is_counted_and_has_to_be_meant() {
         let (printed, failure) = run(3, &["queue", verb, "domain = example.net"]).await;
         let failure = failure.unwrap().to_string();
         let word = if verb == "bounce" { "bounced" } else { "dropped" };
-        assert_eq!(failure, format!("waypost: 3 messages, 6 recipients, 12.5 KiB would be {word}: say --yes if that is meant"));
+        assert_eq!(
+            failure,
+            format!("waypost: 3 messages, 6 recipients, 12.5 KiB would be {word}: say --yes if that is meant")
+        );
         assert_eq!(printed, "");
     }
     assert_eq!(run(1, &["queue", "drop", "0000000000001"]).await.0, "1 message removed\n", "an id is meant");
     let dry = run(7, &["queue", "bounce", "held", "--dry-run"]).await.0;
-    insta::assert_snapshot!(dry, @"");
+    insta::assert_snapshot!(dry, @"
+    7 messages, 14 recipients, 29.3 KiB would be bounced
+      0000000000001
+      0000000000002
+      0000000000003
+      0000000000004
+      0000000000005
+      and 2 more
+    ");
     assert_eq!(run(1203, &["queue", "count", "size > 1M"]).await.0, "1203 messages, 2406 recipients, 4.9 MiB\n");
     let rule = run(1, &["queue", "suspend", "domain = x.test", "--for", "2h", "--reason", "down"]).await.0;
     assert_eq!(rule, "rule 7: suspended for 2h: domain = x.test\n");
@@ -516,7 +550,11 @@ async fn who_is_suppressed_is_listed_and_changed() {
 async fn what_became_of_a_message_is_told() {
     insta::assert_snapshot!(run(1, &["history", "--failed"]).await.0, @"
     2026-11-23T22:37:00.000Z 0000000000001 from ann@example.org by mx:x.test
+      before 2026-11-23T22:32:00.000Z, mx:x.test, at rcpt: 450 later
       bob@x.test: permanent: 550 5.1.1 no
+        C: RCPT TO:<bob@x.test>
+        S: 550 5.1.1 no�[2J
+    there are more: say --limit, or be more exact
     ");
     assert_eq!(run(0, &["history", "0000000000001"]).await.1.unwrap().code(), 1);
 }

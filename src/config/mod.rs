@@ -97,7 +97,9 @@ pub fn read_route(text: &str, config: &delivery::Config) -> Result<crate::hooks:
     let route = source.parse(&written).and_then(|table| check::route(&raw::Table::root(&source, &table), config));
     match route {
         Some(route) if source.is_clean() => Ok(route),
-        _ => Err(source.into_errors().first().map_or("it is no route".into(), |e| format!("{}; {}", e.problem, e.help))),
+        _ => {
+            Err(source.into_errors().first().map_or("it is no route".into(), |e| format!("{}; {}", e.problem, e.help)))
+        }
     }
 }
 

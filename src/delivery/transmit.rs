@@ -395,14 +395,30 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
 }
 
 fn ended_here(outcomes: Vec<Outcome>, hop: NextHop) -> Transmitted {
-    Transmitted { outcomes, contact: Contact::None, hop: Some(hop), remote: None, reporting: Reporting::Delivered, took: Duration::ZERO, dialogue: None }
+    Transmitted {
+        outcomes,
+        contact: Contact::None,
+        hop: Some(hop),
+        remote: None,
+        reporting: Reporting::Delivered,
+        took: Duration::ZERO,
+        dialogue: None,
+    }
 }
 
 fn unreadable(mail: &Mail<'_>, error: &crate::queue::QueueError, at: Timestamp) -> Transmitted {
     tracing::error!(queue_id = %mail.record.id, %error, "content can't be read");
     let reply = Reply::new(451, Status::new(4, 3, 0), "the message can't be read from the queue now");
     let outcomes = local(mail, OutcomeKind::Temporary, Stage::Queue, &reply, at);
-    Transmitted { outcomes, contact: Contact::None, hop: None, remote: None, reporting: Reporting::Relayed, took: Duration::ZERO, dialogue: None }
+    Transmitted {
+        outcomes,
+        contact: Contact::None,
+        hop: None,
+        remote: None,
+        reporting: Reporting::Relayed,
+        took: Duration::ZERO,
+        dialogue: None,
+    }
 }
 
 /// The same outcome for all, made by the relay itself.

@@ -19,7 +19,8 @@ fn gone(recipient: u32, kind: OutcomeKind) -> Settled {
         _ => Reply::new(550, Status::new(5, 1, 1), "nobody here"),
     };
     let (error, remote, remote_endpoint) = (None, Some("mx.test".into()), None);
-    let outcome = Outcome { recipient, kind, stage: Stage::Done, reply: Some(reply), error, remote, remote_endpoint, at: NOW };
+    let outcome =
+        Outcome { recipient, kind, stage: Stage::Done, reply: Some(reply), error, remote, remote_endpoint, at: NOW };
     Settled { recipient, change: Change::Gone, outcome: Some(outcome), past: None }
 }
 
@@ -65,7 +66,8 @@ fn past_attempts_come_along_and_texts_are_cut() {
     let long = Outcome { error: Some("é".repeat(5000).into()), ..gone(0, OutcomeKind::Temporary).outcome.unwrap() };
     record.recipients[0].state.history = vec![Past::of(&long, "mx:x.test".into(), Duration::from_secs(1))];
     let settled = [Settled { outcome: Some(Outcome { recipient: 0, ..long }), ..gone(0, OutcomeKind::Permanent) }];
-    let finished = Finished { record: &record, settled: &settled, hop: "", took: Duration::ZERO, dialogue: None, now: NOW };
+    let finished =
+        Finished { record: &record, settled: &settled, hop: "", took: Duration::ZERO, dialogue: None, now: NOW };
     let line = finished.line().unwrap();
     assert!(line.len() < 3000, "{}", line.len());
     let read: serde_json::Value = serde_json::from_slice(&line).unwrap();

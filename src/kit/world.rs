@@ -82,8 +82,14 @@ impl World {
         let clock = Arc::new(Manual::new(Timestamp::default()));
         let path = folder.join("db");
         let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || Sled::open(&path, CACHE)).await??);
-        let config =
-            crate::queue::Config { path: folder.to_owned(), min_free: 0, cache: CACHE, window: 1000, hot_bytes: CACHE, bounds: crate::queue::Bounds::default() };
+        let config = crate::queue::Config {
+            path: folder.to_owned(),
+            min_free: 0,
+            cache: CACHE,
+            window: 1000,
+            hot_bytes: CACHE,
+            bounds: crate::queue::Bounds::default(),
+        };
         let queue = Queue::open(config, store.clone(), clock.clone()).await?;
         let (names, servers, heard) = (Names::default(), Servers::default(), Arc::<Mutex<Heard>>::default());
         let spool = Spool::open(&folder.join("plugins"), 0, store.clone())?;

@@ -127,7 +127,14 @@ async fn where_the_store_is_broken_nobody_is_let_in_and_nobody_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Sick(Sled::open(&folder.path().join("db"), 1 << 20).unwrap(), AtomicBool::new(false)));
     let path = folder.path().to_owned();
-    let settings = queue::Config { path, min_free: 1, cache: 1 << 20, window: 10, hot_bytes: 1 << 20, bounds: queue::Bounds::default() };
+    let settings = queue::Config {
+        path,
+        min_free: 1,
+        cache: 1 << 20,
+        window: 10,
+        hot_bytes: 1 << 20,
+        bounds: queue::Bounds::default(),
+    };
     let queue = Queue::open(settings, store.clone(), Arc::new(System)).await.unwrap();
     let config = config();
     let bound = Bound::bind(&config.listeners[0], &mut Activation::default()).unwrap().remove(0);

@@ -96,7 +96,9 @@ impl Pattern {
         pattern.size_limit(SIZE).dfa_size_limit(4 * SIZE).nest_limit(32).case_insensitive(true);
         match pattern.build() {
             Ok(regex) => Ok(Self(text.into(), regex)),
-            Err(error) => Err(error.to_string().lines().last().unwrap_or_default().to_owned()),
+            Err(error) => {
+                Err(error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+            }
         }
     }
 }
@@ -198,7 +200,16 @@ mod tests {
 
     fn outcome(kind: OutcomeKind, stage: Stage, reply: Option<Reply>, error: Option<&str>) -> Outcome {
         let (remote, remote_endpoint) = (None, None);
-        Outcome { recipient: 0, kind, stage, reply, error: error.map(Into::into), remote, remote_endpoint, at: Timestamp::default() }
+        Outcome {
+            recipient: 0,
+            kind,
+            stage,
+            reply,
+            error: error.map(Into::into),
+            remote,
+            remote_endpoint,
+            at: Timestamp::default(),
+        }
     }
 
     #[test]
@@ -211,7 +222,9 @@ mod tests {
             assert_eq!(CodePattern::parse(text), None, "{text}");
         }
         let fits = |text: &str, status| StatusPattern::parse(text).unwrap().fits(status);
-        assert!(fits("4.7.1", Status::new(4, 7, 1)) && fits("4.7", Status::new(4, 7, 9)) && fits("5", Status::new(5, 0, 0)));
+        assert!(
+            fits("4.7.1", Status::new(4, 7, 1)) && fits("4.7", Status::new(4, 7, 9)) && fits("5", Status::new(5, 0, 0))
+        );
         assert!(!fits("4.7.1", Status::new(4, 7, 0)) && !fits("4", Status::new(5, 0, 0)));
         for text in ["", "x", "4.x", "4.7.1.1", "9.1.1", "4..1", "4.1000"] {
             assert_eq!(StatusPattern::parse(text), None, "{text}");

@@ -99,7 +99,8 @@ impl Shared {
             match (ticket, after) {
                 (Some(ticket), Some((after, place))) => {
                     let counts = backlog.counts_mut();
-                    counts.held = (counts.held + u64::from(after.is_held())).saturating_sub(u64::from(record.is_held()));
+                    counts.held =
+                        (counts.held + u64::from(after.is_held())).saturating_sub(u64::from(record.is_held()));
                     let record = after;
                     backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
                     backlog.give_back_as(id, &lease.recipients, record, place, now, &mut news);

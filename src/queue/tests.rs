@@ -50,7 +50,14 @@ struct Bench {
 }
 
 fn config(path: &Path) -> Config {
-    Config { path: path.to_owned(), min_free: 0, cache: 8 << 20, window: 100, hot_bytes: 1 << 20, bounds: Bounds::default() }
+    Config {
+        path: path.to_owned(),
+        min_free: 0,
+        cache: 8 << 20,
+        window: 100,
+        hot_bytes: 1 << 20,
+        bounds: Bounds::default(),
+    }
 }
 
 async fn bench_with(config: Config) -> Bench {
@@ -112,7 +119,11 @@ impl Bench {
 }
 
 fn all_gone(lease: &Lease) -> Vec<Settled> {
-    lease.recipients.iter().map(|r| Settled { recipient: *r, change: Change::Gone, outcome: None, past: None }).collect()
+    lease
+        .recipients
+        .iter()
+        .map(|r| Settled { recipient: *r, change: Change::Gone, outcome: None, past: None })
+        .collect()
 }
 
 fn retry(recipient: u32, at: Timestamp) -> Settled {
@@ -152,7 +163,10 @@ async fn accepted_leased_settled_and_nothing_is_left() {
         let id = bench.accept(&["a@example.net"], &octets(len)).await;
         let lease = bench.one().await;
         assert_eq!((lease.record.id, &lease.recipients[..]), (id, &[0][..]));
-        assert_eq!(bench.queue.counts(), Counts { messages: 1, leased: 1, ..Counts::default() });
+        assert_eq!(
+            bench.queue.counts(),
+            Counts { messages: 1, octets: 14 + len as u64, leased: 1, ..Counts::default() }
+        );
         assert!(bench.body(&lease).await == octets(len), "{len}");
         let gone = all_gone(&lease);
         bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
@@ -170,7 +184,8 @@ async fn a_retry_waits_its_time_with_its_content_and_across_a_restart() {
         let bench = bench(folder.path()).await;
         let id = bench.accept(&["a@example.net", "b@example.net"], &octets(len)).await;
         let lease = bench.one().await;
-        let settled = vec![Settled { recipient: 0, change: Change::Gone, outcome: None, past: None }, retry(1, later(300))];
+        let settled =
+            vec![Settled { recipient: 0, change: Change::Gone, outcome: None, past: None }, retry(1, later(300))];
         let mut notes = Annotations::default();
         notes.set("p", "1", "k", "v").unwrap();
         bench.queue.settle(lease, settled, Some(notes.clone()), Vec::new()).await.unwrap();
@@ -364,7 +379,7 @@ async fn operators_hold_release_retry_and_remove() {
     let b = bench.accept(&["b@two.example"], &octets(50_000)).await;
     let domain = |domain: &str| Filter::domain(domain);
     assert_eq!(bench.queue.command(&domain("one.example"), Command::Hold("spam?".into())).await.unwrap(), 1);
-    assert_eq!(bench.queue.counts(), Counts { messages: 2, held: 1, ..Counts::default() });
+    assert_eq!(bench.queue.counts(), Counts { messages: 2, octets: 55_028, held: 1, ..Counts::default() });
     let lease = bench.one().await;
     assert_eq!(lease.record.id, b);
     bench.assert_idle();

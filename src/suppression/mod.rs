@@ -194,7 +194,9 @@ impl Suppression {
         let now = self.0.clock.now();
         let contains = contains.to_ascii_lowercase();
         let fits = |entry: &&Arc<Entry>| {
-            entry.holds(now) && entry.pattern.contains(&contains) && tenant.is_none_or(|t| entry.tenant.as_deref() == Some(t))
+            entry.holds(now)
+                && entry.pattern.contains(&contains)
+                && tenant.is_none_or(|t| entry.tenant.as_deref() == Some(t))
         };
         let mut found: Vec<Arc<Entry>> = self.0.entries.read().values().filter(fits).map(Arc::clone).collect();
         found.sort_by(|a, b| (&a.pattern, &a.tenant).cmp(&(&b.pattern, &b.tenant)));
@@ -218,9 +220,8 @@ impl Suppression {
             added: now,
             until: Some(now.plus(config.keep)),
         };
-        let done = self.insert(entry).and_then(|(key, value)| {
-            Ok(self.0.store.ride(TREE, vec![Write::Put { key, value }])?)
-        });
+        let done =
+            self.insert(entry).and_then(|(key, value)| Ok(self.0.store.ride(TREE, vec![Write::Put { key, value }])?));
         match done {
             Ok(_) => tracing::info!(recipient = %to, tenant, reason = said, "suppressed from now on"),
             Err(error) => tracing::warn!(recipient = %to, %error, "can't be suppressed"),
@@ -247,7 +248,9 @@ impl Suppression {
 
     fn insert(&self, mut entry: Entry) -> Result<(Bytes, Bytes), SuppressionError> {
         entry.pattern = normal(&entry.pattern)?.into();
-        if let Some(tenant) = entry.tenant.as_ref().filter(|tenant| tenant.is_empty() || tenant.bytes().any(|b| b < b' ')) {
+        if let Some(tenant) =
+            entry.tenant.as_ref().filter(|tenant| tenant.is_empty() || tenant.bytes().any(|b| b < b' '))
+        {
             return Err(SuppressionError::Tenant(tenant.to_string()));
         }
         let key = key(entry.tenant.as_deref(), &entry.pattern);

@@ -32,7 +32,12 @@ fn rule(value: &Value<'_>) -> Option<RetryRule> {
         text: table.parsed("text", |text| {
             Pattern::parse(text).map_err(|why| (format!("no pattern: {why}"), "write a regular expression".to_owned()))
         }),
-        stages: each(&table, "stages", "stages are resolve, connect, greeting, helo, tls, auth, mail, rcpt, data, answer", stage),
+        stages: each(
+            &table,
+            "stages",
+            "stages are resolve, connect, greeting, helo, tls, auth, mail, rcpt, data, answer",
+            stage,
+        ),
         domains: table.array("domains").iter().filter_map(domain_pattern).collect(),
         then: then(&table),
     };

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::ledger::Shared;
-use crate::ledger::segments::{self, Segments};
 use crate::hooks::fixtures::{mailbox, subject};
 use crate::hooks::{Binding, CallError, Cost, Edit, FailurePolicy, Hook, Scope, Subject};
+use crate::ledger::Shared;
+use crate::ledger::segments::{self, Segments};
 use crate::mail::{HeaderEdit, Recipient};
 use crate::time::{Manual, Timestamp};
 

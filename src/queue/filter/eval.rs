@@ -89,9 +89,7 @@ impl Test {
                 let mut annotations = record.annotations.iter();
                 annotations.any(|(plugin, name, value)| names(key, plugin, name) && self.text(op, &value.value))
             }
-            Field::NextHop => {
-                sight.route(recipient).hops.iter().any(|hop| self.text(op, &hop_text(hop)))
-            }
+            Field::NextHop => sight.route(recipient).hops.iter().any(|hop| self.text(op, &hop_text(hop))),
             Field::SenderDomain | Field::Domain => self.domain(op, sight, recipient),
             Field::Client => record.origin.as_ref().is_some_and(|origin| self.client(op, &origin.client.address)),
             _ => text_of(&self.field, record, recipient).is_some_and(|text| self.text(op, &text)),
@@ -165,8 +163,7 @@ fn text_of<'a>(field: &Field, record: &'a Record, recipient: &'a QueuedRecipient
 
 /// `KEY`, or `PLUGIN.KEY` for the annotation of one plugin alone.
 fn names(wanted: &str, plugin: &str, key: &str) -> bool {
-    wanted == key
-        || wanted.strip_prefix(plugin).and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| rest == key)
+    wanted == key || wanted.strip_prefix(plugin).and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| rest == key)
 }
 
 fn contains(text: &str, part: &str) -> bool {

@@ -121,7 +121,9 @@ impl Parser {
         check_op(&field, &lower, op, at)?;
         let (text, at) = match self.next() {
             Some((Token::Word(text) | Token::Quoted(text), at)) => (text, at),
-            Some((_, at)) => return Err(wrong(at, format!("expected a value for {lower}; in quotes if it has blanks"))),
+            Some((_, at)) => {
+                return Err(wrong(at, format!("expected a value for {lower}; in quotes if it has blanks")));
+            }
             None => return Err(wrong(self.end, format!("expected a value for {lower}"))),
         };
         let value = self.value(&field, op, &text).map_err(|problem| wrong(at, problem))?;
@@ -137,15 +139,17 @@ impl Parser {
             let mut pattern = RegexBuilder::new(text);
             pattern.size_limit(PATTERN_SIZE).dfa_size_limit(4 * PATTERN_SIZE).nest_limit(32).case_insensitive(true);
             let pattern = pattern.build();
-            return pattern.map(|pattern| Value::Pattern(text.into(), pattern)).map_err(|error| pattern_problem(&error));
+            return pattern
+                .map(|pattern| Value::Pattern(text.into(), pattern))
+                .map_err(|error| pattern_problem(&error));
         }
         match field.kind() {
             Kind::Id if op == Op::Contains => Ok(Value::Text(text.into())),
             Kind::Id => text.parse::<QueueId>().map(Value::Id).map_err(|error| format!("{text:?}: {error}")),
             Kind::Number => text.parse().map(Value::Number).map_err(|_not_one| format!("{text:?} is no number")),
-            Kind::Duration => value::duration(text)
-                .map(Value::Duration)
-                .ok_or_else(|| format!("{text:?} is no duration: write a number and a unit (s, m, h, d, w), such as 2h")),
+            Kind::Duration => value::duration(text).map(Value::Duration).ok_or_else(|| {
+                format!("{text:?} is no duration: write a number and a unit (s, m, h, d, w), such as 2h")
+            }),
             Kind::Size => value::size(text)
                 .map(Value::Size)
                 .ok_or_else(|| format!("{text:?} is no size: write a number and a unit (B, K, M, G), such as 10M")),
@@ -176,7 +180,14 @@ fn field(name: &str, lower: &str) -> Option<Field> {
 }
 
 fn unknown(name: &str, column: usize) -> FilterError {
-    let words = || FIELDS.iter().map(|(name, _)| *name).chain(NAMED).chain(STATES.iter().map(|(name, _)| *name));
+    let words = || {
+        FIELDS
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(NAMED)
+            .chain(STATES.iter().map(|(name, _)| *name))
+            .chain(["not", "all"])
+    };
     let help = match nearest(name, words()) {
         Some(near) => format!("did you mean {near}?"),
         None if name == "annotation" || name == "annotation." => "write annotation.KEY".to_owned(),

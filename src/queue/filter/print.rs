@@ -14,7 +14,9 @@ impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Everything => f.write_str("all"),
-            Self::Is(state) => f.write_str(STATES.iter().find(|(_, known)| known == state).map_or("", |(name, _)| name)),
+            Self::Is(state) => {
+                f.write_str(STATES.iter().find(|(_, known)| known == state).map_or("", |(name, _)| name))
+            }
             Self::Test(test) => test.fmt(f),
             Self::Not(inner) => {
                 f.write_str("not ")?;
@@ -60,7 +62,7 @@ impl Display for Test {
             Value::Id(id) => id.fmt(f),
             Value::Number(number) => number.fmt(f),
             Value::Duration(secs) => f.write_str(&value::show_duration(*secs)),
-            Value::Size(octets) => write!(f, "{octets}B"),
+            Value::Size(octets) => f.write_str(&value::show_size(*octets)),
         }
     }
 }

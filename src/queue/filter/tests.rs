@@ -27,7 +27,8 @@ fn sample() -> Record {
     let first = &mut record.recipients[0];
     first.state.attempts = 2;
     first.state.due = now().plus(std::time::Duration::from_secs(600));
-    first.route = Some(Arc::new(Route { hops: vec![NextHop::Smtp { host: "mx.test".into(), port: 26 }], ..Route::default() }));
+    first.route =
+        Some(Arc::new(Route { hops: vec![NextHop::Smtp { host: "mx.test".into(), port: 26 }], ..Route::default() }));
     first.state.last = Some(Outcome {
         recipient: 0,
         kind: OutcomeKind::Temporary,
@@ -123,7 +124,7 @@ fn mistakes_are_told_with_their_column() {
     let cases = [
         ("domian = x", "at column 1: there is no field \"domian\": did you mean domain?"),
         ("held and", "at column 9: expected a condition, such as domain = example.org"),
-        ("held or or held", "at column 9: there is no field \"or\": did you mean hop?"),
+        ("held or nott held", "at column 9: there is no field \"nott\": did you mean not?"),
         ("domain", "at column 7: expected an operator after domain: = != ~ =~ < > <= >="),
         ("domain =", "at column 9: expected a value for domain"),
         ("domain = (", "at column 10: expected a value for domain; in quotes if it has blanks"),
@@ -132,9 +133,12 @@ fn mistakes_are_told_with_their_column() {
         ("age > 2", "at column 7: \"2\" is no duration: write a number and a unit (s, m, h, d, w), such as 2h"),
         ("size > big", "at column 8: \"big\" is no size: write a number and a unit (B, K, M, G), such as 10M"),
         ("attempts > x", "at column 12: \"x\" is no number"),
-        ("é and held", "at column 1: there is no field \"é\": there are id, sender, sender-domain, recipient, domain, \
+        (
+            "é and held",
+            "at column 1: there is no field \"é\": there are id, sender, sender-domain, recipient, domain, \
             age, size, attempts, due, reason, tag, listener, client, identity, priority, last-reply, last-code, status, \
-            next-hop, route, hop, suspension, tenant, campaign, held, suspended, annotation.KEY"),
+            next-hop, route, hop, suspension, tenant, campaign, held, suspended, not, all, annotation.KEY",
+        ),
         ("tag = \"é\" held", "at column 11: expected \"and\", \"or\" or the end"),
         ("(held", "at column 1: the parenthesis that begins here is not closed"),
         ("held)", "at column 5: nothing is open that this could close"),
@@ -179,8 +183,11 @@ fn test() -> impl Strategy<Value = Expr> {
         .prop_filter_map("the null reverse-path has a form of its own", |(field, op, value)| {
             (field != Field::Sender || &*value != "<>").then_some(Test { field, op, value: Value::Text(value) })
         });
-    let annotation = ("[a-zA-Z][a-zA-Z0-9_.-]{0,10}", text())
-        .prop_map(|(key, value)| Test { field: Field::Annotation(key.into()), op: Op::IsNot, value: Value::Text(value) });
+    let annotation = ("[a-zA-Z][a-zA-Z0-9_.-]{0,10}", text()).prop_map(|(key, value)| Test {
+        field: Field::Annotation(key.into()),
+        op: Op::IsNot,
+        value: Value::Text(value),
+    });
     let pattern = "[a-z.*+\\\\d\"']{1,8}".prop_filter_map("a pattern", |text| {
         let pattern = regex::Regex::new(&text).ok()?;
         Some(Test { field: Field::Sender, op: Op::Matches, value: Value::Pattern(text.into(), pattern) })
