@@ -357,7 +357,7 @@ mod tests {
             text: Some("age > 2h or size > 1M".into()),
             ..FilterForm::default()
         };
-        insta::assert_snapshot!(form.filter().unwrap(), @"");
+        insta::assert_snapshot!(form.filter().unwrap(), @"id = 0000000000009 and sender ~ ann and domain = example.net and held and (age > 2h or size > 1M)");
         assert!(FilterForm::default().filter().unwrap().is_everything() && FilterForm::default().is_empty());
         assert!(!FilterForm::text("all").is_empty());
         let error = FilterForm::text("domain = ").filter().unwrap_err();

@@ -149,6 +149,12 @@ pub(super) struct Coming {
     pub(super) time: Option<u64>,
 }
 
+impl Coming {
+    pub(super) fn is_meant(self) -> bool {
+        self.coming || self.time.is_some()
+    }
+}
+
 /// Of what can't be taken back.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct Sure {

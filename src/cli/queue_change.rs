@@ -29,6 +29,8 @@ pub(super) async fn change(
     command: Queue,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    // Where mail to come is meant as well, there need be none yet.
+    let mut quiet = false;
     let task = match command {
         Queue::Retry { which, reroute } => {
             Task { which, command: CommandForm::Retry { reroute }, words: ("tried", "due now"), yes: None }
@@ -47,6 +49,7 @@ pub(super) async fn change(
         }
         Queue::Hold { which, reason, coming } => {
             in_force(client, common, RuleKind::Hold, &which, &reason, coming, out).await?;
+            quiet = coming.is_meant();
             Task { which, command: CommandForm::Hold { reason }, words: ("held", "held"), yes: None }
         }
         Queue::Release { which } => {
@@ -58,8 +61,7 @@ pub(super) async fn change(
                 Task { which, command: CommandForm::Bounce { reason: reason.clone() }, words, yes: Some(sure.yes) };
             let Some(task) = preview(client, common, task, out).await? else { return Ok(()) };
             in_force(client, common, RuleKind::Bounce, &task.which, &reason, coming, out).await?;
-            let quiet = coming.coming || coming.time.is_some();
-            return perform(client, common, task, quiet, out).await;
+            return perform(client, common, task, coming.is_meant(), out).await;
         }
         Queue::Drop { which, sure } => {
             Task { which, command: CommandForm::Remove, words: ("dropped", "removed"), yes: Some(sure.yes) }
@@ -78,7 +80,7 @@ pub(super) async fn change(
         other => return Err(Failure::refused(format!("waypost: {other:?} changes nothing"))),
     };
     match preview(client, common, task, out).await? {
-        Some(task) => perform(client, common, task, false, out).await,
+        Some(task) => perform(client, common, task, quiet, out).await,
         None => Ok(()),
     }
 }
@@ -215,7 +217,7 @@ async fn in_force(
     coming: Coming,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    if which.dry_run || !(coming.coming || coming.time.is_some()) {
+    if which.dry_run || !coming.is_meant() {
         return Ok(());
     }
     let filter = FilterForm::from(which.filter.clone());

@@ -101,6 +101,11 @@ mod tests {
         }
         let mut rows: Vec<_> = sums.into_values().collect();
         rows.sort_by(|a, b| total(b).cmp(&total(a)));
-        insta::assert_snapshot!(show(&rows, 1, "domain"), @"");
+        insta::assert_snapshot!(show(&rows, 1, "domain"), @"
+        domain     ALL  5m  10m  20m  40m  80m  160m  320m  640m  1280m  1280m+  HELD  SUSPENDED
+        TOTAL      38   16  0    0    0    0    0     0     0     0      22      3     0
+        a.example  33   11  0    0    0    0    0     0     0     0      22      2     0
+        and 1 more
+        ");
     }
 }

@@ -518,7 +518,15 @@ async fn what_cant_be_taken_back_is_counted_and_has_to_be_meant() {
     }
     assert_eq!(run(1, &["queue", "drop", "0000000000001"]).await.0, "1 message removed\n", "an id is meant");
     let dry = run(7, &["queue", "bounce", "held", "--dry-run"]).await.0;
-    insta::assert_snapshot!(dry, @"");
+    insta::assert_snapshot!(dry, @"
+    7 messages, 14 recipients, 29.3 KiB would be bounced
+      0000000000001
+      0000000000002
+      0000000000003
+      0000000000004
+      0000000000005
+      and 2 more
+    ");
     assert_eq!(run(1203, &["queue", "count", "size > 1M"]).await.0, "1203 messages, 2406 recipients, 4.9 MiB\n");
     let rule = run(1, &["queue", "suspend", "domain = x.test", "--for", "2h", "--reason", "down"]).await.0;
     assert_eq!(rule, "rule 7: suspended for 2h: domain = x.test\n");
@@ -542,7 +550,11 @@ async fn who_is_suppressed_is_listed_and_changed() {
 async fn what_became_of_a_message_is_told() {
     insta::assert_snapshot!(run(1, &["history", "--failed"]).await.0, @"
     2026-11-23T22:37:00.000Z 0000000000001 from ann@example.org by mx:x.test
+      before 2026-11-23T22:32:00.000Z, mx:x.test, at rcpt: 450 later
       bob@x.test: permanent: 550 5.1.1 no
+        C: RCPT TO:<bob@x.test>
+        S: 550 5.1.1 no�[2J
+    there are more: say --limit, or be more exact
     ");
     assert_eq!(run(0, &["history", "0000000000001"]).await.1.unwrap().code(), 1);
 }

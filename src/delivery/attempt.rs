@@ -418,6 +418,7 @@ impl<'a> Attempt<'a> {
             route: Arc::clone(&self.route),
             hop: self.route.hops.first().cloned().unwrap_or_else(nowhere),
             previous: states().filter_map(|r| r.state.last.clone()).collect(),
+            history: states().flat_map(|r| r.state.history.iter().map(|past| (r.index, past.clone()))).collect(),
             remote: None,
             tls: None,
             annotations: Arc::new(record.annotations.clone()),

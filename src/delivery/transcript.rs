@@ -12,25 +12,25 @@ const MOST: usize = 8 << 10;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Transcript {
+pub(super) struct Transcript {
     lines: Vec<u8>,
     full: bool,
 }
 
 impl Transcript {
     /// For the next transaction.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.lines.clear();
         self.full = false;
     }
 
     /// Commands that are sent, one or several.
-    pub fn said(&mut self, commands: &[u8]) {
+    pub(super) fn said(&mut self, commands: &[u8]) {
         self.push(b"C: ", commands);
     }
 
     /// A reply.
-    pub fn heard(&mut self, reply: &Reply) {
+    pub(super) fn heard(&mut self, reply: &Reply) {
         if self.full {
             return;
         }
@@ -46,7 +46,7 @@ impl Transcript {
     }
 
     /// Something that is no command: the content, or an error.
-    pub fn note(&mut self, text: &str) {
+    pub(super) fn note(&mut self, text: &str) {
         self.push(b"   ", text.as_bytes());
     }
 
@@ -71,7 +71,7 @@ impl Transcript {
     }
 
     /// The lines, each with its end.
-    pub fn text(&self) -> Arc<str> {
+    pub(super) fn text(&self) -> Arc<str> {
         String::from_utf8_lossy(&self.lines).into()
     }
 }

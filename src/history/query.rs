@@ -106,7 +106,10 @@ fn read(line: &[u8], query: &Query) -> Option<Value> {
         return None;
     }
     let whole = message.as_object_mut()?;
-    whole.remove("at");
+    whole.shift_remove("at");
     whole.insert("time".to_owned(), at.rfc3339().into());
+    if let Some(arrived) = whole.get_mut("arrived") {
+        *arrived = arrived.as_i64().map(|at| Timestamp::from_micros(at).rfc3339()).into();
+    }
     Some(message)
 }

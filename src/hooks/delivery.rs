@@ -1,12 +1,13 @@
 //! What the delivery hooks are about: attempts, outcomes, dispositions, bounces.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Endpoint, NextHop, Route, TlsFacts};
 use crate::mail::{Annotations, Mailbox, QueueId, Recipient, ReversePath};
-use crate::smtp::Reply;
+use crate::smtp::{Reply, Status};
 use crate::time::Timestamp;
 
 /// How far an attempt came.
@@ -74,6 +75,62 @@ pub struct Outcome {
     pub at: Timestamp,
 }
 
+/// An attempt made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// When its outcome was known.
+    pub at: Timestamp,
+    /// From its start, in milliseconds.
+    pub took_ms: u32,
+    /// The next hop, as it is written in the configuration.
+    pub hop: Arc<str>,
+    /// Host name of the next hop's MTA, where there was one.
+    pub remote: Option<Arc<str>>,
+    /// What it came to.
+    pub kind: OutcomeKind,
+    /// How far it came.
+    pub stage: Stage,
+    /// The reply's code.
+    pub code: Option<u16>,
+    /// Its enhanced status.
+    pub status: Option<Status>,
+    /// Its text, or what went wrong below SMTP; cut.
+    pub text: Arc<str>,
+}
+
+/// Octets of a text that is remembered.
+const PAST_TEXT: usize = 200;
+
+impl Past {
+    /// What is remembered of an outcome.
+    pub fn of(outcome: &Outcome, hop: Arc<str>, took: Duration) -> Self {
+        let reply = outcome.reply.as_ref();
+        let said = reply.map(|reply| reply.lines.join(" ")).unwrap_or_default();
+        let text = match outcome.error.as_deref() {
+            Some(error) if said.is_empty() => error.to_owned(),
+            Some(error) => format!("{said} ({error})"),
+            None => said,
+        };
+        Self {
+            at: outcome.at,
+            took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+            hop,
+            remote: outcome.remote.clone(),
+            kind: outcome.kind,
+            stage: outcome.stage,
+            code: reply.map(|reply| reply.code),
+            status: reply.and_then(|reply| reply.status),
+            text: cut(&text, PAST_TEXT).into(),
+        }
+    }
+}
+
+/// At most so many octets, whole characters.
+fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
 /// The delivery a hook is about: some recipients of one message on their way to one next hop.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeliveryFacts {
@@ -98,6 +155,9 @@ pub struct DeliveryFacts {
     pub hop: NextHop,
     /// Outcomes of the attempt before.
     pub previous: Arc<[Outcome]>,
+    /// The attempts before, with the index of the recipient each was for.
+    #[serde(default)]
+    pub history: Arc<[(u32, Past)]>,
     /// Where the connection went, once it did.
     pub remote: Option<Endpoint>,
     /// TLS of that connection.

@@ -25,7 +25,8 @@ use std::sync::Arc;
 pub use chain::{Binding, CallError, Called, FailurePolicy, Link, ask, ask_results, ask_routes};
 pub use decision::{Cost, Decision, Round};
 pub use delivery::{
-    AttemptVerdict, BounceEdit, BounceVerdict, DeliveryFacts, Disposition, Outcome, OutcomeKind, ResultAction, Stage,
+    AttemptVerdict, BounceEdit, BounceVerdict, DeliveryFacts, Disposition, Outcome, OutcomeKind, Past, ResultAction,
+    Stage,
 };
 pub use edits::normal_form;
 pub use failure::Verdict;

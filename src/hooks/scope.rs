@@ -200,6 +200,7 @@ mod tests {
             route: Arc::new(Route::default()),
             hop: NextHop::Mx("there.example".into()),
             previous: Arc::new([]),
+            history: Arc::new([]),
             remote: None,
             tls: None,
             annotations: Arc::new(Annotations::default()),

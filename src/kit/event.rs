@@ -226,6 +226,7 @@ fn delivery(event: &Event, at: Setting<'_>) -> Result<(DeliveryFacts, Vec<Outcom
         route: Arc::new(Route { hops: vec![hop.clone()], ..Route::default() }),
         hop,
         previous: previous.into(),
+        history: Arc::default(),
         remote: None,
         tls: None,
         annotations: Arc::new(annotations(event, at)?),

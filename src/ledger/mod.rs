@@ -20,22 +20,22 @@ pub(crate) use writer::Shared;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
+pub(crate) struct Keep {
     /// What is older is removed.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// Octets of all of it; the oldest go first.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// How a ledger stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Info {
+pub(crate) struct Info {
     /// Lines since the start.
-    pub written: u64,
+    pub(crate) written: u64,
     /// Since the start: the disk was slower than they came, or did not take them.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// Why they are dropped for now.
-    pub trouble: Option<String>,
+    pub(crate) trouble: Option<String>,
 }
 
 /// A ledger: off until it is told where to write.

@@ -92,13 +92,15 @@ pub(crate) fn identity(identity: &hooks::Identity) -> wit::types::Identity {
 }
 
 pub(crate) fn reply(reply: &Reply) -> wit::types::Reply {
-    let status =
-        |s: crate::smtp::Status| wit::types::EnhancedStatus { kind: s.class, subject: s.subject, detail: s.detail };
     wit::types::Reply {
         code: reply.code,
-        status: reply.status.map(status),
+        status: reply.status.map(enhanced_status),
         lines: reply.lines.iter().map(|line| line.to_string()).collect(),
     }
+}
+
+fn enhanced_status(status: crate::smtp::Status) -> wit::types::EnhancedStatus {
+    wit::types::EnhancedStatus { kind: status.class, subject: status.subject, detail: status.detail }
 }
 
 pub(crate) fn next_hop(hop: &hooks::NextHop) -> wit::routing::NextHop {
@@ -135,21 +137,41 @@ pub(crate) fn route(route: &hooks::Route) -> wit::routing::Route {
 
 /// `tls` is that of the connection, where the outcome is of the attempt at hand.
 pub(crate) fn outcome(outcome: &hooks::Outcome, tls: Option<&hooks::TlsFacts>) -> wit::deliveries::RecipientOutcome {
-    use wit::deliveries::OutcomeKind;
     wit::deliveries::RecipientOutcome {
         recipient: small(outcome.recipient),
-        kind: match outcome.kind {
-            hooks::OutcomeKind::Delivered => OutcomeKind::Delivered,
-            hooks::OutcomeKind::Temporary => OutcomeKind::Temporary,
-            hooks::OutcomeKind::Permanent => OutcomeKind::Permanent,
-            hooks::OutcomeKind::Expired => OutcomeKind::Expired,
-        },
+        kind: kind(outcome.kind),
         stage: stage(outcome.stage),
         reply: outcome.reply.as_ref().map(reply),
         remote_name: text(&outcome.remote),
         remote: outcome.remote_endpoint.as_ref().map(endpoint),
         tls: tls.map(tls_info),
         details: outcome.error.iter().map(|error| ("error".to_owned(), error.to_string())).collect(),
+    }
+}
+
+/// An attempt that was made for the recipient of this index.
+pub(crate) fn past(recipient: u32, past: &hooks::Past) -> wit::deliveries::PastAttempt {
+    wit::deliveries::PastAttempt {
+        recipient: small(recipient),
+        at: timestamp(past.at),
+        took: past.took_ms,
+        hop: past.hop.to_string(),
+        remote_name: text(&past.remote),
+        kind: kind(past.kind),
+        stage: stage(past.stage),
+        code: past.code,
+        status: past.status.map(enhanced_status),
+        text: past.text.to_string(),
+    }
+}
+
+fn kind(kind: hooks::OutcomeKind) -> wit::deliveries::OutcomeKind {
+    use wit::deliveries::OutcomeKind;
+    match kind {
+        hooks::OutcomeKind::Delivered => OutcomeKind::Delivered,
+        hooks::OutcomeKind::Temporary => OutcomeKind::Temporary,
+        hooks::OutcomeKind::Permanent => OutcomeKind::Permanent,
+        hooks::OutcomeKind::Expired => OutcomeKind::Expired,
     }
 }
 
@@ -175,6 +197,26 @@ fn stage(stage: hooks::Stage) -> wit::deliveries::Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plugin_sees_the_attempts_before() {
+        let past = hooks::Past {
+            at: crate::time::Timestamp::from_micros(1_500_000),
+            took_ms: 70,
+            hop: "mx:x.test".into(),
+            remote: Some("mx.x.test".into()),
+            kind: hooks::OutcomeKind::Temporary,
+            stage: hooks::Stage::Rcpt,
+            code: Some(450),
+            status: Some(crate::smtp::Status::new(4, 7, 1)),
+            text: "greylisted".into(),
+        };
+        let seen = super::past(3, &past);
+        assert_eq!((seen.recipient, seen.at.seconds, seen.at.nanoseconds, seen.took), (3, 1, 500_000_000, 70));
+        assert_eq!((&*seen.hop, seen.remote_name.as_deref(), seen.code), ("mx:x.test", Some("mx.x.test"), Some(450)));
+        let status = seen.status.unwrap();
+        assert_eq!((status.kind, status.subject, status.detail, &*seen.text), (4, 7, 1, "greylisted"));
+    }
 
     #[test]
     fn a_plugin_sees_the_certificate_that_the_client_showed_and_no_key_material() {

@@ -44,6 +44,7 @@ fn at_delivery() -> Subject {
         route: Arc::new(Route::default()),
         hop: NextHop::Mx("example.com".into()),
         previous: Arc::new([]),
+        history: Arc::new([]),
         remote: None,
         tls: None,
         annotations: Arc::new(Annotations::default()),

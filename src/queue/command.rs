@@ -124,8 +124,9 @@ impl Shared {
             let Some(found) = self.taken(filter, record) else { return Ok(0) };
             let next = after_command(&found.record, &found.recipients, command, self.clock.now());
             let Some(next) = next else { return Ok(0) };
+            let changed = next.changed(&found.record);
             if self.put(&found.record, place, next)? {
-                return Ok(found.recipients.len() as u64);
+                return Ok(changed);
             }
         }
     }
@@ -208,6 +209,18 @@ enum Next {
     Record(Box<Record>),
 }
 
+impl Next {
+    /// How many recipients are not what they were.
+    fn changed(&self, before: &Record) -> u64 {
+        let Self::Record(next) = self else { return before.recipients.len() as u64 };
+        if next.held != before.held {
+            return before.recipients.len() as u64;
+        }
+        let same = |r: &&super::QueuedRecipient| next.recipients.contains(r);
+        (before.recipients.len() - before.recipients.iter().filter(same).count()) as u64
+    }
+}
+
 /// None: the command changes nothing.
 fn after_command(record: &Record, selected: &[u32], command: &Command, now: Timestamp) -> Option<Next> {
     let mut next = record.clone();
@@ -221,8 +234,12 @@ fn after_command(record: &Record, selected: &[u32], command: &Command, now: Time
         }
         Command::Hold(why) => each(&mut next, selected, |state, _| state.held = Some(Arc::clone(why))),
         Command::Release => {
-            free(&mut next, selected);
-            each(&mut next, selected, |state, _| due_now(state, now));
+            let held: Vec<u32> = selected.iter().copied().filter(|index| is_held(record, *index)).collect();
+            // Where none of them is, nothing is taken apart.
+            if !held.is_empty() {
+                free(&mut next, &held);
+                each(&mut next, &held, |state, _| due_now(state, now));
+            }
         }
         Command::Bounce(why) => {
             free(&mut next, selected);
@@ -232,7 +249,10 @@ fn after_command(record: &Record, selected: &[u32], command: &Command, now: Time
                 due_now(state, now);
             });
         }
-        Command::Retry { reroute: false } => each(&mut next, selected, |state, _| due_now(state, now)),
+        Command::Retry { reroute: false } => {
+            let free: Vec<u32> = selected.iter().copied().filter(|index| !is_held(record, *index)).collect();
+            each(&mut next, &free, |state, _| due_now(state, now));
+        }
         Command::Retry { reroute: true } => reroute(&mut next, selected, None, now),
         Command::Reroute(route) => reroute(&mut next, selected, Some(route), now),
         Command::Reschedule { at, spread } => each(&mut next, selected, |state, _| {
@@ -241,6 +261,10 @@ fn after_command(record: &Record, selected: &[u32], command: &Command, now: Time
         }),
     }
     (next != *record).then(|| Next::Record(Box::new(next)))
+}
+
+fn is_held(record: &Record, index: u32) -> bool {
+    record.held.is_some() || record.recipients.iter().any(|r| r.index == index && r.state.held.is_some())
 }
 
 fn each(record: &mut Record, selected: &[u32], mut change: impl FnMut(&mut super::RecipientState, u32)) {
@@ -341,7 +365,14 @@ mod tests {
 
     #[test]
     fn what_changes_nothing_is_not_written() {
-        let one = record(1, &["a@x.test"]);
+        let mut one = record(1, &["a@x.test"]);
+        let later = START.plus(Duration::from_secs(600));
+        one.recipients[0].state.due = later;
+        assert!(after(&one, &[0], &Command::Release).is_none(), "it is not held, and waits its time");
+        let held = after(&one, &[0], &Command::Hold("why".into())).unwrap();
+        assert!(after(&held, &[0], &Command::Retry { reroute: false }).is_none(), "what is held stays held");
+        assert_eq!(after(&held, &[0], &Command::Release).unwrap().due(), Some(START));
+        one.recipients[0].state.due = START;
         assert!(after(&one, &[0], &Command::Retry { reroute: false }).is_none());
         assert!(after(&one, &[0], &Command::Release).is_none());
     }

@@ -36,12 +36,13 @@ use tokio::sync::Notify;
 pub use command::Changed;
 pub use filter::{Filter, FilterError, Sight, Ways, duration, hop_text, show_duration};
 pub use lease::Lease;
-pub use record::{BodyPlace, Origin, Past, QueuedRecipient, RecipientState, Record};
+pub use record::{BodyPlace, Origin, QueuedRecipient, RecipientState, Record};
 pub use retry_rule::{CodePattern, Pace, Pattern, RetryRule, StatusPattern, Then};
 pub use rules::{Rule, RuleError, RuleKind, Rules};
 pub use scan::{Found, Reach, Stepped};
 pub use schedule::{Retry, Schedule};
 
+pub use crate::hooks::Past;
 use crate::hooks::{Outcome, Route};
 use crate::mail::{QueueId, QueueIds};
 use crate::store::{Content, Spool, Store, StoreError};

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hooks::{Endpoint, Outcome, OutcomeKind, Protocol, Route, Stage};
+use crate::hooks::{Endpoint, Outcome, OutcomeKind, Past, Protocol, Route, Stage};
 use crate::mail::{Annotations, BodyKind, Mailbox, Param, QueueId, Requests, ReversePath};
-use crate::smtp::Status;
 use crate::time::Timestamp;
 
 /// Everything about a queued message but its content.
@@ -114,67 +113,11 @@ pub struct RecipientState {
     pub history: Vec<Past>,
 }
 
-/// An attempt made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Past {
-    /// When its outcome was known.
-    pub at: Timestamp,
-    /// From its start, in milliseconds.
-    pub took_ms: u32,
-    /// The next hop, as it is written in the configuration.
-    pub hop: Arc<str>,
-    /// Host name of the next hop's MTA, where there was one.
-    pub remote: Option<Arc<str>>,
-    /// What it came to.
-    pub kind: OutcomeKind,
-    /// How far it came.
-    pub stage: Stage,
-    /// The reply's code.
-    pub code: Option<u16>,
-    /// Its enhanced status.
-    pub status: Option<Status>,
-    /// Its text, or what went wrong below SMTP; cut.
-    pub text: Arc<str>,
-}
-
 /// Attempts remembered of a recipient.
 const PAST: usize = 10;
 
 /// Attempts remembered of all recipients of a message: its record is written at each attempt, and stays small.
 const PAST_IN_ALL: usize = 200;
-
-/// Octets of a text that is remembered.
-const PAST_TEXT: usize = 200;
-
-impl Past {
-    /// What is remembered of an outcome.
-    pub fn of(outcome: &Outcome, hop: Arc<str>, took: std::time::Duration) -> Self {
-        let reply = outcome.reply.as_ref();
-        let said = reply.map(|reply| reply.lines.join(" ")).unwrap_or_default();
-        let text = match outcome.error.as_deref() {
-            Some(error) if said.is_empty() => error.to_owned(),
-            Some(error) => format!("{said} ({error})"),
-            None => said,
-        };
-        Self {
-            at: outcome.at,
-            took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
-            hop,
-            remote: outcome.remote.clone(),
-            kind: outcome.kind,
-            stage: outcome.stage,
-            code: reply.map(|reply| reply.code),
-            status: reply.and_then(|reply| reply.status),
-            text: cut(&text, PAST_TEXT).into(),
-        }
-    }
-}
-
-/// At most so many octets, whole characters.
-fn cut(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
-}
 
 impl RecipientState {
     /// Never tried, and due then.

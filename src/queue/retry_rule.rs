@@ -96,7 +96,9 @@ impl Pattern {
         pattern.size_limit(SIZE).dfa_size_limit(4 * SIZE).nest_limit(32).case_insensitive(true);
         match pattern.build() {
             Ok(regex) => Ok(Self(text.into(), regex)),
-            Err(error) => Err(error.to_string().lines().last().unwrap_or_default().to_owned()),
+            Err(error) => {
+                Err(error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+            }
         }
     }
 }

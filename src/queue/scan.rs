@@ -18,6 +18,9 @@ use crate::store::{Pair, StoreError};
 /// Records read at a time: with their content, four megabytes at most.
 const PAGE: usize = 128;
 
+/// Recipients of the messages that a step has found, at most: records of many are large.
+const RECIPIENTS: usize = 20_000;
+
 /// Where a step begins and how far it goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach {
@@ -74,8 +77,16 @@ impl Queue {
     /// # Errors
     /// When the store can't be read.
     pub fn list(&self, filter: &Filter, after: Option<QueueId>, limit: usize) -> Result<Vec<Arc<Record>>, QueueError> {
-        let reach = Reach { after, upto: None, look: usize::MAX, find: limit };
-        Ok(self.shared.step(filter, reach)?.found.into_iter().map(|found| found.record).collect())
+        let mut reach = Reach { after, upto: None, look: usize::MAX, find: limit };
+        let mut listed = Vec::new();
+        loop {
+            let stepped = self.shared.step(filter, reach)?;
+            listed.extend(stepped.found.into_iter().map(|found| found.record));
+            (reach.after, reach.find) = (stepped.next, limit.saturating_sub(listed.len()));
+            if reach.after.is_none() || reach.find == 0 {
+                return Ok(listed);
+            }
+        }
     }
 
     /// Says where recipients go that no plugin routed, for filters by next hop. The first one to say so is believed.
@@ -102,14 +113,18 @@ impl Shared {
             return self.step_by_ids(filter, &ids, reach);
         }
         let mut stepped = Stepped { upto: reach.upto, ..Stepped::default() };
-        let mut walk = Walk::new(self, reach.after);
+        let (mut walk, mut recipients) = (Walk::new(self, reach.after), 0);
         while let Some((id, entry)) = walk.next()? {
             if reach.upto.is_some_and(|upto| id > upto) {
                 return Ok(stepped);
             }
             stepped.looked += 1;
-            stepped.found.extend(entry.and_then(|record| self.taken(filter, record)));
-            if stepped.found.len() >= reach.find || stepped.looked >= reach.look as u64 {
+            if let Some(found) = entry.and_then(|record| self.taken(filter, record)) {
+                recipients += found.record.recipients.len();
+                stepped.found.push(found);
+            }
+            let full = stepped.found.len() >= reach.find || recipients >= RECIPIENTS;
+            if full || stepped.looked >= reach.look as u64 {
                 stepped.next = Some(id);
                 return Ok(stepped);
             }

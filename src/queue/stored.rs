@@ -125,7 +125,7 @@ mod tests {
     fn the_bytes_of_version_2_stay() {
         let value = encode(&record(7, &["a@example.net"]), b"H", b"B");
         let hex: String = value.iter().map(|octet| format!("{octet:02x}")).collect();
-        insta::assert_snapshot!(hex, @"");
+        insta::assert_snapshot!(hex, @"02ae137419000000560780c48fdfa4beb00600010673656e6465720b6578616d706c652e6f7267000000010001610b6578616d706c652e6e657401610b6578616d706c652e6e6574000080c48fdfa4beb006000000000000000000000000004842");
     }
 
     #[test]

@@ -163,7 +163,10 @@ async fn accepted_leased_settled_and_nothing_is_left() {
         let id = bench.accept(&["a@example.net"], &octets(len)).await;
         let lease = bench.one().await;
         assert_eq!((lease.record.id, &lease.recipients[..]), (id, &[0][..]));
-        assert_eq!(bench.queue.counts(), Counts { messages: 1, leased: 1, ..Counts::default() });
+        assert_eq!(
+            bench.queue.counts(),
+            Counts { messages: 1, octets: 14 + len as u64, leased: 1, ..Counts::default() }
+        );
         assert!(bench.body(&lease).await == octets(len), "{len}");
         let gone = all_gone(&lease);
         bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
@@ -376,7 +379,7 @@ async fn operators_hold_release_retry_and_remove() {
     let b = bench.accept(&["b@two.example"], &octets(50_000)).await;
     let domain = |domain: &str| Filter::domain(domain);
     assert_eq!(bench.queue.command(&domain("one.example"), Command::Hold("spam?".into())).await.unwrap(), 1);
-    assert_eq!(bench.queue.counts(), Counts { messages: 2, held: 1, ..Counts::default() });
+    assert_eq!(bench.queue.counts(), Counts { messages: 2, octets: 55_028, held: 1, ..Counts::default() });
     let lease = bench.one().await;
     assert_eq!(lease.record.id, b);
     bench.assert_idle();

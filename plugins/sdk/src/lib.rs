@@ -63,7 +63,8 @@ pub use kv::{Bucket, OWN};
 pub use settings::{Cached, Checked, Settings};
 pub use time::rfc5322_date;
 pub use wit::deliveries::{
-    AttemptVerdict, BounceEdit, BounceVerdict, OutcomeKind, RecipientDisposition, RecipientOutcome, ResultAction, Stage,
+    AttemptVerdict, BounceEdit, BounceVerdict, OutcomeKind, PastAttempt, RecipientDisposition, RecipientOutcome,
+    ResultAction, Stage,
 };
 pub use wit::messages::HeaderField;
 pub use wit::routing::{Assignment, HostTarget, NextHop, Route, RouteGroup, RoutingPhase, RoutingVerdict, TlsPolicy};

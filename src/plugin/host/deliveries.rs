@@ -7,7 +7,9 @@ use wasmtime::component::Resource;
 
 use super::super::convert;
 use super::super::state::{Delivery, State, dead, dead_trap, error};
-use super::wit::deliveries::{Host, HostDelivery, Mailbox, NextHop, Recipient, RecipientOutcome, Route, Timestamp};
+use super::wit::deliveries::{
+    Host, HostDelivery, Mailbox, NextHop, PastAttempt, Recipient, RecipientOutcome, Route, Timestamp,
+};
 use super::wit::types::{ErrorCode, HostError};
 use super::{check_key, whose};
 use crate::hooks::{DeliveryFacts, Edit, Hook};
@@ -79,6 +81,10 @@ impl HostDelivery for State {
 
     fn previous(&mut self, this: Resource<Delivery>) -> Result<Vec<RecipientOutcome>> {
         self.of_delivery(&this, |d| d.previous.iter().map(|o| convert::outcome(o, None)).collect())
+    }
+
+    fn history(&mut self, this: Resource<Delivery>) -> Result<Vec<PastAttempt>> {
+        self.of_delivery(&this, |d| d.history.iter().map(|(index, past)| convert::past(*index, past)).collect())
     }
 
     fn set_sender(&mut self, this: Resource<Delivery>, sender: Option<Mailbox>) -> Result<Result<(), HostError>> {

@@ -180,7 +180,14 @@ fn field(name: &str, lower: &str) -> Option<Field> {
 }
 
 fn unknown(name: &str, column: usize) -> FilterError {
-    let words = || FIELDS.iter().map(|(name, _)| *name).chain(NAMED).chain(STATES.iter().map(|(name, _)| *name));
+    let words = || {
+        FIELDS
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(NAMED)
+            .chain(STATES.iter().map(|(name, _)| *name))
+            .chain(["not", "all"])
+    };
     let help = match nearest(name, words()) {
         Some(near) => format!("did you mean {near}?"),
         None if name == "annotation" || name == "annotation." => "write annotation.KEY".to_owned(),

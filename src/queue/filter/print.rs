@@ -62,7 +62,7 @@ impl Display for Test {
             Value::Id(id) => id.fmt(f),
             Value::Number(number) => number.fmt(f),
             Value::Duration(secs) => f.write_str(&value::show_duration(*secs)),
-            Value::Size(octets) => write!(f, "{octets}B"),
+            Value::Size(octets) => f.write_str(&value::show_size(*octets)),
         }
     }
 }

@@ -124,7 +124,7 @@ fn mistakes_are_told_with_their_column() {
     let cases = [
         ("domian = x", "at column 1: there is no field \"domian\": did you mean domain?"),
         ("held and", "at column 9: expected a condition, such as domain = example.org"),
-        ("held or or held", "at column 9: there is no field \"or\": did you mean hop?"),
+        ("held or nott held", "at column 9: there is no field \"nott\": did you mean not?"),
         ("domain", "at column 7: expected an operator after domain: = != ~ =~ < > <= >="),
         ("domain =", "at column 9: expected a value for domain"),
         ("domain = (", "at column 10: expected a value for domain; in quotes if it has blanks"),
@@ -137,7 +137,7 @@ fn mistakes_are_told_with_their_column() {
             "é and held",
             "at column 1: there is no field \"é\": there are id, sender, sender-domain, recipient, domain, \
             age, size, attempts, due, reason, tag, listener, client, identity, priority, last-reply, last-code, status, \
-            next-hop, route, hop, suspension, tenant, campaign, held, suspended, annotation.KEY",
+            next-hop, route, hop, suspension, tenant, campaign, held, suspended, not, all, annotation.KEY",
         ),
         ("tag = \"é\" held", "at column 11: expected \"and\", \"or\" or the end"),
         ("(held", "at column 1: the parenthesis that begins here is not closed"),

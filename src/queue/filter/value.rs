@@ -46,6 +46,13 @@ pub(super) fn size(text: &str) -> Option<u64> {
     number.checked_mul(factor(&SIZES, unit.trim())?)
 }
 
+/// Octets as [`size`] reads them, in the largest unit that divides them.
+pub(super) fn show_size(octets: u64) -> String {
+    let units = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
+    let fits = units.iter().find(|(_, shift)| octets > 0 && octets.trailing_zeros() >= *shift);
+    fits.map_or_else(|| format!("{octets}B"), |(unit, shift)| format!("{}{unit}", octets >> shift))
+}
+
 fn number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at_checked(end)?;

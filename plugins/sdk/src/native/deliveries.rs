@@ -5,7 +5,7 @@ use super::sessions::facts;
 use super::state::{At, State};
 use super::transactions::{annotate, annotation};
 use super::{Handle, checked, only_at};
-use crate::{HostError, Mailbox, NextHop, Recipient, RecipientOutcome, Route, Timestamp};
+use crate::{HostError, Mailbox, NextHop, PastAttempt, Recipient, RecipientOutcome, Route, Timestamp};
 
 /// One attempt for one route group of one queued message.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ impl Delivery {
         hop -> NextHop = |s| s.subject.delivery.hop.clone();
         /// Outcomes of the previous attempt.
         previous -> Vec<RecipientOutcome> = |s| s.subject.delivery.previous.clone();
+        /// The attempts before this one.
+        history -> Vec<PastAttempt> = |s| s.subject.delivery.history.clone();
     }
 
     /// Return path for this attempt only.

@@ -8,8 +8,8 @@ use super::http::{Asked, Server};
 use super::mail::Mail;
 use crate::raw_kv::Entry;
 use crate::{
-    Endpoint, EsmtpParam, HostError, Identity, Mailbox, NextHop, Protocol, Recipient, RecipientOutcome, Route, TlsInfo,
-    auth_results,
+    Endpoint, EsmtpParam, HostError, Identity, Mailbox, NextHop, PastAttempt, Protocol, Recipient, RecipientOutcome,
+    Route, TlsInfo, auth_results,
 };
 
 /// 2026-01-01T00:00:00Z: when tests begin, unless they say otherwise.
@@ -114,6 +114,7 @@ pub(crate) struct Delivery {
     pub(crate) route: Route,
     pub(crate) hop: NextHop,
     pub(crate) previous: Vec<RecipientOutcome>,
+    pub(crate) history: Vec<PastAttempt>,
 }
 
 impl Default for Delivery {
@@ -128,6 +129,7 @@ impl Default for Delivery {
             route: Route::over(vec![hop.clone()]),
             hop,
             previous: Vec::new(),
+            history: Vec::new(),
         }
     }
 }

@@ -51,8 +51,8 @@ fn functions_have_the_same_signatures() {
 #[test]
 fn resources_have_the_same_methods() {
     use crate::{
-        BodyKind, Endpoint, EsmtpParam, HeaderField, Identity, Mailbox, NextHop, Protocol, Recipient, RecipientOutcome,
-        Route, Timestamp, TlsInfo,
+        BodyKind, Endpoint, EsmtpParam, HeaderField, Identity, Mailbox, NextHop, PastAttempt, Protocol, Recipient,
+        RecipientOutcome, Route, Timestamp, TlsInfo,
     };
     methods! {
         sessions SmtpSession { id() -> String; listener() -> String; connected_at() -> Timestamp; client() -> Endpoint;
@@ -76,7 +76,7 @@ fn resources_have_the_same_methods() {
             written() -> u32; }
         deliveries Delivery { queue_id() -> String; attempt() -> u32; queued_at() -> Timestamp; expires_at() -> Timestamp;
             sender() -> Option<Mailbox>; recipients() -> Vec<Recipient>; message_size() -> u32; route() -> Route;
-            hop() -> NextHop; previous() -> Vec<RecipientOutcome>; set_sender(Option<&Mailbox>) -> Asked<()>;
+            hop() -> NextHop; previous() -> Vec<RecipientOutcome>; history() -> Vec<PastAttempt>; set_sender(Option<&Mailbox>) -> Asked<()>;
             prepend_header(&str, &str) -> Asked<()>; annotation(Option<&str>, &str) -> Asked<Option<String>>;
             set_annotation(&str, &str) -> Asked<()>; }
     }

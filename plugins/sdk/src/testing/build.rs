@@ -7,7 +7,7 @@ use crate::native::http::{Answer, Fault, Server};
 use crate::native::mail::Mail;
 use crate::native::state::Bucket;
 use crate::raw_kv::Entry;
-use crate::{Endpoint, EsmtpParam, Identity, Protocol, Recipient, RecipientOutcome, Route, TlsInfo};
+use crate::{Endpoint, EsmtpParam, Identity, PastAttempt, Protocol, Recipient, RecipientOutcome, Route, TlsInfo};
 
 /// The client and its mail.
 impl World {
@@ -165,6 +165,12 @@ impl World {
     /// Outcomes of the attempt before.
     pub fn previous(mut self, outcomes: Vec<RecipientOutcome>) -> Self {
         self.state.subject.delivery.previous = outcomes;
+        self
+    }
+
+    /// The attempts before, as the queue remembers them.
+    pub fn history(mut self, attempts: Vec<PastAttempt>) -> Self {
+        self.state.subject.delivery.history = attempts;
         self
     }
 }
