@@ -17,7 +17,8 @@ use super::lane::Lane;
 use super::limits::Reach;
 use super::manners;
 use super::settle::{self, Case, Ending};
-use super::transmit::{self, Contact, Line, Mail, Reporting, Transmitted, local_outcome};
+use super::transmit::{self, Line, Mail};
+use super::transmitted::{Contact, Reporting, Transmitted, local_outcome};
 use super::trials::Turn;
 use crate::history::Finished;
 use crate::hooks::{

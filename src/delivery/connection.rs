@@ -3,37 +3,22 @@
 //! Memory is bounded whatever the size of a message: small ones are written in one piece, larger ones as they are read
 //! from the spool. Must never send the final dot after content that could not be read whole.
 
-use std::future::Future;
+mod wire;
+
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Waker};
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
-
+use self::wire::{Wire, within};
 use super::client::{Capabilities, Next, OpenError, Opener, OutboundMail, TlsUse, Transaction, Wanted};
-use super::connector::{Connector, Stream};
+use super::connector::Connector;
 use super::egress::Egress;
 use super::outcome::Delivered;
 use super::transcript::Transcript;
 use super::{Credential, Timeouts};
 use crate::hooks::{Endpoint, Stage, TlsFacts, TlsPolicy};
 use crate::routing::{Address, Target};
-use crate::smtp::{Encoder, Reply, ReplyReader, Status};
-use crate::store::Content;
+use crate::smtp::{Reply, Status};
 
-/// Content up to this size is sent in one write.
-const SMALL: u64 = 64 * 1024;
-/// Read from the spool at a time.
-const READ: usize = 256 * 1024;
-/// Written within one time limit.
-const BLOCK: usize = 64 * 1024;
-/// A slice of content as long as this is written from where it is; shorter ones are gathered first.
-const LARGE_SLICE: usize = 16 * 1024;
-/// What a server said before it closed is here already.
-const LAST_WORDS: Duration = Duration::from_millis(100);
-/// Replies are read into this much; a group of replies seldom has more.
-const INBOX: usize = 4096;
 /// Where TLS begins without STARTTLS (RFC 8314 section 3.3).
 const IMPLICIT_TLS_PORT: u16 = 465;
 
@@ -75,17 +60,6 @@ pub struct Connection {
     left: Vec<usize>,
     /// As [`Transaction::most`].
     most: Option<usize>,
-}
-
-/// The stream, and what is on its way in and out.
-#[derive(Debug)]
-struct Wire {
-    stream: Box<dyn Stream>,
-    reader: ReplyReader,
-    inbox: Box<[u8]>,
-    /// Read, not yet looked at.
-    unread: std::ops::Range<usize>,
-    out: Vec<u8>,
 }
 
 impl Connection {
@@ -201,19 +175,16 @@ impl Connection {
                     self.transcript.said(commands);
                     let unasked = self.wire.ask(commands, self.timeouts.block).await;
                     unasked.map(|unasked| {
-                        if let Some(reply) = unasked {
+                        unasked.into_iter().for_each(|reply| {
                             self.transcript.heard(&reply);
                             transaction.reply(reply);
-                        }
+                        });
                     })
                 }
-                Wanted::Reply(stage) => {
-                    let limit = self.timeouts.reply(stage);
-                    self.wire.reply(limit).await.map(|reply| {
-                        self.transcript.heard(&reply);
-                        transaction.reply(reply);
-                    })
-                }
+                Wanted::Reply(stage) => self.wire.reply(self.timeouts.reply(stage)).await.map(|reply| {
+                    self.transcript.heard(&reply);
+                    transaction.reply(reply);
+                }),
                 Wanted::Content => {
                     // What is left of this one comes before any other.
                     let following = following.as_mut().filter(|_| transaction.left().is_empty());
@@ -224,7 +195,10 @@ impl Connection {
                     match self.wire.send_content(mail, commands.unwrap_or_default(), self.timeouts.block).await {
                         Ok(()) => transaction.content_sent(),
                         Err(error) => match self.wire.last_words().await {
-                            Some(reply) => transaction.cut_short(reply),
+                            Some(reply) => {
+                                self.transcript.heard(&reply);
+                                transaction.cut_short(reply);
+                            }
                             None => transaction.lost(&error),
                         },
                     }
@@ -307,11 +281,6 @@ impl Connection {
 }
 
 impl Wire {
-    fn new(stream: Box<dyn Stream>) -> Self {
-        let inbox = vec![0; INBOX].into_boxed_slice();
-        Self { stream, reader: ReplyReader::default(), inbox, unread: 0..0, out: Vec::new() }
-    }
-
     /// The handshake, over a stream that has nothing unread: what came in plain text behind the answer to STARTTLS was
     /// not said by whom we are about to trust (RFC 3207 section 4.2, CVE-2011-0411 and its kin).
     async fn secure(
@@ -330,140 +299,6 @@ impl Wire {
             .map_err(|error| Failed { handshake: true, ..Failed::by(Stage::Tls, &error) })?;
         Ok((Self::new(stream), Some(facts)))
     }
-
-    /// The next reply, whole within `limit`: one that trickles in must not hold a worker for longer than silence does.
-    async fn reply(&mut self, limit: Duration) -> io::Result<Reply> {
-        within(limit, self.whole_reply()).await
-    }
-
-    async fn whole_reply(&mut self) -> io::Result<Reply> {
-        loop {
-            let mut unread = self.inbox.get(self.unread.clone()).unwrap_or_default();
-            let reply = self.reader.push(&mut unread).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-            self.unread.start = self.unread.end - unread.len();
-            if let Some(reply) = reply {
-                return Ok(reply);
-            }
-            let read = self.stream.read(&mut self.inbox).await?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.unread = 0..read;
-        }
-    }
-
-    /// Sends commands while no answer is outstanding. What the server has said by then was not asked for: it is returned
-    /// if it is 421 (RFC 5321 section 3.8). Anything else would be taken for the answer to another command.
-    async fn ask(&mut self, octets: &[u8], limit: Duration) -> io::Result<Option<Reply>> {
-        if !self.unread.is_empty() || !self.reader.is_empty() {
-            let reply = self.reply(limit).await?;
-            let unasked = || io::Error::new(io::ErrorKind::InvalidData, "a reply to nothing");
-            return if reply.code == 421 { Ok(Some(reply)) } else { Err(unasked()) };
-        }
-        write(&mut self.stream, octets, limit).await?;
-        within(limit, self.stream.flush()).await?;
-        Ok(None)
-    }
-
-    /// Why the server closed the connection while the message was sent, if it said so before.
-    async fn last_words(&mut self) -> Option<Reply> {
-        let reply = self.reply(LAST_WORDS).await.ok()?;
-        (reply.is_transient() || reply.is_permanent()).then_some(reply)
-    }
-
-    async fn send_out(&mut self, limit: Duration) -> io::Result<()> {
-        write(&mut self.stream, &self.out, limit).await?;
-        self.out.clear();
-        within(limit, self.stream.flush()).await
-    }
-
-    /// The content in its wire form, the final dot, and `after` it. Small content goes out in one write.
-    async fn send_content(&mut self, mail: &OutboundMail<'_>, after: &[u8], limit: Duration) -> io::Result<()> {
-        if mail.is_binary() {
-            return self.send_chunk(mail, after, limit).await;
-        }
-        let mut encoder = Encoder::default();
-        self.out.clear();
-        encoder.push(&mail.prepended(), &mut self.out);
-        encoder.push(mail.head, &mut self.out);
-        match mail.body {
-            Content::Memory(body) if mail.size <= SMALL => encoder.push(body, &mut self.out),
-            body => self.stream_body(body, &mut encoder, limit).await?,
-        }
-        self.out.extend_from_slice(encoder.finish());
-        self.out.extend_from_slice(after);
-        let sent = self.send_out(limit).await;
-        // A large head must not be held for as long as the connection lives.
-        self.out.shrink_to(2 * SMALL as usize);
-        sent
-    }
-
-    /// The content as it is, as one chunk (RFC 3030 section 2).
-    async fn send_chunk(&mut self, mail: &OutboundMail<'_>, after: &[u8], limit: Duration) -> io::Result<()> {
-        let prepended = mail.prepended();
-        let size = (prepended.len() + mail.head.len()) as u64 + mail.body.len();
-        self.out.clear();
-        self.out.extend_from_slice(format!("BDAT {size} LAST\r\n").as_bytes());
-        self.out.extend_from_slice(&prepended);
-        self.out.extend_from_slice(mail.head);
-        let mut offset = 0;
-        while offset < mail.body.len() {
-            let piece = mail.body.read_at(offset, READ).await?;
-            if piece.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stored body is shorter than it was"));
-            }
-            offset += piece.len() as u64;
-            write(&mut self.stream, &self.out, limit).await?;
-            self.out.clear();
-            write(&mut self.stream, &piece, limit).await?;
-        }
-        self.out.extend_from_slice(after);
-        let sent = self.send_out(limit).await;
-        self.out.shrink_to(2 * SMALL as usize);
-        sent
-    }
-
-    async fn stream_body(&mut self, body: &Content, encoder: &mut Encoder, limit: Duration) -> io::Result<()> {
-        let mut offset = 0;
-        while offset < body.len() {
-            let piece = body.read_at(offset, READ).await?;
-            if piece.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stored body is shorter than it was"));
-            }
-            offset += piece.len() as u64;
-            for slice in encoder.slices(&piece) {
-                if slice.len() < LARGE_SLICE && self.out.len() < SMALL as usize {
-                    self.out.extend_from_slice(slice);
-                    continue;
-                }
-                write(&mut self.stream, &self.out, limit).await?;
-                self.out.clear();
-                if slice.len() < LARGE_SLICE {
-                    self.out.extend_from_slice(slice);
-                } else {
-                    write(&mut self.stream, slice, limit).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// True if the server neither closed nor said anything.
-    fn is_quiet(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut buffer = ReadBuf::new(&mut self.inbox);
-        let read = std::pin::Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer);
-        read.is_pending() && self.unread.is_empty() && self.reader.is_empty()
-    }
-
-    async fn quit(&mut self, limit: Duration) {
-        // RFC 5321 section 4.1.1.10 would have us wait for the reply. It changes nothing, and every message's lane would
-        // wait with us: as most clients do, this one closes at once.
-        self.out.clear();
-        self.out.extend_from_slice(b"QUIT\r\n");
-        let _ = self.send_out(limit).await;
-        let _ = within(limit, self.stream.shutdown()).await;
-    }
 }
 
 /// Why an attempt to open failed, and whether plain text could do better.
@@ -481,18 +316,6 @@ impl Failed {
     fn waiting(stage: Stage, error: &io::Error) -> Self {
         Self { handshake: stage == Stage::Tls, ..Self::by(stage, error) }
     }
-}
-
-async fn write(stream: &mut Box<dyn Stream>, octets: &[u8], limit: Duration) -> io::Result<()> {
-    // The limit holds for each piece that makes progress (RFC 5321 section 4.5.3.2.5), not for a whole large write.
-    for piece in octets.chunks(BLOCK) {
-        within(limit, stream.write_all(piece)).await?;
-    }
-    Ok(())
-}
-
-async fn within<T>(limit: Duration, doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(limit, doing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 fn is_implicit(target: &Target) -> bool {

@@ -38,6 +38,7 @@ pub mod tcp;
 mod timeouts;
 mod transcript;
 mod transmit;
+mod transmitted;
 mod trials;
 
 pub use config::{Config, Credential, Destination, LaneLimits};

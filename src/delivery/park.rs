@@ -8,7 +8,7 @@ use super::attempt::Attempt;
 use super::dispatch::Dispatcher;
 use super::job::Job;
 use super::suppressed;
-use super::transmit::Reporting;
+use super::transmitted::Reporting;
 use crate::hooks::Route;
 use crate::queue::{Change, Lease, Rule, Settled};
 use crate::suppression::Suppression;

@@ -9,7 +9,7 @@ use memchr::memmem;
 use super::attempt::Attempt;
 use super::dispatch::Dispatcher;
 use super::job::Job;
-use super::transmit::{Reporting, local_outcome};
+use super::transmitted::{Reporting, local_outcome};
 use crate::hooks::{
     Assignment, Hook, MessageFacts, Outcome, OutcomeKind, Route, RoutingPhase, RoutingVerdict, SenderAuthentication,
     Stage, Subject, TransactionFacts,

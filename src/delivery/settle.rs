@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::transmit::Reporting;
+use super::transmitted::Reporting;
 use crate::bounce::Action;
 use crate::hooks::{Disposition, NextHop, Outcome, OutcomeKind, ResultAction, Route};
 use crate::mail::Recipient;

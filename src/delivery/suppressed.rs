@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attempt::Attempt;
 use super::dispatch::Dispatcher;
 use super::job::Job;
-use super::transmit::{Reporting, local_outcome};
+use super::transmitted::{Reporting, local_outcome};
 use crate::hooks::{Disposition, Outcome, OutcomeKind, ResultAction, Stage};
 use crate::mail::Annotations;
 use crate::queue::Lease;

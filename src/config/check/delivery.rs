@@ -65,7 +65,7 @@ pub(super) fn config(
         sources,
         pools,
         shaping: shaping(&root.table("shaping"), &names),
-        max_connections: delivery.count("max-connections", 1000, 1..=100_000),
+        max_connections: delivery.count("max-connections", 4000, 1..=100_000),
         schedule,
         schedules,
         selection: selection(&delivery, dns, hostname, listeners),

@@ -101,7 +101,7 @@ mod tests {
         let mut scram = exchange("pencil").unwrap();
         assert_eq!(STANDARD.decode(scram.first()).unwrap(), b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
         let last = STANDARD.decode(scram.answer(&STANDARD.encode(SERVER_FIRST)).unwrap()).unwrap();
-        let want = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIK4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+        let want = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         assert_eq!(String::from_utf8(last).unwrap(), want);
         assert!(scram.is_proof(&STANDARD.encode("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")));
         assert!(!scram.is_proof(&STANDARD.encode("v=AAAATRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")));

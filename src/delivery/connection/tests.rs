@@ -5,17 +5,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use bytes::Bytes;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::delivery::connector::Connecting;
+use crate::delivery::connector::{Connecting, Stream};
 use crate::delivery::tcp::Tcp;
 use crate::hooks::OutcomeKind;
 use crate::mail::{BodyKind, Mailbox, Recipient, ReversePath};
-use crate::store::{Sled, Spool, Spooled};
+use crate::store::{Content, Sled, Spool, Spooled};
 use crate::tls::{self, ClientCertificates, Minimum, ServerSettings, Tls, TlsClients};
 
 // --- The scripted server ---

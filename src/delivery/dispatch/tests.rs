@@ -14,7 +14,7 @@ use rig::{Rig, Script, to};
 use sink::{Sink, Taken};
 
 use crate::delivery::config::tests::{config, named};
-use crate::delivery::transmit::local_outcome;
+use crate::delivery::transmitted::local_outcome;
 use crate::delivery::{Config, Destination, LaneLimits};
 use crate::hooks::{
     Assignment, AttemptVerdict, BounceVerdict, Disposition, Outcome, OutcomeKind, ResultAction, RouteGroup,
