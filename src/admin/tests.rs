@@ -424,7 +424,11 @@ async fn counts_summaries_and_content_come_whole() {
     let wrong = client.queue_summary(FilterForm::default(), "moon".into(), &Next::default()).await.unwrap_err();
     assert!(wrong.to_string().starts_with("nothing is counted by \"moon\""), "{wrong}");
     let mut octets = Vec::new();
-    client.queue_cat(QueueId::from_u64(1).to_string(), |piece| Ok(octets.extend_from_slice(piece))).await.unwrap();
+    let mut take = |piece: &[u8]| {
+        octets.extend_from_slice(piece);
+        Ok(())
+    };
+    client.queue_cat(QueueId::from_u64(1).to_string(), &mut take).await.unwrap();
     assert!(octets.starts_with(b"Subject: \xff\r\n\r\nx") && octets.len() == 100_014);
 }
 

@@ -155,8 +155,6 @@ impl App {
         let builder = builder.authenticating(&settings)?;
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
         builder.configure(&settings);
-        let table = in_force.table.clone();
-        queue.route_by(Arc::new(move |recipient| table.load().route(&recipient.mailbox.domain)));
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
         let names = clients::names(resolver.clone());
         let mut reception =
@@ -164,11 +162,8 @@ impl App {
         reception.results =
             builder.services.authenticator.clone().map(|found| clients::results(found, resolver.clone()));
         reception.signing = builder.signing.clone();
-        let finished = crate::history::History::new(clock.clone());
-        finished.configure(&settings.history);
-        let dispatcher = dispatcher(&queue, &in_force, resolver, &clock)?;
-        dispatcher.record_in(finished.clone());
-        dispatcher.heed(suppression.clone());
+        let finished = message_history(&settings, &clock);
+        let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression))?;
         let addresses =
             bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
         let inner = Arc::new(Inner {
@@ -260,6 +255,13 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     Ok(Arc::new(opened.await??))
 }
 
+/// What becomes of messages is written down as these settings say.
+fn message_history(settings: &Settings, clock: &Arc<dyn Clock>) -> crate::history::History {
+    let history = crate::history::History::new(clock.clone());
+    history.configure(&settings.history);
+    history
+}
+
 async fn suppression_list(
     settings: &Settings,
     store: &Arc<dyn Store>,
@@ -295,9 +297,12 @@ fn dispatcher(
     in_force: &InForce,
     resolver: Arc<dyn Resolver>,
     clock: &Arc<dyn Clock>,
+    (finished, suppression): (&crate::history::History, &Suppression),
 ) -> anyhow::Result<Arc<Dispatcher>> {
+    let table = in_force.table.clone();
+    queue.route_by(Arc::new(move |recipient| table.load().route(&recipient.mailbox.domain)));
     let clients = crate::tls::TlsClients::load(None).context("setting up TLS for next hops")?;
-    Ok(Dispatcher::new(
+    let dispatcher = Dispatcher::new(
         in_force.delivery.clone(),
         in_force.table.clone(),
         queue.clone(),
@@ -305,7 +310,10 @@ fn dispatcher(
         resolver,
         Arc::new(Tcp::new(Arc::new(clients))),
         clock.clone(),
-    ))
+    );
+    dispatcher.record_in(finished.clone());
+    dispatcher.heed(suppression.clone());
+    Ok(dispatcher)
 }
 
 /// Removes what has expired from the plugins' kv and from the suppression list, once a minute.

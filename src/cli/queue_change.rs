@@ -135,9 +135,10 @@ fn show(common: &Common, total: &Total, task: &Task, out: &mut dyn Write) -> Res
     writeln!(out, "{} would be {}", total.show(), task.words.0)?;
     total.ids.iter().try_for_each(|id| writeln!(out, "  {id}"))?;
     let more = total.messages.saturating_sub(total.ids.len() as u64);
-    Ok(if more > 0 {
-        writeln!(out, "  and {more} more")?
-    })
+    if more > 0 {
+        writeln!(out, "  and {more} more")?;
+    }
+    Ok(())
 }
 
 fn nothing() -> Failure {

@@ -100,7 +100,7 @@ mod tests {
             add(&mut sums, row);
         }
         let mut rows: Vec<_> = sums.into_values().collect();
-        rows.sort_by(|a, b| total(b).cmp(&total(a)));
+        rows.sort_by_key(|row| std::cmp::Reverse(total(row)));
         insta::assert_snapshot!(show(&rows, 1, "domain"), @"
         domain     ALL  5m  10m  20m  40m  80m  160m  320m  640m  1280m  1280m+  HELD  SUSPENDED
         TOTAL      38   16  0    0    0    0    0     0     0     0      22      3     0

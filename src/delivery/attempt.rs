@@ -309,7 +309,7 @@ impl<'a> Attempt<'a> {
                 reporting,
                 next_hop: &self.next_hop,
                 not_before: self.not_before,
-                hop: self.hop.as_ref(),
+                hop: self.hop.as_ref().or(self.route.hops.first()),
                 took: self.took,
                 now,
                 random: fastrand::f64(),

@@ -1,6 +1,7 @@
 //! The whole way from the queue to a next hop and back, over loopback.
 
 mod brittle;
+mod knobs;
 mod lanes;
 mod rig;
 mod sink;

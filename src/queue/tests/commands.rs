@@ -170,7 +170,7 @@ async fn what_waits_for_a_suspension_is_due_once_it_is_lifted() {
     assert_eq!(bench.queue.list(&Filter::parse("suspended").unwrap(), None, 5).unwrap().len(), 1);
     bench.queue.lift_rule(rule.number).await.unwrap().unwrap();
     assert!(bench.queue.suspended(&by_id(&bench, id), &[0]).is_empty());
-    while bench.queue.rules().len() > 0 {
+    while !bench.queue.rules().is_empty() {
         tokio::task::yield_now().await;
     }
     bench.clock.advance(Duration::from_secs(11));
