@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::RetryDnsHandle;
 use hickory_resolver::net::dnssec::DnssecDnsHandle;
@@ -38,11 +39,14 @@ const CHAINED: u32 = 4;
 /// Sets of records whose signatures were checked, so that the keys of a zone are not checked again for each name in it.
 const KEYS: usize = 4096;
 
-/// A caching stub resolver. Clones share the cache.
+/// A caching stub resolver. Clones share the cache, and the settings.
 #[derive(Clone)]
-pub struct Hickory {
-    asker: Arc<Asker>,
-    prefer: Prefer,
+pub struct Hickory(Arc<ArcSwap<Set>>);
+
+/// The settings, and what was made of them.
+struct Set {
+    dns: Dns,
+    asker: Asker,
 }
 
 impl std::fmt::Debug for Hickory {
@@ -121,12 +125,22 @@ impl Hickory {
             negative_ttl: dns.negative_ttl,
             patience,
         };
-        Ok(Self { asker: Arc::new(asker), prefer: dns.prefer })
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Set { dns: dns.clone(), asker }))))
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Dns {
+        self.0.load().dns.clone()
+    }
+
+    /// Goes on as `other` does, with its cache. Questions under way end as they began.
+    pub fn become_like(&self, other: &Self) {
+        self.0.store(other.0.load_full());
     }
 
     /// Who validates: `nobody`, `the name servers` or `the relay`.
     pub fn validation(&self) -> &'static str {
-        match &self.asker.servers {
+        match &self.0.load().asker.servers {
             Servers::Plain(_) => "nobody",
             Servers::Trusted(_) => "the name servers",
             Servers::Validating(_) => "the relay",
@@ -139,7 +153,7 @@ impl Hickory {
             // RFC 6761 section 6.4.
             return Err(ResolveError::NoSuchName);
         }
-        let (answer, ttl) = self.asker.ask(&name, kind).await;
+        let (answer, ttl) = self.0.load_full().asker.ask(&name, kind).await;
         Ok((answer?, ttl))
     }
 
@@ -148,31 +162,32 @@ impl Hickory {
             let host = Host { addresses, name: host.into(), secure: false, alias_secure: false };
             return Ok(host);
         }
+        let prefer = self.0.load().dns.prefer;
         let of = |kind, wanted: bool| async move {
             if wanted { self.found(host, kind).await.map(|(found, _)| found) } else { Err(ResolveError::NoData) }
         };
-        let six = of(RecordType::AAAA, self.prefer != Prefer::Ipv4Only);
-        let four = of(RecordType::A, self.prefer != Prefer::Ipv6Only);
+        let six = of(RecordType::AAAA, prefer != Prefer::Ipv4Only);
+        let four = of(RecordType::A, prefer != Prefer::Ipv6Only);
         let (six, four) = tokio::join!(six, four);
-        combine(six, four, self.prefer)
+        combine(six, four, prefer)
     }
 
     /// Of names that are this machine's business: those in its hosts file, and localhost (RFC 6761 section 6.3).
     fn local(&self, host: &str) -> Option<Vec<IpAddr>> {
-        let name = qualified(host).ok()?;
+        let (name, set) = (qualified(host).ok()?, self.0.load());
         let of = |kind| {
-            let found = self.asker.hosts.lookup_static_host(&Query::query(name.clone(), kind));
+            let found = set.asker.hosts.lookup_static_host(&Query::query(name.clone(), kind));
             found.map(|found| found.answers().iter().filter_map(|r| data::data_of(&r.data)).collect::<Vec<_>>())
         };
         let (six, four) = (of(RecordType::AAAA), of(RecordType::A));
         if six.is_some() || four.is_some() {
             let (six, four) = (addresses(&six.unwrap_or_default()), addresses(&four.unwrap_or_default()));
-            let all = ordered(six, four, self.prefer);
+            let all = ordered(six, four, set.dns.prefer);
             return (!all.is_empty()).then_some(all);
         }
         let is_localhost = Name::from_ascii("localhost.").is_ok_and(|local| local.zone_of(&name));
         let (six, four) = (vec![Ipv6Addr::LOCALHOST.into()], vec![Ipv4Addr::LOCALHOST.into()]);
-        is_localhost.then(|| ordered(six, four, self.prefer))
+        is_localhost.then(|| ordered(six, four, set.dns.prefer))
     }
 }
 
@@ -189,11 +204,12 @@ impl Resolver for Hickory {
         Box::pin(async move {
             let name = Name::from(ip);
             let query = Query::query(name.clone(), RecordType::PTR);
-            let known = self.asker.hosts.lookup_static_host(&query);
+            let set = self.0.load_full();
+            let known = set.asker.hosts.lookup_static_host(&query);
             let records = match known {
                 Some(known) => known.answers().iter().filter_map(|record| data::data_of(&record.data)).collect(),
                 None if ip.is_loopback() => vec![RecordData::Name("localhost".into())],
-                None => self.asker.ask(&name, RecordType::PTR).await.0?.records.to_vec(),
+                None => set.asker.ask(&name, RecordType::PTR).await.0?.records.to_vec(),
             };
             some(
                 records
