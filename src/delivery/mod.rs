@@ -27,6 +27,7 @@ mod pools;
 mod rates;
 mod reach;
 mod requeue;
+pub mod requirement;
 mod reroutes;
 mod settle;
 mod suppressed;
