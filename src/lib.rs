@@ -27,6 +27,7 @@ pub mod config;
 pub mod admin;
 pub mod cli;
 pub mod tls;
+pub mod https;
 pub mod telemetry;
 mod suggest;
 pub mod workbench;
