@@ -28,6 +28,8 @@ pub mod admin;
 pub mod cli;
 pub mod tls;
 pub mod https;
+pub mod sts;
+pub mod tlsrpt;
 pub mod telemetry;
 mod suggest;
 pub mod workbench;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::hooks::TlsPolicy;
 use crate::smtp::{Reply, Status};
+use crate::tls::Dane;
 
 /// Everything that has a say in how one host is spoken to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,9 +26,6 @@ pub struct Case {
     pub memory: Remembered,
 }
 
-/// A TLSA record as it is on the wire (RFC 6698 section 2.1).
-pub type TlsaData = Arc<[u8]>;
-
 /// What was found about DANE for a host (RFC 7672 section 2.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DaneFinding {
@@ -37,12 +35,7 @@ pub enum DaneFinding {
     /// Signed records, none of which can be used (RFC 7672 section 2.2): TLS is a must, whoever answers.
     Unusable,
     /// Signed records, some of which can be used.
-    Records {
-        /// The usable ones.
-        records: Arc<[TlsaData]>,
-        /// Names of which the certificate of a DANE-TA record must have one (RFC 7672 section 3.2.2).
-        names: Arc<[Arc<str>]>,
-    },
+    Records(Arc<Dane>),
     /// It could not be found out. Who can make look-ups fail must not get mail by it (RFC 7672 section 2.1.2).
     Failed,
 }
@@ -130,12 +123,7 @@ pub enum Level {
     /// A must, with a certificate that verifies for the host's name.
     Verify,
     /// A must, with a certificate that a record fits.
-    Dane {
-        /// The records.
-        records: Arc<[TlsaData]>,
-        /// Names of which the certificate of a DANE-TA record must have one.
-        names: Arc<[Arc<str>]>,
-    },
+    Dane(Arc<Dane>),
     /// This host gets no mail.
     Refuse(Refusal),
 }
@@ -202,11 +190,9 @@ fn found(case: &Case) -> Option<Decided> {
         (TlsPolicy::Off | TlsPolicy::Dane, _) => None,
         // The operator trusts authorities: a record in DNS does not replace them, but a policy may leave hosts out.
         (TlsPolicy::Verify, _) => enforced.filter(|(level, ..)| *level != Level::Verify),
-        (_, DaneFinding::Records { records, names }) => Some((
-            Level::Dane { records: Arc::clone(records), names: Arc::clone(names) },
-            "the host has signed TLSA records",
-            true,
-        )),
+        (_, DaneFinding::Records(dane)) => {
+            Some((Level::Dane(Arc::clone(dane)), "the host has signed TLSA records", true))
+        }
         (_, DaneFinding::Failed) => {
             Some((Level::Refuse(Refusal::TlsaUnknown), "the look-up of the host's TLSA records failed", true))
         }
@@ -230,7 +216,7 @@ fn required(case: &Case, named: bool) -> Decided {
     match (case.policy, &case.dane) {
         (TlsPolicy::Dane, dane) => mandatory_dane(dane),
         (TlsPolicy::Verify, _) => own(case),
-        (_, DaneFinding::Records { .. }) => found(case).unwrap_or((Level::Verify, BECAUSE, false)),
+        (_, DaneFinding::Records(_)) => found(case).unwrap_or((Level::Verify, BECAUSE, false)),
         _ => (Level::Verify, BECAUSE, false),
     }
 }
@@ -238,9 +224,7 @@ fn required(case: &Case, named: bool) -> Decided {
 fn mandatory_dane(dane: &DaneFinding) -> Decided {
     const BECAUSE: &str = "tls = \"dane\"";
     match dane {
-        DaneFinding::Records { records, names } => {
-            (Level::Dane { records: Arc::clone(records), names: Arc::clone(names) }, BECAUSE, false)
-        }
+        DaneFinding::Records(dane) => (Level::Dane(Arc::clone(dane)), BECAUSE, false),
         DaneFinding::Failed => (Level::Refuse(Refusal::TlsaUnknown), BECAUSE, false),
         DaneFinding::Absent | DaneFinding::Unusable => (Level::Refuse(Refusal::NoTlsa), BECAUSE, false),
     }
@@ -258,7 +242,7 @@ impl Requirement {
 
     /// A connection that meets it is one to a host that has proved who it is.
     pub fn proves_host(&self) -> bool {
-        matches!(self.level, Level::Verify | Level::Dane { .. })
+        matches!(self.level, Level::Verify | Level::Dane(_))
     }
 }
 
@@ -303,10 +287,7 @@ mod tests {
     use super::*;
 
     fn records() -> DaneFinding {
-        DaneFinding::Records {
-            records: Arc::new([Arc::from([3, 1, 1].as_slice())]),
-            names: Arc::new(["mx.test".into()]),
-        }
+        DaneFinding::Records(Arc::new(Dane { records: Arc::default(), names: Arc::new(["mx.test".into()]) }))
     }
 
     fn short(requirement: &Requirement) -> String {
@@ -316,7 +297,7 @@ mod tests {
             Level::Opportunistic => "opportunistic",
             Level::Encrypt => "encrypt",
             Level::Verify => "verify",
-            Level::Dane { .. } => "dane",
+            Level::Dane(_) => "dane",
             Level::Refuse(refusal) if refusal.is_permanent() => "bounce",
             Level::Refuse(_) => "refuse",
         };
