@@ -19,6 +19,7 @@ mod rules;
 mod suppression;
 #[cfg(test)]
 mod tests;
+mod tls_out;
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ use history::History;
 pub use keys::{check_keys, check_published};
 use rules::{Builder, InForce};
 pub use rules::{check_certificates, check_plugins, replay};
+use tls_out::Outward;
 
 /// A running relay.
 pub struct App {
@@ -151,6 +153,7 @@ impl App {
         let folder = settings.plugins.host.path.clone();
         let equipment = (compiler, Some(&*folder));
         let (spool, asked) = (queue.spool().clone(), resolver.clone());
+        let outward = Outward::open(&settings, store.clone(), resolver.clone(), clock.clone()).await?;
         let builder = Builder::new(store, spool, clock.clone(), asked, &settings, equipment, events)?;
         let builder = builder.authenticating(&settings)?;
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
@@ -163,7 +166,7 @@ impl App {
             builder.services.authenticator.clone().map(|found| clients::results(found, resolver.clone()));
         reception.signing = builder.signing.clone();
         let finished = message_history(&settings, &clock);
-        let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression))?;
+        let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
         let addresses =
             bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
         let inner = Arc::new(Inner {
@@ -191,6 +194,7 @@ impl App {
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(keys::watch(inner.clone(), draining.clone())));
+        loops.extend(outward.tended(&inner, &draining));
         loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering })
@@ -298,22 +302,23 @@ fn dispatcher(
     resolver: Arc<dyn Resolver>,
     clock: &Arc<dyn Clock>,
     (finished, suppression): (&crate::history::History, &Suppression),
-) -> anyhow::Result<Arc<Dispatcher>> {
+    outward: &Outward,
+) -> Arc<Dispatcher> {
     let table = in_force.table.clone();
     queue.route_by(Arc::new(move |recipient| table.load().route(&recipient.mailbox.domain)));
-    let clients = crate::tls::TlsClients::load(None).context("setting up TLS for next hops")?;
     let dispatcher = Dispatcher::new(
         in_force.delivery.clone(),
         in_force.table.clone(),
         queue.clone(),
         in_force.hooks.clone(),
         resolver,
-        Arc::new(Tcp::new(Arc::new(clients))),
+        Arc::new(Tcp::new(outward.clients.clone())),
         clock.clone(),
     );
+    let dispatcher = dispatcher.with_policies(outward.policies.clone(), outward.ledger.clone());
     dispatcher.record_in(finished.clone());
     dispatcher.heed(suppression.clone());
-    Ok(dispatcher)
+    dispatcher
 }
 
 /// Removes what has expired from the plugins' kv and from the suppression list, once a minute.

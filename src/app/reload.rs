@@ -131,6 +131,7 @@ fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
         ("listeners", sockets(started) != sockets(new)),
         ("dns", started.dns != new.dns),
         ("queue", format!("{:?}", started.queue) != format!("{:?}", new.queue)),
+        ("delivery.trust", started.delivery.tls_out.trust != new.delivery.tls_out.trust),
         ("admin.socket", started.admin != new.admin),
         ("log", format!("{:?}", started.log) != format!("{:?}", new.log)),
         ("plugin-host.path", started.plugins.host.path != new.plugins.host.path),

@@ -32,7 +32,7 @@ pub struct Settings {
     pub dns: routing::Dns,
     /// `[routing]`.
     pub routing: routing::Table,
-    /// `[delivery]`, `[destinations]`, `[credentials]`, `[sources]`, `[lanes]`, `[retry]`.
+    /// `[delivery]`, `[mta-sts]`, `[destinations]`, `[credentials]`, `[sources]`, `[lanes]`, `[retry]`.
     pub delivery: delivery::Config,
     /// `[plugins]`.
     pub plugins: plugin::Config,
@@ -119,6 +119,7 @@ impl Settings {
         let tls = self.listen.tls.iter().flat_map(|tls| tls.files());
         let mut named: Vec<(String, &Path)> = tls.map(|(key, path)| (key.to_owned(), path)).collect();
         named.extend(self.listen.credentials.iter().map(|path| ("auth.credentials".to_owned(), &**path)));
+        named.extend(self.delivery.tls_out.trust.iter().map(|path| ("delivery.trust".to_owned(), &**path)));
         named.extend(self.listen.senders.iter().map(|path| ("auth.senders".to_owned(), &**path)));
         named.extend(self.plugins.plugins.iter().map(|(name, p)| (format!("plugins.{name}.path"), &*p.path)));
         named.extend(self.signing.files());

@@ -157,6 +157,8 @@ fn the_reference_lists_every_key_and_no_other() {
         "sources",
         "pools",
         "delivery",
+        "mta-sts",
+        "tlsrpt",
         "lanes",
         "shaping",
         "history",

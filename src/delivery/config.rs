@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Timeouts;
+use super::TlsOut;
 use super::egress::{Pool, Source};
 use super::notices::Notices;
 use super::shaping::Shaping;
@@ -50,6 +51,8 @@ pub struct Config {
     pub notices: Notices,
     /// `[delivery.timeouts]`.
     pub timeouts: Timeouts,
+    /// `tls-memory`, `trust`, `[mta-sts]`, `[tlsrpt]`.
+    pub tls_out: TlsOut,
 }
 
 /// A destination with a name.
@@ -316,6 +319,7 @@ pub(super) mod tests {
             selection: Selection { never: [].into(), ..Selection::default() },
             notices: Notices::default(),
             timeouts: Timeouts::default(),
+            tls_out: TlsOut::default(),
         }
     }
 

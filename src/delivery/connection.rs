@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use self::wire::{Wire, within};
 use super::client::{Capabilities, Next, OpenError, Opener, OutboundMail, TlsUse, Transaction, Wanted};
-use super::connector::Connector;
+use super::connector::{Connector, Secured};
 use super::egress::Egress;
 use super::outcome::Delivered;
+use super::requirement::{Level, Requirement};
 use super::transcript::Transcript;
 use super::{Credential, Timeouts};
-use crate::hooks::{Endpoint, Stage, TlsFacts, TlsPolicy};
+use crate::hooks::{Endpoint, Stage, TlsFacts};
 use crate::routing::{Address, Target};
-use crate::smtp::{Reply, Status};
+use crate::tls::Fault;
 
 /// Where TLS begins without STARTTLS (RFC 8314 section 3.3).
 const IMPLICIT_TLS_PORT: u16 = 465;
@@ -27,9 +28,9 @@ const IMPLICIT_TLS_PORT: u16 = 465;
 pub struct Opening {
     /// This relay's name, for EHLO.
     pub hostname: Arc<str>,
-    /// `Inherit` counts as `Opportunistic`; `Dane` is refused.
-    pub tls: TlsPolicy,
-    /// To authenticate with. Never sent without TLS, unless the policy is `Off`.
+    /// Which TLS it must have.
+    pub tls: Requirement,
+    /// To authenticate with. Never sent without TLS, unless the level is `Off`.
     pub credential: Option<Credential>,
     /// From where to connect.
     pub source: Egress,
@@ -47,6 +48,7 @@ pub struct Connection {
     endpoint: Endpoint,
     address: Address,
     tls: Option<TlsFacts>,
+    fault: Option<Fault>,
     timeouts: Timeouts,
     /// A transaction was left open: RSET comes before the next MAIL.
     reset: bool,
@@ -69,18 +71,28 @@ impl Connection {
     /// # Errors
     /// When it does not come that far; the connection is closed then.
     pub async fn open(connector: &dyn Connector, target: &Target, how: &Opening) -> Result<Self, OpenError> {
-        let (tls, fall_back) = match how.tls {
-            TlsPolicy::Off => (TlsUse::Never, false),
-            TlsPolicy::Inherit | TlsPolicy::Opportunistic => (TlsUse::IfOffered, !is_implicit(target)),
-            TlsPolicy::Encrypt | TlsPolicy::Verify => (TlsUse::Must, false),
-            TlsPolicy::Dane => return Err(no_dane()),
+        let implicit = is_implicit(target);
+        let again = || Opener::plain_again(Arc::clone(&how.hostname), target.lmtp, how.credential.clone());
+        let (tls, fall_back) = match &how.tls.level {
+            Level::Off => (TlsUse::Never, false),
+            Level::Plain if !implicit => {
+                let plain = Self::attempt(connector, target, how, again(), false);
+                return plain.await.map_err(|failed| failed.error);
+            }
+            Level::Plain | Level::Opportunistic => (TlsUse::IfOffered, !implicit),
+            Level::Encrypt | Level::Verify | Level::Dane(_) => (TlsUse::Must, false),
+            Level::Refuse(refusal) => return Err(OpenError::refused(*refusal, how.tls.because)),
         };
-        let secured = tls != TlsUse::Never && is_implicit(target);
+        let secured = tls != TlsUse::Never && implicit;
         let opener = Opener::new(Arc::clone(&how.hostname), target.lmtp, tls, secured, how.credential.clone());
         match Self::attempt(connector, target, how, opener, secured).await {
             Err(failed) if fall_back && failed.handshake => {
-                let again = Opener::plain_again(Arc::clone(&how.hostname), target.lmtp, how.credential.clone());
-                Self::attempt(connector, target, how, again, false).await.map_err(|failed| failed.error)
+                let plain = Self::attempt(connector, target, how, again(), false).await;
+                let fault = failed.error.fault;
+                match plain {
+                    Ok(connection) => Ok(Self { fault, ..connection }),
+                    Err(failed) => Err(OpenError { fault, ..failed.error }),
+                }
             }
             done => done.map_err(|failed| failed.error),
         }
@@ -97,15 +109,16 @@ impl Connection {
         let stream = within(how.timeouts.connect, connecting).await.map_err(|e| Failed::by(Stage::Connect, &e))?;
         let mut wire = Wire::new(stream);
         let mut tls = None;
+        let mut fault = None;
         if implicit {
-            (wire, tls) = wire.secure(connector, target, how).await?;
+            (wire, tls, fault) = wire.secure(connector, target, how).await?;
         }
         loop {
             let limit = how.timeouts.reply(opener.stage());
             let reply = wire.reply(limit).await.map_err(|e| Failed::waiting(opener.stage(), &e))?;
             let mut next = opener.reply(reply, &mut wire.out);
             if next == Next::Handshake {
-                (wire, tls) = wire.secure(connector, target, how).await?;
+                (wire, tls, fault) = wire.secure(connector, target, how).await?;
                 next = opener.secured(&mut wire.out);
             }
             match next {
@@ -132,6 +145,7 @@ impl Connection {
             endpoint: endpoint_of(&target.address),
             address: target.address.clone(),
             tls,
+            fault,
             timeouts: how.timeouts,
             reset: false,
             broken: false,
@@ -255,6 +269,12 @@ impl Connection {
         self.tls.as_ref()
     }
 
+    /// What went wrong under TLS, or would have under a stricter requirement, without keeping the connection from being
+    /// opened: a handshake that plain text came after, or a certificate that was only looked at.
+    pub fn tls_fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
     /// Host name and address of the other end.
     pub fn remote(&self) -> (&Arc<str>, &Endpoint) {
         (&self.host, &self.endpoint)
@@ -288,16 +308,20 @@ impl Wire {
         connector: &dyn Connector,
         target: &Target,
         how: &Opening,
-    ) -> Result<(Self, Option<TlsFacts>), Failed> {
+    ) -> Result<(Self, Option<TlsFacts>, Option<Fault>), Failed> {
         if !self.unread.is_empty() || !self.reader.is_empty() {
             let error = io::Error::new(io::ErrorKind::InvalidData, "octets in plain text after STARTTLS");
             return Err(Failed::by(Stage::Tls, &error));
         }
-        let handshake = connector.secure(self.stream, &target.host, how.tls);
-        let (stream, facts) = within(how.timeouts.tls, handshake)
-            .await
-            .map_err(|error| Failed { handshake: true, ..Failed::by(Stage::Tls, &error) })?;
-        Ok((Self::new(stream), Some(facts)))
+        let handshake = connector.secure(self.stream, &target.host, &how.tls);
+        match within(how.timeouts.tls, handshake).await {
+            Ok(Secured { stream, facts, found }) => Ok((Self::new(stream), Some(facts), found)),
+            Err(error) => {
+                let failed = Failed::by(Stage::Tls, &error);
+                let error = OpenError { fault: Some(Fault::of(&error)), ..failed.error };
+                Err(Failed { error, handshake: true })
+            }
+        }
     }
 }
 
@@ -314,11 +338,15 @@ impl Failed {
 
     /// For a reply. A server that breaks off at STARTTLS is as good as one that fails in the handshake.
     fn waiting(stage: Stage, error: &io::Error) -> Self {
-        Self { handshake: stage == Stage::Tls, ..Self::by(stage, error) }
+        let failed = Self::by(stage, error);
+        if stage != Stage::Tls {
+            return failed;
+        }
+        Self { error: OpenError { fault: Some(Fault::of(error)), ..failed.error }, handshake: true }
     }
 }
 
-fn is_implicit(target: &Target) -> bool {
+pub(super) fn is_implicit(target: &Target) -> bool {
     matches!(&target.address, Address::Tcp(address) if address.port() == IMPLICIT_TLS_PORT) && !target.lmtp
 }
 
@@ -326,15 +354,6 @@ fn endpoint_of(address: &Address) -> Endpoint {
     match address {
         Address::Tcp(address) => Endpoint::of(*address),
         Address::Unix(path) => Endpoint { address: format!("unix:{}", path.display()).into(), port: 0 },
-    }
-}
-
-/// Routes that ask for DANE are refused when they are configured. One that a plugin made waits until the operator mends it.
-fn no_dane() -> OpenError {
-    let text = "DANE is not supported by this version";
-    OpenError {
-        try_next_target: false,
-        ..OpenError::local(Stage::Tls, Reply::new(451, Status::new(4, 7, 10), text), text)
     }
 }
 

@@ -8,8 +8,10 @@ use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::egress::Egress;
-use crate::hooks::{TlsFacts, TlsPolicy};
+use super::requirement::Requirement;
+use crate::hooks::TlsFacts;
 use crate::routing::Address;
+use crate::tls::Fault;
 
 /// What a connection is read from and written to.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -25,17 +27,28 @@ impl fmt::Debug for dyn Stream {
 /// A stream, when it is there.
 pub type Connecting<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
+/// A stream under TLS.
+#[derive(Debug)]
+pub struct Secured {
+    /// What is read and written from now on.
+    pub stream: Box<dyn Stream>,
+    /// What protects it.
+    pub facts: TlsFacts,
+    /// What is wrong with the certificate, where that was only to be looked at ([`Requirement::audit`]).
+    pub found: Option<Fault>,
+}
+
 /// Makes connections (a seam: TCP, Unix sockets and rustls here). Time limits are the caller's.
 pub trait Connector: Send + Sync {
     /// A connection to `address`, made from there.
     fn connect<'a>(&'a self, address: &'a Address, from: &'a Egress) -> Connecting<'a, Box<dyn Stream>>;
 
-    /// The client side of a TLS handshake over `stream`. `host` is the name for SNI and, under [`TlsPolicy::Verify`], the
-    /// name the certificate must be for. Under every other policy the certificate is not judged.
+    /// The client side of a TLS handshake over `stream`. `host` is the name for SNI, and the name the certificate must be for
+    /// where the requirement asks for one. Where it does not, the certificate is not judged.
     fn secure<'a>(
         &'a self,
         stream: Box<dyn Stream>,
         host: &'a str,
-        policy: TlsPolicy,
-    ) -> Connecting<'a, (Box<dyn Stream>, TlsFacts)>;
+        requirement: &'a Requirement,
+    ) -> Connecting<'a, Secured>;
 }

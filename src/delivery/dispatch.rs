@@ -29,6 +29,7 @@ use super::requeue;
 use super::reroutes::Reroutes;
 use super::site::{Served, Slot};
 use super::sites::Sites;
+use super::tls_out::Wisdom;
 use super::trials::Trials;
 use crate::history::History;
 use crate::hooks::{Hooks, Route};
@@ -36,8 +37,10 @@ use crate::mail::{Annotations, QueueId};
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
 use crate::store::StoreError;
+use crate::sts::Policies;
 use crate::suppression::Suppression;
 use crate::time::Clock;
+use crate::tlsrpt::Ledger;
 
 /// Messages leased at a time: enough to keep the lanes fed, few enough that a reload or a shutdown finds little on
 /// its way. How many are leased in all is the queue's own window.
@@ -68,6 +71,7 @@ pub struct Dispatcher {
     resolver: Arc<dyn Resolver>,
     connector: Arc<dyn Connector>,
     clock: Arc<dyn Clock>,
+    wisdom: Wisdom,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     sites: Sites,
     sources: Mutex<Sources>,
@@ -111,6 +115,7 @@ impl Dispatcher {
             resolver,
             connector,
             clock,
+            wisdom: Wisdom::default(),
             lanes: Mutex::default(),
             sites: Sites::default(),
             sources: Mutex::default(),
@@ -146,6 +151,14 @@ impl Dispatcher {
 
     pub(super) fn history(&self) -> Option<&History> {
         self.history.get()
+    }
+
+    /// The same, heeding the policies that domains publish, and counting for their reports. Before it runs.
+    pub fn with_policies(mut self: Arc<Self>, policies: Arc<Policies>, ledger: Arc<Ledger>) -> Arc<Self> {
+        if let Some(this) = Arc::get_mut(&mut self) {
+            (this.wisdom.policies, this.wisdom.ledger) = (Some(policies), Some(ledger));
+        }
+        self
     }
 
     /// Runs until `shutdown`, then finishes what is under way, within a bound.
@@ -403,6 +416,7 @@ impl Dispatcher {
         drop(lanes);
         self.sites.sweep(Instant::now());
         self.reroutes.lock().sweep(self.clock.now());
+        self.wisdom.memory.sweep(Instant::now());
     }
 
     async fn drain(&self) {
@@ -473,6 +487,10 @@ impl Dispatcher {
 
     pub(super) fn connector(&self) -> &dyn Connector {
         &*self.connector
+    }
+
+    pub(super) fn wisdom(&self) -> &Wisdom {
+        &self.wisdom
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {

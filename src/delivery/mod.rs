@@ -2,7 +2,7 @@
 //!
 //! A dispatch loop leases, routes, groups by next hop and hands to lanes; a lane's workers hold connections and speak
 //! through the client machine, which does no I/O. May import `mail`, `smtp`, `hooks`, `queue`, `routing`, `bounce`,
-//! `store`, `tls`, `signing`, `time`; never `listen`, `session`, `plugin`.
+//! `store`, `tls`, `signing`, `sts`, `tlsrpt`, `time`; never `listen`, `session`, `plugin`.
 
 mod attach;
 mod attempt;
@@ -27,6 +27,7 @@ mod pools;
 mod rates;
 mod reach;
 mod requeue;
+pub mod requirement;
 mod reroutes;
 mod settle;
 mod suppressed;
@@ -36,6 +37,9 @@ mod sites;
 mod seven_bit;
 pub mod tcp;
 mod timeouts;
+mod tls_memory;
+mod tls_out;
+mod tls_report;
 mod transcript;
 mod transmit;
 mod transmitted;
@@ -50,3 +54,4 @@ pub use shaping::{
     Adjustments, Backoff, CodePattern, Complaint, Reaction, Rule, Shaping, Slow, StatusPattern, Whom, shipped,
 };
 pub use timeouts::Timeouts;
+pub use tls_out::TlsOut;

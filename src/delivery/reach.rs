@@ -1,18 +1,26 @@
 //! From a hop of a route to an open connection: look-up, then target after target until one lets us in.
 //!
 //! Must never show a credential to a host that it was not configured for, nor call a failure permanent while another
-//! target or hop failed only for now.
+//! target or hop failed only for now, nor send over a connection that is less than what [`requirement`] asks for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::client::OpenError;
-use super::connection::{Connection, Opening};
+use super::connection::{Connection, Opening, is_implicit};
 use super::dispatch::Dispatcher;
 use super::egress::Egress;
+use super::requirement::{
+    Asked, Case, DaneFinding, Level, NameTrust, Refusal, Remembered, Requirement, StsFinding, requirement,
+};
+use super::tls_report::{Meeting, Met, session};
+use super::transmit::Mail;
 use super::{Config, Credential};
 use crate::hooks::{NextHop, Stage, TlsPolicy};
-use crate::routing::{Address, Target, TargetError, targets};
+use crate::routing::{Address, Target, TargetError, Tlsa, targets};
 use crate::smtp::{Reply, Status};
+use crate::tls::Dane;
+use crate::{sts, tlsrpt};
 
 /// Why no transaction took place.
 pub(super) struct Failure {
@@ -52,24 +60,48 @@ pub(super) struct Host {
     pub(super) credential: Option<Credential>,
 }
 
+/// A connection, and what it is good for.
+pub(super) struct Reached {
+    pub(super) connection: Connection,
+    /// To a host that has proved to be one of the domain's.
+    pub(super) proven: bool,
+    /// The recipient's policies were passed over, as the sender of this message wants it: not for other messages.
+    pub(super) lax: bool,
+}
+
 impl Host {
     /// A connection to the first of its targets that lets us in, but for those already `tried` in this attempt.
     pub(super) async fn connect(
         &self,
         dispatcher: &Dispatcher,
-        config: &Config,
+        mail: &Mail<'_>,
         hop: NextHop,
         tried: &[Address],
-    ) -> Result<Connection, Failure> {
-        let found = match targets(dispatcher.resolver(), &self.to, config.mx_port, &config.selection).await {
-            Ok(found) => found,
-            Err(error) => return Err(Failure::lost(error, hop)),
-        };
+    ) -> Result<Reached, Failure> {
+        let config = &**mail.config;
+        let looking = targets(dispatcher.resolver(), &self.to, config.mx_port, &config.selection);
+        let (found, policy) = tokio::join!(looking, self.policy(dispatcher, config));
+        let found = found.map_err(|error| Failure::lost(error, hop.clone()))?;
         // A host that could not be looked up might have taken what all others refuse.
         let mut failure = found.unresolved.map(|error| Failure::lost(error, hop.clone()));
         for target in found.targets.into_iter().filter(|target| !tried.contains(&target.address)) {
-            match Connection::open(dispatcher.connector(), &target, &self.opening(config, &target)).await {
-                Ok(connection) => return Ok(connection),
+            let (needs, case) = self.needs(dispatcher, mail, &target, &policy).await;
+            if let Level::Refuse(refusal) = needs.level {
+                self.tell(dispatcher, mail, &policy, (&target, &needs, &case, None), &Met::Refused(refusal));
+                failure = Some(Failure::refused(&target, refusal, &needs, hop.clone()).after(failure));
+                continue;
+            }
+            let how = self.opening(config, &target, needs);
+            let opened = Connection::open(dispatcher.connector(), &target, &how).await;
+            remember(dispatcher, config, &target, &how.tls, &opened);
+            let met = opened.as_ref().map_or_else(Met::Failed, Met::Open);
+            self.tell(dispatcher, mail, &policy, (&target, &how.tls, &case, how.source.address), &met);
+            match opened {
+                Ok(connection) => {
+                    let proven = how.tls.named && how.tls.proves_host();
+                    let lax = case.asked == Asked::NotRequired;
+                    return Ok(Reached { connection, proven, lax });
+                }
                 Err(error) => {
                     let source = self.source.clone().filter(|_| error.ours);
                     let failed = Failure { source, ..Failure::at(&target, error, hop.clone()) };
@@ -87,12 +119,97 @@ impl Host {
         }))
     }
 
-    fn opening(&self, config: &Config, target: &Target) -> Opening {
+    /// The MTA-STS policy of the domain, where hosts are found by MX (RFC 8461 section 2): others the operator vouches for.
+    async fn policy(&self, dispatcher: &Dispatcher, config: &Config) -> sts::Found {
+        match &self.to {
+            NextHop::Mx(domain) => dispatcher.wisdom().policy(domain, &config.tls_out).await,
+            NextHop::Smtp { .. } | NextHop::Lmtp { .. } | NextHop::Named(_) => sts::Found::default(),
+        }
+    }
+
+    /// Counts what happened for the domain's report. Reports themselves are not counted: each would cause the next.
+    fn tell(
+        &self,
+        dispatcher: &Dispatcher,
+        mail: &Mail<'_>,
+        policy: &sts::Found,
+        (target, needs, case, source): (&Target, &Requirement, &Case, Option<IpAddr>),
+        met: &Met<'_>,
+    ) {
+        let (NextHop::Mx(domain), Some(ledger)) = (&self.to, &dispatcher.wisdom().ledger) else { return };
+        if mail.config.tls_out.reports.reporter.is_none() || mail.record.tags.iter().any(|tag| &**tag == tlsrpt::TAG) {
+            return;
+        }
+        let meeting = Meeting { domain, target, source, case, needs, policy };
+        if let Some(session) = session(&meeting, met) {
+            ledger.count(session, &mail.config.tls_out.reports);
+        }
+    }
+
+    /// What a target must be like, and what that follows from.
+    async fn needs(
+        &self,
+        dispatcher: &Dispatcher,
+        mail: &Mail<'_>,
+        target: &Target,
+        policy: &sts::Found,
+    ) -> (Requirement, Case) {
+        let spare = self.credential.is_none() && !is_implicit(target) && !target.lmtp;
+        let remembered = || dispatcher.wisdom().memory.of(&target.address, tokio::time::Instant::now());
+        let mut case = Case {
+            policy: self.tls,
+            dane: self.dane(dispatcher, mail.config, target).await,
+            sts: finding(policy, &target.host),
+            name: match (&self.to, target.origin.named) {
+                (NextHop::Mx(_), false) => NameTrust::Unproven,
+                (NextHop::Mx(_), true) => NameTrust::Secure,
+                _ => NameTrust::Configured,
+            },
+            // What LMTP takes has arrived; RFC 8689 is about SMTP.
+            asked: Asked::of(mail.requires_tls() && !target.lmtp, false),
+            memory: if spare { remembered() } else { Remembered::Nothing },
+        };
+        let found = requirement(&case);
+        // The header section is only read where it could change something.
+        if found.discovered && case.asked == Asked::Nothing && mail.waives_tls(dispatcher).await {
+            case.asked = Asked::NotRequired;
+            return (requirement(&case), case);
+        }
+        (found, case)
+    }
+
+    /// What signed records say of the host's certificate (RFC 7672 section 2.2), where that can make a difference: not where
+    /// there is to be no TLS, nor where the operator trusts authorities, nor for a host whose name anybody may have made up.
+    async fn dane(&self, dispatcher: &Dispatcher, config: &Config, target: &Target) -> DaneFinding {
+        let Address::Tcp(address) = &target.address else { return DaneFinding::Absent };
+        let wanted = match self.tls {
+            TlsPolicy::Off | TlsPolicy::Verify => false,
+            TlsPolicy::Inherit | TlsPolicy::Opportunistic | TlsPolicy::Encrypt => config.selection.dane,
+            TlsPolicy::Dane => true,
+        };
+        if !wanted || !target.origin.named || target.lmtp {
+            return DaneFinding::Absent;
+        }
+        match dispatcher.resolver().tlsa(&target.host, address.port()).await {
+            Ok(Tlsa::Insecure | Tlsa::None) => DaneFinding::Absent,
+            Ok(Tlsa::Unusable) => DaneFinding::Unusable,
+            Ok(Tlsa::Records { base, records }) => {
+                let names = std::iter::once(base).chain(target.origin.domains.iter().cloned()).collect();
+                DaneFinding::Records(Arc::new(Dane { records, names }))
+            }
+            Err(error) => {
+                tracing::info!(host = &*target.host, %error, "TLSA records can't be looked up: the host is passed over");
+                DaneFinding::Failed
+            }
+        }
+    }
+
+    fn opening(&self, config: &Config, target: &Target, tls: Requirement) -> Opening {
         let source = self.source.as_ref().and_then(|name| config.sources.get(name));
         let ehlo = source.and_then(|source| source.ehlo.as_ref());
         Opening {
             hostname: Arc::clone(ehlo.unwrap_or(&config.hostname)),
-            tls: self.tls,
+            tls,
             credential: self.credential.clone(),
             source: match (&target.address, source) {
                 (Address::Tcp(to), Some(source)) => source.egress(to),
@@ -103,11 +220,58 @@ impl Host {
     }
 }
 
+fn finding(found: &sts::Found, host: &str) -> StsFinding {
+    match found.policy() {
+        Some(policy) => {
+            let names_host = policy.names(host);
+            match policy.mode {
+                sts::Mode::Enforce => StsFinding::Enforce { names_host },
+                sts::Mode::Testing => StsFinding::Testing { names_host },
+                sts::Mode::None => StsFinding::Absent,
+            }
+        }
+        None if found.is_unknown() => StsFinding::Unknown,
+        None => StsFinding::Absent,
+    }
+}
+
+/// Keeps in mind whether the host's TLS works.
+fn remember(
+    dispatcher: &Dispatcher,
+    config: &Config,
+    target: &Target,
+    needs: &Requirement,
+    opened: &Result<Connection, OpenError>,
+) {
+    let memory = &dispatcher.wisdom().memory;
+    let broken = match opened {
+        Ok(connection) if connection.tls().is_some() => return memory.succeeded(&target.address),
+        Ok(connection) => connection.tls_fault().is_some(),
+        Err(error) => error.fault.is_some(),
+    };
+    if broken && needs.level == Level::Opportunistic {
+        memory.failed(&target.address, tokio::time::Instant::now(), config.tls_out.memory);
+    }
+}
+
 impl Failure {
     /// There is no way to the hop, or none to one of its hosts.
     fn lost(error: TargetError, hop: NextHop) -> Self {
         let (permanent, stage, reply) = (error.permanent, Stage::Resolve, Some(error.reply));
         Self { permanent, stage, reply, error: error.cause, remote: None, hop, last: false, source: None }
+    }
+
+    fn refused(target: &Target, refusal: Refusal, needs: &Requirement, hop: NextHop) -> Self {
+        Self {
+            permanent: refusal.is_permanent(),
+            stage: Stage::Tls,
+            reply: Some(refusal.reply()),
+            error: Some(needs.because.into()),
+            remote: Some(Arc::clone(&target.host)),
+            hop,
+            last: false,
+            source: None,
+        }
     }
 
     fn at(target: &Target, error: OpenError, hop: NextHop) -> Self {

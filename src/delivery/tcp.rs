@@ -17,8 +17,9 @@ use tokio_socks::io::AsyncSocket;
 use tokio_socks::tcp::Socks5Stream;
 
 use super::Credential;
-use super::connector::{Connecting, Connector, Stream};
+use super::connector::{Connecting, Connector, Secured, Stream};
 use super::egress::{Egress, Proxy, SourceFault};
+use super::requirement::{Level, Requirement};
 use crate::hooks::TlsPolicy;
 use crate::routing::Address;
 use crate::tls::TlsClients;
@@ -50,11 +51,24 @@ impl Connector for Tcp {
         &'a self,
         stream: Box<dyn Stream>,
         host: &'a str,
-        policy: TlsPolicy,
-    ) -> Connecting<'a, (Box<dyn Stream>, crate::hooks::TlsFacts)> {
+        requirement: &'a Requirement,
+    ) -> Connecting<'a, Secured> {
         Box::pin(async move {
+            if requirement.audit {
+                let (stream, facts, found) = self.tls.connect_audited(stream, host).await?;
+                return Ok(Secured { stream: Box::new(stream), facts, found });
+            }
+            let policy = match &requirement.level {
+                Level::Verify => TlsPolicy::Verify,
+                Level::Off | Level::Plain | Level::Opportunistic | Level::Encrypt => TlsPolicy::Encrypt,
+                Level::Dane(dane) => {
+                    let (stream, facts) = self.tls.connect_dane(stream, dane).await?;
+                    return Ok(Secured { stream: Box::new(stream), facts, found: None });
+                }
+                Level::Refuse(_) => return Err(io::Error::other("no mail goes to this host")),
+            };
             let (stream, facts) = self.tls.connect(stream, host, policy).await?;
-            Ok((Box::new(stream) as Box<dyn Stream>, facts))
+            Ok(Secured { stream: Box::new(stream), facts, found: None })
         })
     }
 }

@@ -19,13 +19,13 @@ use super::lane_worker::QUIT_WITHIN;
 use super::maildir::deliver_to_maildir;
 use super::outcome::Delivered;
 use super::places::Place;
-use super::reach::{Failure, Host, misconfigured};
+use super::reach::{Failure, Host, Reached, misconfigured};
 use super::seven_bit;
 use super::shaping::stricter;
 use super::site::{OpenMark, Site};
 use super::transmitted::{Contact, Reporting, Transmitted, ended_here, local, unreached, unreadable};
-use crate::hooks::{NextHop, Outcome, OutcomeKind, Route, Stage, TlsPolicy};
-use crate::mail::{Recipient, Requests, ReversePath};
+use crate::hooks::{NextHop, Outcome, OutcomeKind, Route, Stage};
+use crate::mail::{Recipient, Requests, ReversePath, waives_tls};
 use crate::queue::{Lease, Record};
 use crate::routing::Address;
 use crate::smtp::{Reply, Status};
@@ -42,8 +42,10 @@ pub(super) struct Line {
     sent: u32,
     hop: NextHop,
     lmtp: bool,
-    /// Under TLS, with a certificate that was found to be the host's.
+    /// Under TLS, and the host has proved to be one of the domain's.
     verified: bool,
+    /// Less than the recipient's domain wants: for the message it was opened for and no other.
+    lax: bool,
     _open: Option<OpenMark>,
     place: Place,
 }
@@ -65,10 +67,10 @@ impl Line {
 
     /// True if it may carry a message after `more` others.
     fn may_take(&self, mail: &Mail<'_>, more: u32, most: u32) -> bool {
-        let safe = self.verified || self.lmtp || !mail.requests().require_tls;
+        let safe = self.verified || self.lmtp || !mail.requires_tls();
         // RFC 9422 section 4.1: a connection takes no more messages than this.
         let most = self.connection.capabilities().mail_max.map_or(most, |max| max.min(most));
-        safe && self.sent.saturating_add(more) < most.max(1) && Arc::ptr_eq(&self.config, mail.config)
+        safe && !self.lax && self.sent.saturating_add(more) < most.max(1) && Arc::ptr_eq(&self.config, mail.config)
     }
 }
 
@@ -217,6 +219,19 @@ fn was_stale(delivered: &[Delivered]) -> bool {
 }
 
 impl Mail<'_> {
+    /// REQUIRETLS (RFC 8689).
+    pub(super) fn requires_tls(&self) -> bool {
+        self.requests().require_tls
+    }
+
+    /// `TLS-Required: No` stands in its header section. What can't be read waives nothing.
+    pub(super) async fn waives_tls(&self, dispatcher: &Dispatcher) -> bool {
+        match self.content {
+            Some((head, _)) => waives_tls(head),
+            None => dispatcher.queue().content(self.lease).await.is_ok_and(|(head, _)| waives_tls(&head)),
+        }
+    }
+
     /// What its sender asked of every relay.
     fn requests(&self) -> Requests {
         Requests::of(&self.record.sender_params)
@@ -333,17 +348,14 @@ async fn open(
                     Ok(place) => place,
                     Err(resting) => return Err(resting.after(failure)),
                 };
-                // RFC 8689 section 4.2.1: the server has to prove who it is.
-                let tls = if mail.requests().require_tls && !lmtp { TlsPolicy::Verify } else { tls };
-                let verified = tls == TlsPolicy::Verify;
                 let how = Host { to, tls, source, credential };
-                match how.connect(dispatcher, mail.config, hop.clone(), tried).await {
-                    Ok(connection) => {
+                match how.connect(dispatcher, mail, hop.clone(), tried).await {
+                    Ok(Reached { connection, proven: verified, lax }) => {
                         if let Some(source) = &lane.key.source {
                             dispatcher.sources().lock().worked(source);
                         }
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
-                        let line = Line { connection, config, sent: 0, hop, lmtp, verified, _open: open, place };
+                        let line = Line { connection, config, sent: 0, hop, lmtp, verified, lax, _open: open, place };
                         return Ok(Opened::Line(Box::new(line)));
                     }
                     Err(failed) if failed.last => return Err(failed),

@@ -11,6 +11,7 @@ mod queue_id;
 mod requests;
 mod results;
 mod splitter;
+mod tls_required;
 mod trace;
 
 #[doc(hidden)]
@@ -25,4 +26,5 @@ pub use results::{AUTHENTICATION_RESULTS, results_of};
 pub use splitter::HeaderSplitter;
 #[doc(hidden)]
 pub use splitter::fuzz_header;
+pub use tls_required::{waiver, waives_tls};
 pub use trace::{Dialogue, Received, hop_count, with_protocol};

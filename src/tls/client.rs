@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -12,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::audit::Audit;
 use super::dane::{Dane, DaneVerifier};
-use super::{TlsError, facts, pem};
+use super::{Fault, TlsError, facts, pem};
 use crate::hooks::{TlsFacts, TlsPolicy};
 
 /// TLS for connections to next hops.
@@ -23,6 +25,8 @@ pub struct TlsClients {
     unjudged: TlsConnector,
     /// The certificate must verify for the name.
     verified: TlsConnector,
+    /// What it would have to verify with. None: no authority is trusted.
+    judge: Option<Arc<WebPkiServerVerifier>>,
     /// For verifiers of a single connection.
     provider: Arc<CryptoProvider>,
 }
@@ -54,12 +58,14 @@ impl TlsClients {
                 .with_safe_default_protocol_versions()
                 .map_err(|e| TlsError { path: extra.unwrap_or(Path::new("TLS")).to_owned(), problem: e.to_string() })
         };
+        let roots = Arc::new(roots);
+        let judge = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider)).build().ok();
         let verified = builder()?.with_root_certificates(roots).with_no_client_auth();
         let unjudged = builder()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Unjudged(Arc::clone(&provider))))
             .with_no_client_auth();
-        Ok(Self { unjudged: Arc::new(unjudged).into(), verified: Arc::new(verified).into(), provider })
+        Ok(Self { unjudged: Arc::new(unjudged).into(), verified: Arc::new(verified).into(), judge, provider })
     }
 
     /// The settings for a policy: only [`TlsPolicy::Verify`] judges certificates. [`TlsPolicy::Dane`] has its own way
@@ -79,18 +85,16 @@ impl TlsClients {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        // A target without a name goes by its address, in brackets if it was a literal; a Unix socket has neither.
-        let bare = host.trim_start_matches('[').trim_end_matches(']').trim_start_matches("IPv6:").trim_end_matches('.');
-        let name = match ServerName::try_from(bare.to_owned()) {
-            Ok(name) => name,
-            Err(_) if policy == TlsPolicy::Verify => {
+        let (name, bare) = match server_name(host) {
+            (Some(name), bare) => (name, bare),
+            (None, _) if policy == TlsPolicy::Verify => {
                 let text = "the next hop has no name that a certificate could be for";
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
-            Err(_) => ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()),
+            (None, bare) => (nameless(), bare),
         };
         let stream = self.connector_for(policy).connect(name, stream).await?;
-        let mut facts = facts(stream.get_ref().1, Some(bare).filter(|name| name.parse::<std::net::IpAddr>().is_err()));
+        let mut facts = facts(stream.get_ref().1, shown(bare));
         facts.proof = matches!(policy, TlsPolicy::Verify | TlsPolicy::Dane).then(|| "certificate".into());
         Ok((stream, facts))
     }
@@ -119,6 +123,47 @@ impl TlsClients {
         let facts = TlsFacts { proof: Some("dane".into()), ..facts(stream.get_ref().1, Some(&base)) };
         Ok((stream, facts))
     }
+
+    /// The handshake, as client, with any certificate; and what would have stopped it, had the certificate been judged.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn connect_audited<S>(&self, stream: S, host: &str) -> io::Result<(TlsStream<S>, TlsFacts, Option<Fault>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let audit = Arc::new(Audit::new(self.judge.clone(), Arc::clone(&self.provider)));
+        // One of its own for each connection: a session taken up again would show no certificate.
+        let config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&audit) as Arc<dyn ServerCertVerifier>)
+            .with_no_client_auth();
+        let (name, bare) = server_name(host);
+        let connector = TlsConnector::from(Arc::new(config));
+        let unnamed = name.is_none().then_some(Fault::HostMismatch);
+        let stream = connector.connect(name.unwrap_or_else(nameless), stream).await?;
+        let facts = facts(stream.get_ref().1, shown(bare));
+        Ok((stream, facts, unnamed.or_else(|| audit.found())))
+    }
+}
+
+/// What a certificate has to be for. A target without a name goes by its address, in brackets if it was a literal; a Unix
+/// socket has neither.
+fn server_name(host: &str) -> (Option<ServerName<'static>>, &str) {
+    let bare = host.trim_start_matches('[').trim_end_matches(']').trim_start_matches("IPv6:").trim_end_matches('.');
+    (ServerName::try_from(bare.to_owned()).ok(), bare)
+}
+
+/// For handshakes where nothing is asked of the certificate.
+fn nameless() -> ServerName<'static> {
+    ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
+}
+
+/// What Server Name Indication said: no addresses (RFC 6066 section 3).
+fn shown(name: &str) -> Option<&str> {
+    Some(name).filter(|name| name.parse::<std::net::IpAddr>().is_err())
 }
 
 /// Takes any certificate, but insists that the server has its key: encryption against those who only listen (RFC 7435).

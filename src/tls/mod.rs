@@ -3,9 +3,11 @@
 //! The only place that builds rustls configurations. They name their cryptography (ring) themselves, so that nothing
 //! depends on a process-wide default. Files are read here, blocking: call it off the workers.
 
+mod audit;
 mod certificate;
 mod client;
 mod dane;
+mod fault;
 mod names;
 mod pem;
 mod server;
@@ -17,6 +19,7 @@ use rustls::CommonState;
 
 pub use client::TlsClients;
 pub use dane::{Dane, Mismatch, TlsaRecord};
+pub use fault::Fault;
 pub use server::{Certificate, ClientCertificates, Minimum, ServerSettings, Stamps, Tls};
 
 use crate::hooks::TlsFacts;

@@ -11,9 +11,10 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use waypost::delivery::client::OutboundMail;
 use waypost::delivery::connection::{Connection, Opening};
-use waypost::delivery::connector::{Connecting, Connector, Stream};
+use waypost::delivery::connector::{Connecting, Connector, Secured, Stream};
+use waypost::delivery::requirement::Requirement;
 use waypost::delivery::{Egress, Timeouts};
-use waypost::hooks::{Endpoint, OutcomeKind, SessionFacts, SessionVerdict, TlsFacts, TlsPolicy};
+use waypost::hooks::{Endpoint, OutcomeKind, SessionFacts, SessionVerdict, TlsPolicy};
 use waypost::mail::{Annotations, BodyKind, Mailbox, QueueId, Recipient, ReversePath};
 use waypost::routing::{Address, Target};
 use waypost::session::{
@@ -87,12 +88,7 @@ impl Connector for Pipe {
         Box::pin(async move { Ok(Box::new(end) as Box<dyn Stream>) })
     }
 
-    fn secure<'a>(
-        &'a self,
-        _: Box<dyn Stream>,
-        _: &'a str,
-        _: TlsPolicy,
-    ) -> Connecting<'a, (Box<dyn Stream>, TlsFacts)> {
+    fn secure<'a>(&'a self, _: Box<dyn Stream>, _: &'a str, _: &'a Requirement) -> Connecting<'a, Secured> {
         Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
 }
@@ -211,7 +207,7 @@ async fn send(pipe: Pipe, letters: &[Letter], announce: bool) -> Vec<Vec<Outcome
     let target = Target::new(address, &"mx.test".into(), false);
     let how = Opening {
         hostname: "client.test".into(),
-        tls: TlsPolicy::Opportunistic,
+        tls: Requirement::of(TlsPolicy::Opportunistic),
         credential: None,
         source: Egress::default(),
         timeouts: Timeouts::default(),

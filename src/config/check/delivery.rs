@@ -9,7 +9,7 @@ use super::egress::{pool, source};
 use super::relay::read_domain_pattern;
 use super::route::{Within, route, tls};
 use super::shaping::shaping;
-use super::{Base, Names, YEAR, retry};
+use super::{Base, Names, YEAR, retry, tls_out};
 use crate::config::raw::{Table, Value};
 use crate::delivery::{Config, Credential, Destination, LaneLimits, Timeouts};
 use crate::hooks::{NextHop, Route, TlsPolicy};
@@ -71,6 +71,7 @@ pub(super) fn config(
         selection: selection(&delivery, dns, hostname, listeners),
         notices: super::notices::config(root),
         timeouts: timeouts(&delivery.table("timeouts")),
+        tls_out: tls_out::config(root, &delivery, base),
     };
     delivery.finish();
     (config, routing(&root.table("routing"), &names))

@@ -23,6 +23,7 @@ mod shaping;
 mod signing;
 mod suppression;
 mod tls;
+mod tls_out;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

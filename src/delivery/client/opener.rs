@@ -10,8 +10,10 @@ use super::scram::Scram;
 use crate::delivery::Credential;
 use crate::delivery::egress::SourceFault;
 use crate::delivery::outcome::classify;
+use crate::delivery::requirement::Refusal;
 use crate::hooks::{OutcomeKind, Stage};
 use crate::smtp::{Reply, Status};
+use crate::tls::Fault;
 
 /// When STARTTLS is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +42,15 @@ pub struct OpenError {
     pub try_next_target: bool,
     /// The source that the connection was to be made from is at fault, not the host.
     pub ours: bool,
+    /// What the TLS handshake failed by, if it did; also where plain text was tried after it.
+    pub fault: Option<Fault>,
 }
 
 impl OpenError {
     /// By a reply of the server. Other targets may do better, whatever it said (RFC 5321 section 5.1).
     pub fn of_reply(stage: Stage, reply: Reply) -> Self {
         let permanent = classify(stage, &reply) == OutcomeKind::Permanent;
-        Self { stage, reply: Some(reply), error: None, permanent, try_next_target: true, ours: false }
+        Self { stage, reply: Some(reply), error: None, permanent, try_next_target: true, ours: false, fault: None }
     }
 
     /// By I/O.
@@ -56,8 +60,20 @@ impl OpenError {
     }
 
     pub(crate) fn local(stage: Stage, reply: Reply, error: &str) -> Self {
-        let (reply, error) = (Some(reply), Some(error.into()));
-        Self { stage, reply, error, permanent: false, try_next_target: true, ours: false }
+        Self {
+            stage,
+            reply: Some(reply),
+            error: Some(error.into()),
+            permanent: false,
+            try_next_target: true,
+            ours: false,
+            fault: None,
+        }
+    }
+
+    /// By a requirement that this target can't meet.
+    pub(crate) fn refused(refusal: Refusal, because: &str) -> Self {
+        Self { permanent: refusal.is_permanent(), ..Self::local(Stage::Tls, refusal.reply(), because) }
     }
 }
 

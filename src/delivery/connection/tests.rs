@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::delivery::connector::{Connecting, Stream};
 use crate::delivery::tcp::Tcp;
-use crate::hooks::OutcomeKind;
+use crate::hooks::{OutcomeKind, TlsPolicy};
 use crate::mail::{BodyKind, Mailbox, Recipient, ReversePath};
 use crate::store::{Content, Sled, Spool, Spooled};
 use crate::tls::{self, ClientCertificates, Minimum, ServerSettings, Tls, TlsClients};
@@ -88,7 +88,7 @@ async fn serve(scripts: Vec<Vec<Act>>) -> (Target, JoinHandle<()>) {
 fn opening(tls: TlsPolicy) -> Opening {
     Opening {
         hostname: "relay.example".into(),
-        tls,
+        tls: Requirement::of(tls),
         credential: None,
         source: Egress::default(),
         timeouts: Timeouts::default(),
@@ -264,7 +264,7 @@ async fn a_connection_that_does_not_open_says_how_far_it_came() {
     let error = Connection::open(&tcp(), &target, &opening(TlsPolicy::Off)).await.unwrap_err();
     assert_eq!((error.stage, error.permanent), (Stage::Connect, false));
     let error = Connection::open(&tcp(), &target, &opening(TlsPolicy::Dane)).await.unwrap_err();
-    assert_eq!((error.stage, error.permanent, error.try_next_target), (Stage::Tls, false, false));
+    assert_eq!((error.stage, error.permanent, error.try_next_target), (Stage::Tls, false, true));
     let other_family = Opening { source: from("::1"), ..opening(TlsPolicy::Off) };
     let error = Connection::open(&tcp(), &target, &other_family).await.unwrap_err();
     assert_eq!((error.stage, error.permanent, error.try_next_target), (Stage::Connect, false, true));
@@ -472,9 +472,9 @@ impl Connector for Redirected {
         &'a self,
         stream: Box<dyn Stream>,
         host: &'a str,
-        policy: TlsPolicy,
-    ) -> Connecting<'a, (Box<dyn Stream>, TlsFacts)> {
-        self.tcp.secure(stream, host, policy)
+        requirement: &'a Requirement,
+    ) -> Connecting<'a, Secured> {
+        self.tcp.secure(stream, host, requirement)
     }
 }
 
@@ -520,12 +520,7 @@ impl Connector for InMemory {
         })
     }
 
-    fn secure<'a>(
-        &'a self,
-        _: Box<dyn Stream>,
-        _: &'a str,
-        _: TlsPolicy,
-    ) -> Connecting<'a, (Box<dyn Stream>, TlsFacts)> {
+    fn secure<'a>(&'a self, _: Box<dyn Stream>, _: &'a str, _: &'a Requirement) -> Connecting<'a, Secured> {
         panic!("nobody asked for TLS")
     }
 }

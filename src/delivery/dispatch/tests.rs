@@ -6,6 +6,7 @@ mod lanes;
 mod rig;
 mod sink;
 mod sites;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

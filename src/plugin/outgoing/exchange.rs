@@ -22,11 +22,11 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 use super::super::Web;
 use super::super::host::Level;
 use super::super::wasi::Voice;
-use super::address::is_public;
 use super::body::{Bounded, Until};
 use super::origin::{Host, Origin, Scheme};
 use super::{Answered, Driver, Policy, Roots, made_up};
 use crate::hooks::TlsPolicy;
+use crate::https::is_public;
 use crate::routing::{ResolveError, Resolver};
 use crate::tls::TlsClients;
 

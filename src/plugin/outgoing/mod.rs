@@ -4,7 +4,6 @@
 //! one that was judged good. Redirects are handed to the guest, never followed. Every request has a connection of its own,
 //! which ends with the call that made it. Must never log a path, a field or a body.
 
-mod address;
 mod body;
 mod exchange;
 mod made_up;

@@ -142,8 +142,20 @@ impl Rig {
         script: Script,
         resolver: Arc<dyn Resolver>,
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(Manual::new(Timestamp::from_secs(1_795_473_060)));
+        Self::within(config, route, script, clock, resolver, TlsClients::load(None).unwrap()).await
+    }
+
+    /// The same, with a clock and trusted authorities.
+    pub(super) async fn within(
+        config: Config,
+        route: Option<Route>,
+        script: Script,
+        clock: Arc<Manual>,
+        resolver: Arc<dyn Resolver>,
+        clients: TlsClients,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let settings = crate::queue::Config {
             path: folder.path().to_owned(),
             min_free: 0,
@@ -168,7 +180,7 @@ impl Rig {
             Arc::clone(&queue),
             Arc::new(ArcSwap::from_pointee(hooks)),
             resolver,
-            Arc::new(Tcp::new(Arc::new(TlsClients::load(None).unwrap()))),
+            Arc::new(Tcp::new(Arc::new(clients))),
             Arc::<Manual>::clone(&clock),
         );
         Self {
@@ -204,8 +216,18 @@ impl Rig {
     }
 
     pub(super) async fn accept_with(&self, sender: &str, recipients: &[&str], edit: fn(&mut Record)) -> QueueId {
+        self.accept_headed("Subject: hello\r\n\r\n", sender, recipients, edit).await
+    }
+
+    pub(super) async fn accept_headed(
+        &self,
+        head: &'static str,
+        sender: &str,
+        recipients: &[&str],
+        edit: fn(&mut Record),
+    ) -> QueueId {
         let now = self.clock.now();
-        let head = Bytes::from_static(b"Subject: hello\r\n\r\n");
+        let head = Bytes::from_static(head.as_bytes());
         let body = Bytes::from_static(b".dot\r\nbye\r\n");
         let recipients = recipients.iter().zip(0..).map(|(text, index)| {
             let mailbox = Mailbox::parse(text, false).unwrap();
