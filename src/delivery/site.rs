@@ -333,8 +333,15 @@ impl Site {
             if !state.heard.count(at, backoff, now) {
                 continue;
             }
-            tracing::warn!(site = &*self.key.name, source = self.key.source.as_deref(), backoff = &*backoff.name,
-                %reply, "the site complains: it is worked less hard for a while");
+            // Said once, and not again as long as it holds.
+            let held = [
+                state.limiter.rest(now).and_then(|rest| rest.why.clone()),
+                state.limiter.backoff(now).map(|b| b.why.clone()),
+            ];
+            if !held.contains(&Some(Arc::clone(&backoff.name))) {
+                tracing::warn!(site = &*self.key.name, source = self.key.source.as_deref(), backoff = &*backoff.name,
+                    %reply, "the site complains: it is worked less hard for a while");
+            }
             match &backoff.reaction {
                 Reaction::Suspend(time) => {
                     state.limiter.suspend(now, *time, Arc::clone(&backoff.name));
