@@ -289,6 +289,16 @@ impl Site {
         Some((rest.until.duration_since(now), state.trouble.clone().or(why)))
     }
 
+    /// A connection was let in. Answers who gets a slot because of that.
+    pub(super) fn greeted(self: &Arc<Self>) -> Served {
+        if self.watched.load(Ordering::Relaxed) {
+            let mut state = self.state.lock();
+            state.limiter.greeted();
+            self.refresh(&state);
+        }
+        self.serve()
+    }
+
     /// The site answered and did not complain. Answers who gets a slot because of that; none: nothing has changed.
     pub(super) fn reached(self: &Arc<Self>, now: Instant) -> Option<Served> {
         if !self.watched.load(Ordering::Relaxed) {

@@ -343,6 +343,7 @@ async fn open(
                             dispatcher.sources().lock().worked(source);
                         }
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
+                        dispatcher.spawn_more(lane.greeted());
                         let line = Line { connection, config, sent: 0, hop, lmtp, verified, _open: open, place };
                         return Ok(Opened::Line(Box::new(line)));
                     }
