@@ -4,10 +4,10 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For files of the store, deliveries under way, plugins' connections and the admin socket.
+/// For files of the store, plugins' connections and the admin socket.
 const OTHERS: u64 = 512;
 
-/// Takes all descriptors that may be had, and tells the log if they don't do for so many connections.
+/// Takes all descriptors that may be had, and tells the log if they don't do for so many connections, in and out.
 pub(super) fn provide(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some() && limit.current != limit.maximum {
@@ -18,6 +18,6 @@ pub(super) fn provide(connections: usize) {
     }
     let wanted = (connections as u64).saturating_add(OTHERS);
     if let Some(most) = getrlimit(Resource::Nofile).current.filter(|most| *most < wanted) {
-        tracing::warn!(most, wanted, "too few descriptors for limits.connections: raise LimitNOFILE");
+        tracing::warn!(most, wanted, "too few descriptors for limits.connections and delivery.max-connections: raise LimitNOFILE");
     }
 }

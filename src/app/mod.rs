@@ -140,7 +140,7 @@ impl App {
         activation: Activation,
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(System);
-        descriptors::provide(settings.listen.limits.connections);
+        descriptors::provide(settings.listen.limits.connections.saturating_add(settings.delivery.max_connections));
         // First of all: two relays must never work on one queue, and this is the clearest way to be told.
         let socket = admin::bind(&settings.admin)?;
         let bound = bind(&settings, activation)?;

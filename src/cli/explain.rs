@@ -139,7 +139,7 @@ pub(super) fn show(told: &Value) -> String {
 
 fn show_hop(into: &mut String, hop: &Value) {
     let _ = writeln!(into, "\nhop {}", clean(text(hop, "hop")));
-    let found = list(hop, "found");
+    let found = list(hop, "targets");
     for line in found.iter().filter_map(Value::as_str) {
         let _ = writeln!(into, "  {}", clean(line));
     }
@@ -153,9 +153,6 @@ fn show_hop(into: &mut String, hop: &Value) {
             error => error.to_owned(),
         };
         let _ = writeln!(into, "  {preference:>5} {}  {}", clean(text(exchanger, "host")), clean(&found));
-    }
-    for target in list(hop, "targets").iter().filter_map(Value::as_str) {
-        let _ = writeln!(into, "  | {}", clean(target));
     }
     let mut lines = String::new();
     line(&mut lines, "tls", text(hop, "tls"), text(hop, "tls-because"));

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -64,6 +64,7 @@ const PAUSE_BROKEN: Duration = Duration::from_secs(86_400);
 
 /// Takes due recipients from the queue to their next hops and settles them.
 pub struct Dispatcher {
+    me: Weak<Self>,
     config: Arc<ArcSwap<Config>>,
     table: Arc<ArcSwap<Table>>,
     queue: Arc<Queue>,
@@ -107,7 +108,8 @@ impl Dispatcher {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let (trials, places) = (Trials::new(queue.window()), Places::new(config.load().max_connections));
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             config,
             table,
             queue,
@@ -391,6 +393,13 @@ impl Dispatcher {
     pub(super) fn spawn_workers(self: &Arc<Self>, served: Served) {
         for (lane, slot) in served {
             self.spawn_worker(&lane, slot);
+        }
+    }
+
+    /// The same, for who has no share in the dispatcher.
+    pub(super) fn spawn_more(&self, served: Served) {
+        if let Some(me) = self.me.upgrade().filter(|_| !served.is_empty()) {
+            me.spawn_workers(served);
         }
     }
 

@@ -17,6 +17,7 @@ pub use parts::{Explanation, SiteLine};
 use super::Config;
 use super::config::{Leg, Way};
 use super::dispatch::Dispatcher;
+use super::egress::Pool;
 use super::job::{HopName, LaneKey};
 use super::shaping::{Effective, Reaction, stricter};
 use super::site::{Site, SiteKey};
@@ -67,11 +68,7 @@ impl Dispatcher {
         }
         if let Some(found) = found(self.resolver(), &config, &way.key).await {
             let (key, _) = describe(&config, &way.key, &found);
-            let pooled =
-                config.source_for(&way.key.route, None).is_some_and(|(name, _)| config.pools.contains_key(name));
-            // A message leaves from any member of a pool.
-            let same = |site: &Arc<Site>| SiteKey { source: key.source.clone(), ..site.key.clone() } == key;
-            let sites = self.sites().all().into_iter().filter(|site| site.key == key || pooled && same(site));
+            let sites = self.sites().all().into_iter().filter(|site| way.leads_to(&config, &site.key, &key));
             told.states = self.lines(sites.collect());
             let warmth = |source| {
                 let (sent, most) = self.sources().lock().warmth(&config, source, &found.name, self.clock().now())?;
@@ -113,6 +110,16 @@ struct WayOf {
     key: LaneKey,
     because: String,
     source_because: Option<String>,
+}
+
+impl WayOf {
+    /// True for the site of `key`, and, where the route names a pool, for the same site from any member of it.
+    fn leads_to(&self, config: &Config, site: &SiteKey, key: &SiteKey) -> bool {
+        let named = config.source_for(&self.key.route, self.key.tenant.as_deref());
+        let pool = named.and_then(|(name, _)| config.pools.get(name));
+        let member = |pool: &Pool| pool.members.iter().any(|(name, _)| Some(name) == site.source.as_ref());
+        site == key || pool.is_some_and(member) && SiteKey { source: key.source.clone(), ..site.clone() } == *key
+    }
 }
 
 fn way(config: &Config, table: &Table, question: &Question) -> WayOf {
@@ -212,7 +219,6 @@ async fn hop(resolver: &dyn Resolver, config: &Config, route: &Route, leg: Leg, 
     let mut part = HopPart {
         hop: hop_text(&leg.hop),
         exchangers: Vec::new(),
-        found: Vec::new(),
         tls: None,
         tls_because: None,
         sources: Vec::new(),
@@ -233,7 +239,6 @@ async fn hop(resolver: &dyn Resolver, config: &Config, route: &Route, leg: Leg, 
             (part.tls, part.tls_because) = (Some(format!("{strict:?}").to_ascii_lowercase()), Some(because));
             part.sources = source.iter().map(|name| source_text(config, name)).collect();
             (part.exchangers, part.error) = exchangers(resolver, &hop).await;
-            part.found = crate::routing::describe(resolver, &hop, config.mx_port, &config.selection).await;
             part.targets = crate::routing::describe(resolver, &hop, config.mx_port, &config.selection).await;
         }
         Way::Maildir(path) => part.hop = format!("{} (Maildir {})", part.hop, path.display()),
@@ -326,7 +331,9 @@ fn backoffs(config: &Config, key: &LaneKey, found: &Exchangers) -> Vec<BackoffPa
         then: match &backoff.reaction {
             Reaction::Suspend(time) => format!("nothing for {}", show(*time)),
             Reaction::Slow(slow) => {
-                let connections = slow.connections.map(|n| format!("at most {n} connections"));
+                let connections = slow
+                    .connections
+                    .map(|n| format!("at most {n} {}", if n == 1 { "connection" } else { "connections" }));
                 let divide = (slow.divide > 1).then(|| format!("connections and rates divided by {}", slow.divide));
                 let rate = slow.per_minute.map(|n| format!("at most {n} messages a minute"));
                 let parts: Vec<String> = [divide, connections, rate].into_iter().flatten().collect();

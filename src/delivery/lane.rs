@@ -356,6 +356,19 @@ impl Lane {
         self.site.load().as_ref()?.rest(now)
     }
 
+    /// The next hop let a connection in; answers who gets a worker because of that.
+    pub(super) fn greeted(&self) -> Served {
+        let Some(site) = &*self.site.load() else { return Vec::new() };
+        let mut served = site.greeted();
+        let mut state = self.state.lock();
+        while let Some(slot) = self.wants_worker(&mut state)
+            && let Some(me) = self.me.upgrade()
+        {
+            served.push((me, slot));
+        }
+        served
+    }
+
     /// The next hop answered; answers who gets a worker because of that.
     pub(super) fn reached(&self, now: Instant) -> Served {
         let Some(site) = &*self.site.load() else { return Vec::new() };

@@ -11,8 +11,8 @@ use super::LaneLimits;
 use super::rates::{Bucket, Rate};
 use super::shaping::Slow;
 
-/// Connections a site that was not heard of yet may get at once. Each success allows one more, so that a small
-/// host is not stormed by the first batch for it (Postfix starts with 5 too).
+/// Connections a site may have once it has let one in. Each success allows one more, so that a small host is not stormed by
+/// the first batch for it (Postfix starts with 5 too). Before, there is one: of a dead host a single one waits.
 const FIRST_CONNECTIONS: usize = 5;
 
 /// Complaints that make a burst, if there is at least as much complaint as praise: one 421 is how some servers end a long
@@ -55,6 +55,8 @@ pub(super) struct Limiter {
     opens: Bucket,
     good: u32,
     bad: u32,
+    /// It let a connection in since this state began.
+    greeted: bool,
     /// It took part in a transaction since this state began.
     proven: bool,
 }
@@ -112,6 +114,7 @@ impl Limiter {
             opens: Bucket::default(),
             good: 0,
             bad: 0,
+            greeted: false,
             proven: false,
         }
     }
@@ -129,6 +132,9 @@ impl Limiter {
 
     /// Connections that may be open now.
     pub(super) fn connections(&self) -> usize {
+        if !self.greeted {
+            return 1;
+        }
         let Some(Backoff { slow, .. }) = &self.backoff else { return self.earned };
         let most = self.limits.connections.max(1) / slow.divide.max(1) as usize;
         self.earned.min(slow.connections.unwrap_or(usize::MAX)).min(most).max(1)
@@ -199,6 +205,11 @@ impl Limiter {
     /// It took part in a transaction before, and could be reached since.
     pub(super) fn is_proven(&self) -> bool {
         self.proven && self.failures == 0
+    }
+
+    /// The site let a connection in.
+    pub(super) fn greeted(&mut self) {
+        self.greeted = true;
     }
 
     /// The site took part in a transaction, and did not complain of how it is worked.
@@ -287,7 +298,7 @@ impl Limiter {
 
     fn contacted(&mut self, now: Instant) {
         self.pass(now);
-        self.proven = true;
+        (self.greeted, self.proven) = (true, true);
         self.failures = 0;
         // A connection from before a suspension says nothing of it.
         self.rest.take_if(|rest| rest.why.is_none());

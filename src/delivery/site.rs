@@ -289,6 +289,16 @@ impl Site {
         Some((rest.until.duration_since(now), state.trouble.clone().or(why)))
     }
 
+    /// A connection was let in. Answers who gets a slot because of that.
+    pub(super) fn greeted(self: &Arc<Self>) -> Served {
+        if self.watched.load(Ordering::Relaxed) {
+            let mut state = self.state.lock();
+            state.limiter.greeted();
+            self.refresh(&state);
+        }
+        self.serve()
+    }
+
     /// The site answered and did not complain. Answers who gets a slot because of that; none: nothing has changed.
     pub(super) fn reached(self: &Arc<Self>, now: Instant) -> Option<Served> {
         if !self.watched.load(Ordering::Relaxed) {
@@ -333,8 +343,15 @@ impl Site {
             if !state.heard.count(at, backoff, now) {
                 continue;
             }
-            tracing::warn!(site = &*self.key.name, source = self.key.source.as_deref(), backoff = &*backoff.name,
-                %reply, "the site complains: it is worked less hard for a while");
+            // Said once, and not again as long as it holds.
+            let held = [
+                state.limiter.rest(now).and_then(|rest| rest.why.clone()),
+                state.limiter.backoff(now).map(|b| b.why.clone()),
+            ];
+            if !held.contains(&Some(Arc::clone(&backoff.name))) {
+                tracing::warn!(site = &*self.key.name, source = self.key.source.as_deref(), backoff = &*backoff.name,
+                    %reply, "the site complains: it is worked less hard for a while");
+            }
             match &backoff.reaction {
                 Reaction::Suspend(time) => {
                     state.limiter.suspend(now, *time, Arc::clone(&backoff.name));

@@ -146,6 +146,10 @@ impl Sites {
             return Arc::clone(known);
         }
         let new = Arc::new(Site::new(site.clone(), &effective, Arc::clone(&found.best), now));
+        // A place on this machine, a Maildir for one: nobody has to let us in.
+        if found.best.is_empty() {
+            new.greeted();
+        }
         sites.insert(site, Arc::clone(&new));
         new
     }
@@ -254,6 +258,18 @@ mod tests {
         assert!(!Arc::ptr_eq(&a, &sites.find(&config, &key("c.test"), &other, now)));
         let from = LaneKey { source: Some("west".into()), ..key("a.test") };
         assert!(!Arc::ptr_eq(&a, &sites.find(&config, &from, &shared, now)), "each source by itself");
+    }
+
+    #[test]
+    fn a_place_on_this_machine_needs_no_greeting() {
+        let (sites, now, config) = (Sites::default(), Instant::now(), config());
+        let connections = |hop: NextHop| {
+            let route = Arc::new(Route { hops: vec![hop.clone()], ..Route::default() });
+            let key = LaneKey { route, source: None, tenant: None };
+            sites.find(&config, &key, &Exchangers::fixed(&hop), now).now(now).allowed
+        };
+        assert_eq!(connections(NextHop::Named("mailboxes".into())), 5);
+        assert_eq!(connections(NextHop::Smtp { host: "mx.test".into(), port: 25 }), 1);
     }
 
     #[test]

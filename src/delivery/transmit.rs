@@ -89,7 +89,7 @@ pub(super) struct Mail<'a> {
 
 enum Opened {
     Line(Box<Line>),
-    Local(Transmitted),
+    Local(Box<Transmitted>),
 }
 
 /// Sends the message to the lane's next hop, over `slot` if that is still good. If there is a `next`, it is to be sent
@@ -141,7 +141,7 @@ async fn one_transaction(
         if slot.is_none() {
             match open(dispatcher, lane, mail, &tried).await {
                 Ok(Opened::Line(line)) => *slot = Some(*line),
-                Ok(Opened::Local(done)) => return done,
+                Ok(Opened::Local(done)) => return *done,
                 // What a host did tells more than that there is no other.
                 Err(failure) => return failed.unwrap_or_else(|| unreached(&failure, mail, dispatcher.clock().now())),
             }
@@ -355,6 +355,7 @@ async fn open(
                             dispatcher.sources().lock().worked(source);
                         }
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
+                        dispatcher.spawn_more(lane.greeted());
                         let line = Line { connection, config, sent: 0, hop, lmtp, verified, lax, _open: open, place };
                         return Ok(Opened::Line(Box::new(line)));
                     }
@@ -362,11 +363,11 @@ async fn open(
                     Err(failed) => failure = Some(failed.after(failure)),
                 }
             }
-            Way::Maildir(path) => return Ok(Opened::Local(into_maildir(dispatcher, mail, &path, hop).await)),
+            Way::Maildir(path) => return Ok(Opened::Local(Box::new(into_maildir(dispatcher, mail, &path, hop).await))),
             Way::Discard => {
                 let reply = Reply::new(250, Status::new(2, 0, 0), "discarded");
                 let outcomes = local(mail, OutcomeKind::Delivered, Stage::Done, &reply, dispatcher.clock().now());
-                return Ok(Opened::Local(ended_here(outcomes, hop)));
+                return Ok(Opened::Local(Box::new(ended_here(outcomes, hop))));
             }
             Way::Unknown(text) => {
                 tracing::error!(next_hop = &*lane.name, "{text}: mail waits until the configuration is mended");

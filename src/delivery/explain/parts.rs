@@ -44,8 +44,6 @@ pub(super) struct RoutePart {
 pub(super) struct HopPart {
     pub(super) hop: String,
     pub(super) exchangers: Vec<ExchangerPart>,
-    /// What routing finds on the way, in words.
-    pub(super) found: Vec<String>,
     pub(super) tls: Option<String>,
     pub(super) tls_because: Option<String>,
     pub(super) sources: Vec<String>,

@@ -14,13 +14,20 @@ fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+/// A limiter of a site that has let a connection in.
+fn limiter(limits: LaneLimits) -> Limiter {
+    let mut limiter = Limiter::new(limits);
+    limiter.greeted();
+    limiter
+}
+
 fn slow() -> Slow {
     Slow { connections: None, divide: 2, per_minute: None, lasts: secs(600), successes: None }
 }
 
 #[test]
 fn without_a_rate_everything_goes() {
-    let mut limiter = Limiter::new(limits());
+    let mut limiter = self::limiter(limits());
     let now = Instant::now();
     assert!((0..1000).all(|_| limiter.admit(now) == Admission::Go));
     assert!((0..1000).all(|_| limiter.admit_connection(now) == Admission::Go));
@@ -28,7 +35,7 @@ fn without_a_rate_everything_goes() {
 
 #[test]
 fn a_rate_allows_one_second_at_once_and_then_an_even_flow() {
-    let mut limiter = Limiter::new(LaneLimits { per_second: Some(4), ..limits() });
+    let mut limiter = self::limiter(LaneLimits { per_second: Some(4), ..limits() });
     let now = Instant::now();
     assert!((0..4).all(|_| limiter.admit(now) == Admission::Go));
     assert_eq!(limiter.admit(now), Admission::Later(now + ms(250)));
@@ -42,7 +49,7 @@ fn a_rate_allows_one_second_at_once_and_then_an_even_flow() {
 
 #[test]
 fn one_a_second_is_one_a_second() {
-    let mut limiter = Limiter::new(LaneLimits { per_second: Some(1), ..limits() });
+    let mut limiter = self::limiter(LaneLimits { per_second: Some(1), ..limits() });
     let now = Instant::now();
     assert_eq!(limiter.admit(now), Admission::Go);
     assert_eq!(limiter.admit(now + ms(400)), Admission::Later(now + ms(1000)));
@@ -52,7 +59,7 @@ fn one_a_second_is_one_a_second() {
 #[test]
 fn the_slowest_of_several_rates_decides() {
     let rated = LaneLimits { per_second: Some(10), per_minute: Some(60), per_day: Some(40), ..limits() };
-    let mut limiter = Limiter::new(rated);
+    let mut limiter = self::limiter(rated);
     let now = Instant::now();
     assert!((0..4).all(|_| limiter.admit(now) == Admission::Go), "a tenth of a day's worth");
     assert_eq!(limiter.admit(now), Admission::Later(now + secs(86_400 / 40)));
@@ -62,7 +69,7 @@ fn the_slowest_of_several_rates_decides() {
 
 #[test]
 fn connections_have_a_rate_of_their_own() {
-    let mut limiter = Limiter::new(LaneLimits { connects_per_minute: Some(30), ..limits() });
+    let mut limiter = self::limiter(LaneLimits { connects_per_minute: Some(30), ..limits() });
     let now = Instant::now();
     assert!((0..3).all(|_| limiter.admit_connection(now) == Admission::Go));
     assert_eq!(limiter.admit_connection(now), Admission::Later(now + secs(2)));
@@ -73,6 +80,8 @@ fn connections_have_a_rate_of_their_own() {
 fn connections_are_earned_up_to_the_limit() {
     let mut limiter = Limiter::new(limits());
     let now = Instant::now();
+    assert_eq!(limiter.connections(), 1, "one finds out whether anybody is there");
+    limiter.greeted();
     assert_eq!(limiter.connections(), 5);
     assert!(limiter.is_watched());
     (0..10).for_each(|_| limiter.reached(now));
@@ -80,12 +89,12 @@ fn connections_are_earned_up_to_the_limit() {
     assert!(!limiter.is_watched(), "nothing is left to be found out");
     limiter.retune(LaneLimits { connections: 2, ..limits() });
     assert_eq!(limiter.connections(), 2);
-    assert_eq!(Limiter::new(LaneLimits { connections: 0, ..limits() }).connections(), 1, "one at least");
+    assert_eq!(self::limiter(LaneLimits { connections: 0, ..limits() }).connections(), 1, "one at least");
 }
 
 #[test]
 fn a_refusal_beside_open_connections_only_stops_growth() {
-    let mut limiter = Limiter::new(limits());
+    let mut limiter = self::limiter(limits());
     let now = Instant::now();
     assert_eq!(limiter.refused(now, 3), Reach::Enough);
     assert!(!limiter.is_cooling(now));
@@ -97,7 +106,7 @@ fn a_refusal_beside_open_connections_only_stops_growth() {
 
 #[test]
 fn an_unreachable_host_rests_and_is_then_tried_by_one() {
-    let mut limiter = Limiter::new(limits());
+    let mut limiter = self::limiter(limits());
     let now = Instant::now();
     assert_eq!(limiter.refused(now, 0), Reach::Unreachable);
     assert!(limiter.is_cooling(now + ms(59_999)));
@@ -110,7 +119,7 @@ fn an_unreachable_host_rests_and_is_then_tried_by_one() {
 
 #[test]
 fn a_host_that_stays_dead_is_looked_at_less_and_less() {
-    let mut limiter = Limiter::new(limits());
+    let mut limiter = self::limiter(limits());
     let mut now = Instant::now();
     let mut rests = Vec::new();
     for _ in 0..5 {
@@ -129,7 +138,7 @@ fn a_host_that_stays_dead_is_looked_at_less_and_less() {
 
 #[test]
 fn a_burst_of_complaints_halves_and_growth_is_slow_afterwards() {
-    let mut limiter = Limiter::new(limits());
+    let mut limiter = self::limiter(limits());
     let now = Instant::now();
     (0..10).for_each(|_| limiter.reached(now));
     limiter.complained(now, 8);
@@ -155,7 +164,7 @@ fn a_burst_of_complaints_halves_and_growth_is_slow_afterwards() {
 
 #[test]
 fn complaints_leave_at_least_one_connection() {
-    let mut limiter = Limiter::new(limits());
+    let mut limiter = self::limiter(limits());
     let mut now = Instant::now();
     for _ in 0..10 {
         (0..5).for_each(|_| limiter.complained(now, 1));
@@ -166,7 +175,7 @@ fn complaints_leave_at_least_one_connection() {
 
 #[test]
 fn a_back_off_slows_down_until_its_time_is_over() {
-    let mut limiter = Limiter::new(LaneLimits { per_second: Some(4), ..limits() });
+    let mut limiter = self::limiter(LaneLimits { per_second: Some(4), ..limits() });
     let now = Instant::now();
     (0..10).for_each(|_| limiter.reached(now));
     limiter.back_off(now, slow(), "too fast".into());
@@ -188,7 +197,7 @@ fn a_back_off_slows_down_until_its_time_is_over() {
 
 #[test]
 fn success_ends_a_back_off_that_says_so() {
-    let mut limiter = Limiter::new(limits());
+    let mut limiter = self::limiter(limits());
     let now = Instant::now();
     limiter.back_off(now, Slow { successes: Some(2), connections: Some(1), ..slow() }, "x".into());
     limiter.reached(now);
@@ -199,7 +208,7 @@ fn success_ends_a_back_off_that_says_so() {
 
 #[test]
 fn a_suspension_outlasts_what_was_under_way() {
-    let mut limiter = Limiter::new(limits());
+    let mut limiter = self::limiter(limits());
     let now = Instant::now();
     limiter.suspend(now, secs(1800), "blocked".into());
     limiter.reached(now + secs(1));

@@ -56,7 +56,9 @@ struct Way {
 fn site(limits: LaneLimits) -> Arc<Site> {
     let key = SiteKey { name: "x".into(), source: None, lane: None, tenant: None, rules: Vec::new() };
     let effective = Shaping::default().effective(&Place::default(), &limits, None);
-    Arc::new(Site::new(key, &effective, Arc::default(), Instant::now()))
+    let site = Arc::new(Site::new(key, &effective, Arc::default(), Instant::now()));
+    assert!(site.greeted().is_empty());
+    site
 }
 
 fn to(site: &Arc<Site>) -> Way {

@@ -62,7 +62,7 @@ async fn serve(stream: TcpStream, number: usize, script: Script, tell: mpsc::Unb
     stream.set_nodelay(true).ok()?;
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
-    write.write_all(script(number, "").unwrap_or("220 sink.test\r\n").as_bytes()).await.ok()?;
+    write.write_all(whole(script(number, "").unwrap_or("220 sink.test")).as_bytes()).await.ok()?;
     let (mut sender, mut recipients) = (String::new(), Vec::new());
     while let Some(line) = lines.next_line().await.ok()? {
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_owned();
@@ -83,7 +83,7 @@ async fn serve(stream: TcpStream, number: usize, script: Script, tell: mpsc::Unb
             "RCPT" if answer.starts_with('2') => recipients.push(path()),
             _ => {}
         }
-        write.write_all(answer.as_bytes()).await.ok()?;
+        write.write_all(whole(answer).as_bytes()).await.ok()?;
         if verb == "DATA" && answer.starts_with('3') {
             let mut content = String::new();
             loop {
@@ -102,11 +102,16 @@ async fn serve(stream: TcpStream, number: usize, script: Script, tell: mpsc::Unb
                 let recipients = std::mem::take(&mut recipients);
                 tell.send(Taken { connection: number, sender: sender.clone(), recipients, content }).ok()?;
             }
-            write.write_all(answer.as_bytes()).await.ok()?;
+            write.write_all(whole(answer).as_bytes()).await.ok()?;
         }
         if verb == "QUIT" {
             return None;
         }
     }
     None
+}
+
+/// A reply with its line end, whether a script wrote it or not.
+fn whole(reply: &str) -> String {
+    format!("{}\r\n", reply.trim_end())
 }

@@ -11,7 +11,7 @@ use crate::delivery::shaping::{Adjustments, Rule, Shaping, Whom, shipped};
 use crate::delivery::{Destination, Pool, Question, Source, WarmUp};
 use crate::hooks::Route;
 use crate::mail::Domain;
-use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver, Table};
+use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver, Selection, Table};
 
 /// All domains below `shared.test` lead to two hosts, all others to hosts of their own. Every host is this one, by two
 /// addresses.
@@ -40,8 +40,13 @@ impl Resolver for Names {
     }
 }
 
+/// Exchangers are this very host.
+fn here() -> Selection {
+    Selection { never: Arc::default(), dane: false, ..Selection::default() }
+}
+
 async fn by_mx(config: Config, to: SocketAddr) -> Rig {
-    let config = Config { mx_port: to.port(), ..config };
+    let config = Config { mx_port: to.port(), selection: here(), ..config };
     Rig::with(config, None, Script::default(), Arc::new(Names)).await
 }
 
@@ -158,7 +163,7 @@ async fn a_reload_changes_the_limits_of_lanes_that_are_there() {
         set: Adjustments { connections: Some(3), ..Adjustments::default() },
     };
     let shaping = Shaping { rules: vec![rule], ..Shaping::default() };
-    rig.reload(Config { shaping, mx_port: sink.address.port(), ..config() });
+    rig.reload(Config { shaping, mx_port: sink.address.port(), selection: here(), ..config() });
     rig.accept("sue@example.org", &["ann@one.shared.test"]).await;
     take(&mut sink).await;
     assert_eq!(site(&sites(&rig), "(a|b).mx.test")["limit"], 3);
