@@ -72,6 +72,8 @@ pub(crate) struct Inner {
     dispatcher: Arc<Dispatcher>,
     builder: Builder,
     in_force: InForce,
+    /// Shared with all who ask the DNS.
+    resolver: Hickory,
     history: Arc<History>,
     /// Of messages.
     finished: crate::history::History,
@@ -149,6 +151,7 @@ impl App {
             Queue::open(settings.queue.clone(), store.clone(), clock.clone()).await.context("opening the queue")?;
         let suppression = suppression_list(&settings, &store, &clock).await?;
         let resolver = resolver(&settings).await?;
+        let names_of = Hickory::clone(&resolver);
         let (events, heard) = Events::channel();
         let folder = settings.plugins.host.path.clone();
         let equipment = (compiler, Some(&*folder));
@@ -179,6 +182,7 @@ impl App {
             dispatcher: dispatcher.clone(),
             builder,
             in_force,
+            resolver: names_of,
             history,
             finished,
             suppression,
@@ -278,7 +282,7 @@ async fn suppression_list(
     Ok(list)
 }
 
-async fn resolver(settings: &Settings) -> anyhow::Result<Arc<dyn Resolver>> {
+async fn resolver(settings: &Settings) -> anyhow::Result<Arc<Hickory>> {
     let dns = settings.dns.clone();
     let resolver = tokio::task::spawn_blocking(move || Hickory::new(&dns)).await?.context("setting up the resolver")?;
     tracing::info!(validation = resolver.validation(), "DNS answers are validated by");

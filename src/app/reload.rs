@@ -10,6 +10,7 @@ use super::rules::lines;
 use crate::admin::{ReloadReport, Weakening};
 use crate::config::Settings;
 use crate::plugin::{self, Laid, PluginConfig, PluginSet};
+use crate::routing::Hickory;
 
 impl Inner {
     /// Reads the configuration file and everything it names anew, and opens the log file anew whatever comes of that.
@@ -54,6 +55,7 @@ impl Inner {
         let (file, Laid { config, overrides, ended }) = (settings.plugins.clone(), laid);
         let settings = Settings { plugins: config.clone(), ..settings };
         let new = self.builder.next(&settings, generation).await?;
+        let resolver = self.another_resolver(&settings).await?;
         let cause = Cause { reason: "reload".to_owned(), by: by.to_owned() };
         let weakenings = self.weighed(&config, &new.plugins, weakening, &cause).await?;
         let mut report = ReloadReport {
@@ -63,6 +65,10 @@ impl Inner {
             weakenings: weakenings.clone(),
         };
         report.changes.extend(ended);
+        if let Some(resolver) = resolver {
+            self.resolver.become_like(&resolver);
+            report.changes.push("dns".to_owned());
+        }
         let (plugins, last_good) = (new.plugins.list(), BTreeMap::new());
         self.in_force.replace(new);
         self.builder.configure(&settings);
@@ -73,6 +79,16 @@ impl Inner {
         let swap = Swap { number, config, plugins, file, overrides, last_good, cause, weakenings, taken_back };
         settle(&self.history, &self.builder, swap, &self.clock).await;
         Ok(report)
+    }
+
+    /// The resolver that the settings ask for, if it is another one than there is. That one goes on with what it knows.
+    async fn another_resolver(&self, new: &Settings) -> Result<Option<Hickory>, Vec<String>> {
+        if self.resolver.settings() == new.dns {
+            return Ok(None);
+        }
+        let dns = new.dns.clone();
+        let made = tokio::task::spawn_blocking(move || Hickory::new(&dns)).await.map_err(|e| vec![e.to_string()])?;
+        made.map(Some).map_err(|error| vec![error.to_string()])
     }
 
     fn changes(&self, new: &Settings, plugins: &PluginSet) -> Vec<String> {
@@ -129,7 +145,6 @@ fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
     };
     let parts = [
         ("listeners", sockets(started) != sockets(new)),
-        ("dns", started.dns != new.dns),
         ("queue", format!("{:?}", started.queue) != format!("{:?}", new.queue)),
         ("delivery.trust", started.delivery.tls_out.trust != new.delivery.tls_out.trust),
         ("admin.socket", started.admin != new.admin),
