@@ -87,7 +87,7 @@ pub(super) struct Mail<'a> {
 
 enum Opened {
     Line(Box<Line>),
-    Local(Transmitted),
+    Local(Box<Transmitted>),
 }
 
 /// Sends the message to the lane's next hop, over `slot` if that is still good. If there is a `next`, it is to be sent
@@ -139,7 +139,7 @@ async fn one_transaction(
         if slot.is_none() {
             match open(dispatcher, lane, mail, &tried).await {
                 Ok(Opened::Line(line)) => *slot = Some(*line),
-                Ok(Opened::Local(done)) => return done,
+                Ok(Opened::Local(done)) => return *done,
                 // What a host did tells more than that there is no other.
                 Err(failure) => return failed.unwrap_or_else(|| unreached(&failure, mail, dispatcher.clock().now())),
             }
@@ -350,11 +350,11 @@ async fn open(
                     Err(failed) => failure = Some(failed.after(failure)),
                 }
             }
-            Way::Maildir(path) => return Ok(Opened::Local(into_maildir(dispatcher, mail, &path, hop).await)),
+            Way::Maildir(path) => return Ok(Opened::Local(Box::new(into_maildir(dispatcher, mail, &path, hop).await))),
             Way::Discard => {
                 let reply = Reply::new(250, Status::new(2, 0, 0), "discarded");
                 let outcomes = local(mail, OutcomeKind::Delivered, Stage::Done, &reply, dispatcher.clock().now());
-                return Ok(Opened::Local(ended_here(outcomes, hop)));
+                return Ok(Opened::Local(Box::new(ended_here(outcomes, hop))));
             }
             Way::Unknown(text) => {
                 tracing::error!(next_hop = &*lane.name, "{text}: mail waits until the configuration is mended");
