@@ -169,18 +169,7 @@ impl Connection {
     /// result, or drop the connection: the server is waiting for its content. Another mail is not sent but deferred, and
     /// the connection is of no use then.
     pub async fn send_with_next(&mut self, mail: &OutboundMail<'_>, next: Option<&OutboundMail<'_>>) -> Vec<Delivered> {
-        let mut transaction = Transaction::new(mail, &self.capabilities, self.lmtp, self.reset);
-        std::mem::swap(&mut self.transcript, &mut self.next_transcript);
-        self.next_transcript.clear();
-        match self.ahead.take() {
-            Some(ahead) if ahead.is_same(&transaction) => transaction = ahead,
-            Some(_) => {
-                self.broken = true;
-                transaction.lost(&io::Error::other("another message was announced to the next hop"));
-            }
-            None if self.broken => transaction.lost(&io::ErrorKind::NotConnected.into()),
-            None => {}
-        }
+        let mut transaction = self.begin(mail);
         let mut following = next.map(|next| Transaction::new(next, &self.capabilities, self.lmtp, false));
         let mut announced = false;
         loop {
@@ -243,6 +232,23 @@ impl Connection {
     /// How many to send to at a time, if the last mail showed that more make the server hang up.
     pub fn most(&self) -> Option<usize> {
         self.most
+    }
+
+    /// The transaction of this mail: the one that was announced, if it is.
+    fn begin(&mut self, mail: &OutboundMail<'_>) -> Transaction {
+        let mut transaction = Transaction::new(mail, &self.capabilities, self.lmtp, self.reset);
+        std::mem::swap(&mut self.transcript, &mut self.next_transcript);
+        self.next_transcript.clear();
+        match self.ahead.take() {
+            Some(ahead) if ahead.is_same(&transaction) => return ahead,
+            Some(_) => {
+                self.broken = true;
+                transaction.lost(&io::Error::other("another message was announced to the next hop"));
+            }
+            None if self.broken => transaction.lost(&io::ErrorKind::NotConnected.into()),
+            None => {}
+        }
+        transaction
     }
 
     /// False once the server said 421, broke the protocol or went away, as far as this is known without asking it.

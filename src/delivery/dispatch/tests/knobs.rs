@@ -44,8 +44,8 @@ async fn what_is_suspended_waits_without_an_attempt_and_is_given_up_in_time() {
 #[tokio::test]
 async fn rules_change_what_a_failure_means() {
     let mut sink = Sink::start(|_, line| match line {
-        "RCPT TO:<never@example.net>" => Some("450 4.1.1 user unknown"),
-        "RCPT TO:<later@example.net>" => Some("550 5.7.1 blocked for now"),
+        "RCPT TO:<never@example.net>" => Some("450 4.1.1 user unknown\r\n"),
+        "RCPT TO:<later@example.net>" => Some("550 5.7.1 blocked for now\r\n"),
         _ => None,
     })
     .await;
@@ -77,7 +77,7 @@ async fn rules_change_what_a_failure_means() {
 
 #[tokio::test]
 async fn a_message_may_have_a_give_up_time_of_its_own() {
-    let mut sink = Sink::start(|_, line| line.starts_with("RCPT TO:<ann@").then_some("450 4.2.0 not now")).await;
+    let mut sink = Sink::start(|_, line| line.starts_with("RCPT TO:<ann@").then_some("450 4.2.0 not now\r\n")).await;
     let mut rig = Rig::new(config(), to(sink.address), Script::default()).await;
     rig.run();
     let short = |record: &mut crate::queue::Record| {
@@ -93,7 +93,8 @@ async fn a_message_may_have_a_give_up_time_of_its_own() {
 
 #[tokio::test]
 async fn who_is_suppressed_is_not_tried_and_failures_are_learned_from() {
-    let mut sink = Sink::start(|_, line| line.starts_with("RCPT TO:<gone@").then_some("550 5.1.1 no such user")).await;
+    let mut sink =
+        Sink::start(|_, line| line.starts_with("RCPT TO:<gone@").then_some("550 5.1.1 no such user\r\n")).await;
     let mut rig = Rig::new(config(), to(sink.address), Script::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Sled::open(&folder.path().join("db"), 1 << 20).unwrap());
