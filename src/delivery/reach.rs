@@ -194,7 +194,7 @@ impl Host {
             Ok(Tlsa::Insecure | Tlsa::None) => DaneFinding::Absent,
             Ok(Tlsa::Unusable) => DaneFinding::Unusable,
             Ok(Tlsa::Records { base, records }) => {
-                let names = std::iter::once(base).chain(target.origin.domains.iter().cloned()).collect();
+                let names = target.names(&base);
                 DaneFinding::Records(Arc::new(Dane { records, names }))
             }
             Err(error) => {

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::audit::Audit;
-use super::dane::{Dane, DaneVerifier};
+use super::dane::{Dane, DaneVerifier, Mismatch};
 use super::{Fault, TlsError, facts, pem};
 use crate::hooks::{TlsFacts, TlsPolicy};
 
@@ -119,7 +119,7 @@ impl TlsClients {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(Mismatch::laid_bare)?;
         let facts = TlsFacts { proof: Some("dane".into()), ..facts(stream.get_ref().1, Some(&base)) };
         Ok((stream, facts))
     }

@@ -4,6 +4,7 @@
 //! matches no usable record, nor ask more of one that matches DANE-EE(3) than that.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use ring::digest::{Algorithm, SHA256, SHA512, digest};
@@ -63,6 +64,20 @@ pub enum Mismatch {
     /// The chain holds, for somebody else.
     #[error("the certificate is not for {0}")]
     Name(Arc<str>),
+}
+
+impl Mismatch {
+    /// What a handshake failed by, where it was this: rustls would say no more than that there was something.
+    pub(super) fn laid_bare(error: io::Error) -> io::Error {
+        let found = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) => other.0.downcast_ref::<Self>(),
+            _ => None,
+        };
+        match found.cloned() {
+            Some(mismatch) => io::Error::new(io::ErrorKind::InvalidData, mismatch),
+            None => error,
+        }
+    }
 }
 
 impl TlsaRecord {

@@ -27,7 +27,11 @@ pub enum Fault {
 impl Fault {
     /// By the error of a handshake.
     pub fn of(error: &io::Error) -> Self {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        let inner = error.get_ref();
+        if let Some(Mismatch::Name(_)) = inner.and_then(|inner| inner.downcast_ref::<Mismatch>()) {
+            return Self::HostMismatch;
+        }
+        match inner.and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(inner) => Self::of_tls(inner),
             None => Self::Other(error.to_string().into()),
         }

@@ -18,6 +18,8 @@ use crate::mail::{BodyKind, Mailbox, Recipient, ReversePath};
 use crate::store::{Content, Sled, Spool, Spooled};
 use crate::tls::{self, ClientCertificates, Minimum, ServerSettings, Tls, TlsClients};
 
+mod dane;
+
 // --- The scripted server ---
 
 enum Act {
