@@ -33,6 +33,9 @@ mod limits;
 /// From the queue to a next hop or a Maildir, with retries.
 mod delivery;
 
+/// DANE from end to end.
+mod dane;
+
 /// Next hops and name servers that do what they should not.
 mod delivery_faults;
 /// Limits, back-off and sources.

@@ -21,6 +21,7 @@ use crate::harness::Office;
 /// The host. Its sessions end with the network.
 pub(crate) struct Peer {
     address: Option<SocketAddr>,
+    certificate: Option<Vec<u8>>,
     shared: Shared<State>,
 }
 
@@ -72,7 +73,7 @@ impl Received {
 
 impl Peer {
     pub(super) fn start(runtime: &Handle, address: SocketAddr, name: &str, script: &str, office: &Office) -> Self {
-        let (shared, tls) = (state(script), acceptor(script, name, office));
+        let (shared, (tls, certificate)) = (state(script), acceptor(script, name, office).unzip());
         let listener = runtime.block_on(async {
             let socket =
                 socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).unwrap();
@@ -89,11 +90,11 @@ impl Peer {
                 attend(&of_loop, Wire::Tcp(stream), tls.clone());
             }
         });
-        Self { address: Some(address), shared }
+        Self { address: Some(address), certificate, shared }
     }
 
     pub(super) fn start_unix(runtime: &Handle, path: &Path, script: &str, office: &Office) -> Self {
-        let (shared, tls) = (state(script), acceptor(script, "localhost", office));
+        let (shared, (tls, certificate)) = (state(script), acceptor(script, "localhost", office).unzip());
         let listener = runtime.block_on(async { UnixListener::bind(path).unwrap() });
         let of_loop = Arc::clone(&shared);
         runtime.spawn(async move {
@@ -101,12 +102,17 @@ impl Peer {
                 attend(&of_loop, Wire::Unix(stream), tls.clone());
             }
         });
-        Self { address: None, shared }
+        Self { address: None, certificate, shared }
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.unwrap()
+    }
+
+    /// What it shows, in DER.
+    pub(crate) fn certificate(&self) -> Option<Vec<u8>> {
+        self.certificate.clone()
     }
 
     /// From now on it does this as well, and first of all.
@@ -223,7 +229,7 @@ fn state(script: &str) -> Shared<State> {
     Arc::new(Watched { value: state.into(), changed: Default::default() })
 }
 
-fn acceptor(script: &str, name: &str, office: &Office) -> Option<TlsAcceptor> {
+fn acceptor(script: &str, name: &str, office: &Office) -> Option<(TlsAcceptor, Vec<u8>)> {
     let shown = Script::parse(script).certificate?;
     let host = if shown == Shown::Other { "other.test" } else { name };
     let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
@@ -231,10 +237,11 @@ fn acceptor(script: &str, name: &str, office: &Office) -> Option<TlsAcceptor> {
         (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1));
     }
     let key = KeyPair::generate().unwrap();
-    let chain = vec![params.signed_by(&key, &office.issuer).unwrap().der().clone()];
+    let certificate = params.signed_by(&key, &office.issuer).unwrap().der().clone();
+    let (der, chain) = (certificate.to_vec(), vec![certificate]);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     let config = builder.with_no_client_auth().with_single_cert(chain, key.into()).unwrap();
-    Some(Arc::new(config).into())
+    Some((Arc::new(config).into(), der))
 }
