@@ -38,3 +38,24 @@ fn log_of(relay: &Relay, recipient: &str) -> Vec<String> {
 fn first(relay: &Relay, recipient: &str) -> String {
     log_of(relay, recipient).swap_remove(0)
 }
+
+/// Rows without a test would be promises.
+#[test]
+fn each_row_of_the_table_has_a_test_that_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/delivery.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what |")).collect();
+    assert!(rows.len() > 50, "{} rows", rows.len());
+    let tests = crate::house::all_code();
+    let mut wrong = Vec::new();
+    for row in rows {
+        let shown = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap();
+        let names: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        let missing = names.iter().filter(|name| !tests.contains(&format!("fn {name}(")) && !root.join(name).exists());
+        wrong.extend(missing.map(|name| format!("no test {name}")));
+        if names.is_empty() {
+            wrong.push(format!("no test in {row}"));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}

@@ -190,11 +190,7 @@ fn each_invariant_names_a_test_that_exists() {
     let section = architecture.split("## Invariants").nth(1).expect("invariants").split("\n## ").next().unwrap();
     let tests: Vec<&str> = section.lines().filter_map(|line| line.split("Test: ").nth(1)).collect();
     assert!(tests.len() > 5, "{tests:?}");
-    let rust: String = ["src", "tests"]
-        .iter()
-        .flat_map(|dir| files(&root().join(dir), "rs"))
-        .map(|f| fs::read_to_string(f).unwrap())
-        .collect();
+    let rust = all_code();
     let mut wrong = Vec::new();
     for name in tests.iter().flat_map(|line| code_words(line)) {
         if !rust.contains(&format!("fn {name}(")) && !root().join(&name).exists() {
@@ -202,6 +198,12 @@ fn each_invariant_names_a_test_that_exists() {
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// All sources and tests in one text.
+pub(crate) fn all_code() -> String {
+    let all = ["src", "tests"].iter().flat_map(|dir| files(&root().join(dir), "rs"));
+    all.map(|file| fs::read_to_string(file).unwrap()).collect()
 }
 
 fn root() -> &'static Path {

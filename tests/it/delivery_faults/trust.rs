@@ -17,6 +17,12 @@ fn relay_to(network: &Network, peer: &Peer, route: &str, tables: &str) -> Relay 
     )
 }
 
+/// All cases side by side: most of what they do is waiting.
+fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, case: impl Fn(T) + Sync) {
+    let case = &case;
+    std::thread::scope(|scope| cases.into_iter().for_each(|one| drop(scope.spawn(move || case(one)))));
+}
+
 /// A mail host whose certificate is for its address.
 fn host(network: &Network, script: &str) -> Peer {
     let address = network.address();
@@ -26,49 +32,55 @@ fn host(network: &Network, script: &str) -> Peer {
 #[test]
 fn a_certificate_is_judged_where_it_has_to_be() {
     let network = Network::new();
-    for (certificate, route, comes) in [
-        ("good", "tls = \"verify\"", Ok(true)),
-        ("expired", "tls = \"verify\"", Err("certificate expired")),
-        ("other", "tls = \"verify\"", Err("certificate not valid for name")),
-        ("expired", "tls = \"encrypt\"", Ok(true)),
-        ("other", "tls = \"opportunistic\"", Ok(true)),
-        ("good", "tls = \"off\"", Ok(false)),
-    ] {
-        let peer = host(&network, &format!("certificate {certificate}"));
-        let relay = relay_to(&network, &peer, route, "");
-        relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
-        match comes {
-            Ok(secured) => assert_eq!(peer.next().secured, secured, "{certificate} {route}"),
-            Err(why) => {
-                let line = first(&relay, "b@there.test");
-                assert!(line.contains("deferred") && line.contains("4.7.5") && line.contains(why), "{line}");
-                assert_eq!(relay.messages()[0]["last"].as_str().map(|last| last.contains("4.7.5")), Some(true));
-                assert!(!peer.said().iter().any(|line| line.starts_with("MAIL")), "{:?}", peer.said());
+    at_once(
+        [
+            ("good", "tls = \"verify\"", Ok(true)),
+            ("expired", "tls = \"verify\"", Err("certificate expired")),
+            ("other", "tls = \"verify\"", Err("certificate not valid for name")),
+            ("expired", "tls = \"encrypt\"", Ok(true)),
+            ("other", "tls = \"opportunistic\"", Ok(true)),
+            ("good", "tls = \"off\"", Ok(false)),
+        ],
+        |(certificate, route, comes)| {
+            let peer = host(&network, &format!("certificate {certificate}"));
+            let relay = relay_to(&network, &peer, route, "");
+            relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
+            match comes {
+                Ok(secured) => assert_eq!(peer.next().secured, secured, "{certificate} {route}"),
+                Err(why) => {
+                    let line = first(&relay, "b@there.test");
+                    assert!(line.contains("deferred") && line.contains("4.7.5") && line.contains(why), "{line}");
+                    assert_eq!(relay.messages()[0]["last"].as_str().map(|last| last.contains("4.7.5")), Some(true));
+                    assert!(!peer.said().iter().any(|line| line.starts_with("MAIL")), "{:?}", peer.said());
+                }
             }
-        }
-    }
+        },
+    );
 }
 
 #[test]
 fn what_must_be_encrypted_waits_for_a_host_that_can() {
     let network = Network::new();
-    for (script, stage) in [
-        ("", "stage=Tls reply=451 4.7.4"),
-        ("certificate good\nstarttls x1: reply 454 4.7.0 not now", "stage=Tls reply=454 4.7.0 not now"),
-        ("certificate good\ntls x1: drop", "stage=Tls reply=451 4.7.5 the TLS handshake failed"),
-        ("certificate good\ntls x1: stall", "stage=Tls reply=451 4.7.5 timed out in the TLS handshake"),
-        ("certificate good\ntls x1: read 1; garbage", "stage=Tls reply=451 4.7.5 the TLS handshake failed"),
-    ] {
-        let peer = host(&network, script);
-        let relay = relay_to(&network, &peer, "tls = \"encrypt\"", "");
-        relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
-        if !script.is_empty() {
-            assert!(peer.next().secured, "{script}");
-            is_done(&relay);
-        }
-        let line = first(&relay, "b@there.test");
-        assert!(line.contains("deferred") && line.contains(stage), "{script}: {line}");
-    }
+    at_once(
+        [
+            ("", "stage=Tls reply=451 4.7.4"),
+            ("certificate good\nstarttls x1: reply 454 4.7.0 not now", "stage=Tls reply=454 4.7.0 not now"),
+            ("certificate good\ntls x1: drop", "stage=Tls reply=451 4.7.5 the TLS handshake failed"),
+            ("certificate good\ntls x1: stall", "stage=Tls reply=451 4.7.5 timed out in the TLS handshake"),
+            ("certificate good\ntls x1: read 1; garbage", "stage=Tls reply=451 4.7.5 the TLS handshake failed"),
+        ],
+        |(script, stage)| {
+            let peer = host(&network, script);
+            let relay = relay_to(&network, &peer, "tls = \"encrypt\"", "");
+            relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
+            if !script.is_empty() {
+                assert!(peer.next().secured, "{script}");
+                is_done(&relay);
+            }
+            let line = first(&relay, "b@there.test");
+            assert!(line.contains("deferred") && line.contains(stage), "{script}: {line}");
+        },
+    );
 }
 
 const SMARTHOST: &str = "[credentials.smart]\nname = \"ann\"\nsecret = \"s3cret, really\"\n";
@@ -77,28 +89,31 @@ const SMARTHOST: &str = "[credentials.smart]\nname = \"ann\"\nsecret = \"s3cret,
 fn a_password_is_for_a_host_that_proved_itself() {
     let network = Network::new();
     let account = "account ann=s3cret, really";
-    for (offer, certificate, route, comes) in [
-        ("PIPELINING, AUTH PLAIN", "good", "", true),
-        ("PIPELINING, AUTH LOGIN", "good", "", true),
-        ("PIPELINING, AUTH=LOGIN PLAIN", "good", "", true),
-        ("PIPELINING, AUTH PLAIN", "other", "", false),
-        ("PIPELINING, AUTH PLAIN", "expired", "", false),
-        // Told so, it goes to whoever is there, but never in clear text.
-        ("PIPELINING, AUTH PLAIN", "other", ", tls = \"encrypt\"", true),
-        ("PIPELINING, AUTH CRAM-MD5", "good", "", false),
-    ] {
-        let peer = host(&network, &format!("offer {offer}\ncertificate {certificate}\n{account}"));
-        let relay = relay_to(&network, &peer, &format!("credential = \"smart\"{route}"), SMARTHOST);
-        relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
-        if comes {
-            assert_eq!(peer.next().identity.as_deref(), Some("ann"), "{offer}");
-        } else {
-            let line = first(&relay, "b@there.test");
-            assert!(line.contains("deferred"), "{offer}: {line}");
-            assert!(!peer.said().iter().any(|line| line.starts_with("AUTH")), "{offer}: {:?}", peer.said());
-        }
-        assert!(!relay.log().contains("s3cret"), "{offer}");
-    }
+    at_once(
+        [
+            ("PIPELINING, AUTH PLAIN", "good", "", true),
+            ("PIPELINING, AUTH LOGIN", "good", "", true),
+            ("PIPELINING, AUTH=LOGIN PLAIN", "good", "", true),
+            ("PIPELINING, AUTH PLAIN", "other", "", false),
+            ("PIPELINING, AUTH PLAIN", "expired", "", false),
+            // Told so, it goes to whoever is there, but never in clear text.
+            ("PIPELINING, AUTH PLAIN", "other", ", tls = \"encrypt\"", true),
+            ("PIPELINING, AUTH CRAM-MD5", "good", "", false),
+        ],
+        |(offer, certificate, route, comes)| {
+            let peer = host(&network, &format!("offer {offer}\ncertificate {certificate}\n{account}"));
+            let relay = relay_to(&network, &peer, &format!("credential = \"smart\"{route}"), SMARTHOST);
+            relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
+            if comes {
+                assert_eq!(peer.next().identity.as_deref(), Some("ann"), "{offer}");
+            } else {
+                let line = first(&relay, "b@there.test");
+                assert!(line.contains("deferred"), "{offer}: {line}");
+                assert!(!peer.said().iter().any(|line| line.starts_with("AUTH")), "{offer}: {:?}", peer.said());
+            }
+            assert!(!relay.log().contains("s3cret"), "{offer}");
+        },
+    );
 }
 
 #[test]

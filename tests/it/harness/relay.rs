@@ -64,6 +64,11 @@ impl Relay {
         Self::start_with(&BASE.replace("127.0.0.0/8", network), tables)
     }
 
+    /// As `start`, but leaving no next hop alone after a failure.
+    pub(crate) fn start_insisting(tables: &str) -> Self {
+        Self::start_with(&insisting(), tables)
+    }
+
     /// As `start`, but with the listeners' sockets handed over as systemd does: one called `smtp`, one called `local`.
     pub(crate) fn start_activated(tables: &str, smtp: OwnedFd, local: OwnedFd) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -83,10 +88,10 @@ impl Relay {
         Self::start(&towards(sink))
     }
 
-    /// As `start`, but believing this authority, and no other, about next hops.
+    /// As `start_insisting`, but believing this authority, and no other, about next hops.
     pub(crate) fn start_believing(authority: &Path, tables: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        write_config(folder.path(), &format!("{BASE}\n{tables}"));
+        write_config(folder.path(), &format!("{}\n{tables}", insisting()));
         let (child, address) = spawn_by(folder.path(), program(folder.path()).env("SSL_CERT_FILE", authority));
         Self { folder, child, address }
     }
@@ -231,6 +236,10 @@ pub(crate) fn component(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/components").join(format!("{name}.wasm"));
     assert!(path.exists(), "{} belongs to the repository: make plugins", path.display());
     path
+}
+
+fn insisting() -> String {
+    BASE.replace("cool-down = \"1s\"", "cool-down = \"0s\"")
 }
 
 fn write_config(folder: &Path, text: &str) {

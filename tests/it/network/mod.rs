@@ -75,16 +75,20 @@ impl Network {
         let anchor =
             if anchor.exists() { format!("dnssec = \"validate\"\ntrust-anchor = {anchor:?}") } else { String::new() };
         let (port, names) = (self.port, self.names.address());
-        Relay::start(&format!(
+        Relay::start_insisting(&format!(
             "mx-port = {port}\nnever = []\n{tables}\n[dns]\nservers = [\"{names}\"]\ntimeout = \"1s\"\nattempts = 0\n{anchor}\n"
         ))
     }
 
-    /// The same for a relay that asks no name server; the tables may have time-outs of their own.
+    /// The same for a relay that asks no name server.
     pub(crate) fn relay_without_names(&self, tables: &str) -> Relay {
-        let timeouts =
-            if tables.contains("timeouts =") { String::new() } else { format!("timeouts = {{ {TIMEOUTS} }}\n") };
-        Relay::start(&format!("mx-port = {}\n{timeouts}{tables}\n", self.port))
+        let port = self.port;
+        Relay::start_insisting(&format!("mx-port = {port}\ntimeouts = {{ {TIMEOUTS} }}\n{tables}\n"))
+    }
+
+    /// The same for one that is patient, and leaves a next hop alone for a while after a failure.
+    pub(crate) fn patient_relay(&self, tables: &str) -> Relay {
+        Relay::start(&format!("mx-port = {}\ntimeouts = {{ greeting = \"60s\" }}\n{tables}\n", self.port))
     }
 
     /// The next address of this network.

@@ -115,11 +115,6 @@ impl Peer {
         self.certificate.clone()
     }
 
-    /// From now on it does this as well, and first of all.
-    pub(crate) fn does(&self, rules: &str) {
-        self.shared.change(|state| state.script.put_first(rules));
-    }
-
     /// From now on it is a good host.
     pub(crate) fn recovers(&self) {
         self.shared.change(|state| state.script.forget_rules());

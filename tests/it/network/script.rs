@@ -100,13 +100,7 @@ impl Script {
         script
     }
 
-    /// More rules, before the others.
-    pub(super) fn put_first(&mut self, text: &str) {
-        let more = Self::parse(text);
-        self.rules.splice(0..0, more.rules);
-    }
-
-    /// Another offer.
+    /// What a good host does, from now on.
     pub(super) fn forget_rules(&mut self) {
         self.rules.clear();
     }
