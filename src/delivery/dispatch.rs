@@ -4,6 +4,8 @@
 //! loop itself waits for nobody but the queue: hooks are asked by workers, or by tasks of their own. A fault in any task
 //! drops its lease, which makes the recipients due again; the lane then rests, so that no fault is met in a tight loop.
 
+mod access;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -64,7 +66,8 @@ const PAUSE_BROKEN: Duration = Duration::from_secs(86_400);
 
 /// Takes due recipients from the queue to their next hops and settles them.
 pub struct Dispatcher {
-    me: Weak<Self>,
+    /// Known once it runs.
+    me: OnceLock<Weak<Self>>,
     config: Arc<ArcSwap<Config>>,
     table: Arc<ArcSwap<Table>>,
     queue: Arc<Queue>,
@@ -108,8 +111,8 @@ impl Dispatcher {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let (trials, places) = (Trials::new(queue.window()), Places::new(config.load().max_connections));
-        Arc::new_cyclic(|me| Self {
-            me: Weak::clone(me),
+        Arc::new(Self {
+            me: OnceLock::new(),
             config,
             table,
             queue,
@@ -147,14 +150,6 @@ impl Dispatcher {
         let _ = self.suppression.set(list);
     }
 
-    pub(super) fn suppression(&self) -> Option<&Suppression> {
-        self.suppression.get()
-    }
-
-    pub(super) fn history(&self) -> Option<&History> {
-        self.history.get()
-    }
-
     /// The same, heeding the policies that domains publish, and counting for their reports. Before it runs.
     pub fn with_policies(mut self: Arc<Self>, policies: Arc<Policies>, ledger: Arc<Ledger>) -> Arc<Self> {
         if let Some(this) = Arc::get_mut(&mut self) {
@@ -165,6 +160,8 @@ impl Dispatcher {
 
     /// Runs until `shutdown`, then finishes what is under way, within a bound.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        // Once, as it runs once.
+        let _ = self.me.set(Arc::downgrade(&self));
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -398,7 +395,7 @@ impl Dispatcher {
 
     /// The same, for who has no share in the dispatcher.
     pub(super) fn spawn_more(&self, served: Served) {
-        if let Some(me) = self.me.upgrade().filter(|_| !served.is_empty()) {
+        if let Some(me) = self.me.get().and_then(Weak::upgrade).filter(|_| !served.is_empty()) {
             me.spawn_workers(served);
         }
     }
@@ -443,67 +440,6 @@ impl Dispatcher {
     /// False once a message went from one route to the next too often.
     pub(super) fn may_reroute(&self, id: QueueId, now: crate::time::Timestamp) -> bool {
         self.reroutes.lock().allow(id, now)
-    }
-
-    /// The configuration of this moment.
-    pub(super) fn config(&self) -> Arc<Config> {
-        self.config.load_full()
-    }
-
-    /// The hooks of this moment.
-    pub(super) fn hooks(&self) -> Arc<Arc<dyn Hooks>> {
-        self.hooks.load_full()
-    }
-
-    pub(super) fn queue(&self) -> &Queue {
-        &self.queue
-    }
-
-    /// The routes of this moment.
-    pub(super) fn table(&self) -> Arc<Table> {
-        self.table.load_full()
-    }
-
-    pub(super) fn sites(&self) -> &Sites {
-        &self.sites
-    }
-
-    pub(super) fn sources(&self) -> &Mutex<Sources> {
-        &self.sources
-    }
-
-    /// Completes when nothing new is to be begun.
-    pub(super) async fn closing(&self) {
-        self.closing.cancelled().await;
-    }
-
-    pub(super) fn places(&self) -> &Places {
-        &self.places
-    }
-
-    pub(super) fn look_ups(&self) -> &Semaphore {
-        &self.look_ups
-    }
-
-    /// All lanes.
-    pub(super) fn lanes(&self) -> Vec<Arc<Lane>> {
-        self.lanes.lock().values().cloned().collect()
-    }
-
-    pub(super) fn resolver(&self) -> &dyn Resolver {
-        &*self.resolver
-    }
-
-    pub(super) fn connector(&self) -> &dyn Connector {
-        &*self.connector
-    }
-
-    pub(super) fn wisdom(&self) -> &Wisdom {
-        &self.wisdom
-    }
-
-    pub(super) fn clock(&self) -> &dyn Clock {
-        &*self.clock
     }
 }
 

@@ -61,6 +61,10 @@ impl Dispatcher {
                 .push("plugins at the hook delivery-attempt may hold a message back or send it elsewhere".to_owned());
         }
         let way = way(&config, &table, question);
+        if let (Some(NextHop::Mx(domain)), Some(policies)) = (config.first_hop(&way.key.route), &self.wisdom().policies)
+        {
+            told.notes.push(policies.describe(domain, &config.tls_out.sts).await);
+        }
         if let Some(source) = &way.key.source
             && let Some((_, why)) = self.sources().lock().trouble(source, self.clock().now())
         {
