@@ -18,6 +18,10 @@ pub(super) fn provide(connections: usize) {
     }
     let wanted = (connections as u64).saturating_add(OTHERS);
     if let Some(most) = getrlimit(Resource::Nofile).current.filter(|most| *most < wanted) {
-        tracing::warn!(most, wanted, "too few descriptors for limits.connections and delivery.max-connections: raise LimitNOFILE");
+        tracing::warn!(
+            most,
+            wanted,
+            "too few descriptors for limits.connections and delivery.max-connections: raise LimitNOFILE"
+        );
     }
 }

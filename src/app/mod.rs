@@ -170,8 +170,7 @@ impl App {
         reception.signing = builder.signing.clone();
         let finished = message_history(&settings, &clock);
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
-        let addresses =
-            bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect::<anyhow::Result<Vec<_>>>()?;
+        let addresses = addresses_of(&bound)?;
         let inner = Arc::new(Inner {
             config_path,
             log,
@@ -190,9 +189,6 @@ impl App {
             generation: tokio::sync::Mutex::new(generation),
             started: settings,
         });
-        for (name, address) in &inner.addresses {
-            tracing::info!(listener = %name, %address, "listening");
-        }
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
         loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
@@ -287,6 +283,16 @@ async fn resolver(settings: &Settings) -> anyhow::Result<Arc<Hickory>> {
     let resolver = tokio::task::spawn_blocking(move || Hickory::new(&dns)).await?.context("setting up the resolver")?;
     tracing::info!(validation = resolver.validation(), "DNS answers are validated by");
     Ok(Arc::new(resolver))
+}
+
+/// Where they really listen, by the name of the listener.
+fn addresses_of(bound: &[Bound]) -> anyhow::Result<Vec<(Arc<str>, String)>> {
+    let addresses: anyhow::Result<Vec<(Arc<str>, String)>> =
+        bound.iter().map(|b| Ok((b.name().clone(), b.address()?))).collect();
+    for (name, address) in addresses.iter().flatten() {
+        tracing::info!(listener = %name, %address, "listening");
+    }
+    addresses
 }
 
 fn bind(settings: &Settings, mut activation: Activation) -> anyhow::Result<Vec<Bound>> {

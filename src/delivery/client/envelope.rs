@@ -62,7 +62,7 @@ impl Envelope {
                 continue;
             }
             let domain = &recipient.mailbox.domain;
-            let fits = !peer.rcpt_domain_max.is_some_and(|most| domains.len() >= most) || domains.contains(domain);
+            let fits = peer.rcpt_domain_max.is_none_or(|most| domains.len() < most) || domains.contains(domain);
             if !fits || peer.rcpt_max.is_some_and(|most| taken >= most) {
                 refuse(place, None);
                 continue;
