@@ -301,7 +301,11 @@ impl Dispatcher {
         match pushed {
             Pushed::Ready => {}
             Pushed::Spawn(slot) => self.spawn_worker(&lane, slot),
-            Pushed::Full(job, after) => self.send_back(*job, &lane, after).await,
+            Pushed::Full(job, after) => {
+                // Aside: its content may have to be read and moved, and others can be sent meanwhile.
+                let dispatcher = Arc::clone(self);
+                self.spawn(async move { dispatcher.send_back(*job, &lane, after).await });
+            }
             // Due again at once: the configuration was replaced in between.
             Pushed::Astray(job) => drop(job),
         }

@@ -321,7 +321,7 @@ fn an_expired_certificate_is_warned_of_and_serves() {
     let both = params.signed_by(&key, &office.issuer).unwrap().pem() + &key.serialize_pem();
     fs::write(office.file("server"), both).unwrap();
     let relay = Relay::start(&format!("[tls]\n{}", office.pair("server")));
-    assert!(relay.log().contains("expired on"), "the log warns");
+    wait_for("the log warns", || relay.log().contains("expired on").then_some(()));
     let check = relay.command(&["check"]);
     let said = String::from_utf8_lossy(&check.stdout).into_owned();
     assert!(check.status.success() && said.contains("warning: ") && said.contains("expired on"), "{said}");

@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_millis(500);
 const MUCH: usize = 16 << 20;
 
 /// Octets over the database that make the committer wait for the carrier.
-const TOO_MUCH: usize = 64 << 20;
+const TOO_MUCH: usize = 32 << 20;
 
 /// The carrier's clock.
 #[derive(Default)]
