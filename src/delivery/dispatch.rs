@@ -288,7 +288,9 @@ impl Dispatcher {
                     Arc::clone(place.insert(lane))
                 }
             };
-            let turn = lane.on_trial(Instant::now()).map(|held| self.trials.turn(held, job.was_tried())).transpose();
+            let on_trial = lane.on_trial(Instant::now());
+            let on_trial = on_trial.filter(|_| lane.site().is_some() || !self.sites.presumes(&config, &lane.key));
+            let turn = on_trial.map(|held| self.trials.turn(held, job.was_tried())).transpose();
             let pushed = match turn {
                 Err(after) => Pushed::Full(Box::new(job), after),
                 Ok(turn) => {

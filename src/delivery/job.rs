@@ -29,10 +29,11 @@ impl Job {
         Self { lease, route, fresh, asked: None, turn: None }
     }
 
-    /// It failed before.
+    /// It failed before, or was put off.
     pub(super) fn was_tried(&self) -> bool {
+        let record = &self.lease.record;
         let mine = |index: &u32| self.lease.recipients.contains(index);
-        self.lease.record.recipients.iter().any(|r| r.state.attempts > 0 && mine(&r.index))
+        record.recipients.iter().any(|r| (r.state.attempts > 0 || r.state.due > record.arrived) && mine(&r.index))
     }
 }
 

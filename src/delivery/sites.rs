@@ -23,6 +23,9 @@ const KNOWN_FOR: Duration = Duration::from_secs(300);
 /// A look-up that failed is made again soon.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 
+/// What is old is good enough to presume that a next hop is alive, until it was looked up again.
+const PRESUMED_FOR: Duration = Duration::from_secs(3600);
+
 /// Domains whose exchangers are remembered. Past it they are looked up each time, from the resolver's own cache.
 const KNOWN_MAX: usize = 16_384;
 
@@ -122,6 +125,14 @@ impl Sites {
         }
     }
 
+    /// True if a lane that has no site yet will most likely lead to one that has proven itself.
+    pub(super) fn presumes(&self, config: &Config, key: &LaneKey) -> bool {
+        let Some(NextHop::Mx(domain)) = config.first_hop(&key.route) else { return false };
+        let found = self.known.lock().get(domain).map(|(exchangers, _)| exchangers.clone());
+        let site = found.and_then(|found| self.sites.lock().get(&describe(config, key, &found).0).cloned());
+        site.is_some_and(|site| site.is_proven())
+    }
+
     /// Remembers what a look-up said.
     pub(super) fn learn(&self, domain: &Arc<str>, exchangers: Exchangers, time: Duration, now: Instant) {
         let mut known = self.known.lock();
@@ -162,7 +173,8 @@ impl Sites {
     /// Forgets what is old. Lanes without work are gone already.
     pub(super) fn sweep(&self, now: Instant) {
         let mut known = self.known.lock();
-        known.retain(|_, (_, until)| now < *until);
+        let scarce = known.len() >= KNOWN_MAX;
+        known.retain(|_, (_, until)| now < if scarce { *until } else { *until + PRESUMED_FOR });
         if known.capacity() > 4 * known.len() + 64 {
             known.shrink_to_fit();
         }

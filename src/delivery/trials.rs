@@ -2,7 +2,7 @@
 //!
 //! A dead host is found out by waiting for it, and whoever waits holds a place in the window. With thousands of dead next
 //! hops all places would wait, and mail for hosts that answer could not come in. So what is on trial needs a turn: mail that
-//! was never tried from one lot, mail that failed before from a smaller one, and the fewer turns are left, the fewer one next
+//! was never tried from one lot, mail that failed before, or found none, from a smaller one, and the fewer turns are left, the fewer one next
 //! hop may have. What gets no turn goes back to the queue. Never waits, never speaks to anybody.
 
 use std::sync::Arc;

@@ -30,7 +30,8 @@ fn transcripts_hold_on_the_wire() {
     // What was taken and is to arrive was looked at; what is left at the sink is what nobody sent.
     let may_come = |taken: &Taken| kept.iter().any(|kept| kept.later && play::of(taken, &kept.id));
     // Nor is it a report to somebody who asked for speed of a next hop that knows no speed (RFC 2852 section 4.1.4).
-    let is_report = |taken: &Taken| taken.sender.is_empty() && taken.content.contains("Subject: Your message was passed on");
+    let is_report =
+        |taken: &Taken| taken.sender.is_empty() && taken.content.contains("Subject: Your message was passed on");
     let unexpected = world.sink.find_now(|taken| !may_come(taken) && !is_report(taken));
     assert!(unexpected.is_none(), "sent on, and nobody sent it or it was discarded: {unexpected:?}");
 }
