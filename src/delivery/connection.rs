@@ -265,6 +265,15 @@ impl Connection {
         !self.broken
     }
 
+    /// Gives up the memory that only a transaction needs. For a connection that will stand idle.
+    pub fn idle(&mut self) {
+        self.wire.idle();
+        if self.ahead.is_none() {
+            (self.transcript, self.next_transcript) = (Transcript::default(), Transcript::default());
+            self.left = Vec::new();
+        }
+    }
+
     /// What was said in the last transaction, without the content.
     pub fn dialogue(&self) -> Arc<str> {
         self.transcript.text()

@@ -24,6 +24,9 @@ const TURN: u32 = 50;
 /// …or after this long, so that a lane with much to do does not keep the others out.
 const TURN_TIME: Duration = Duration::from_secs(5);
 
+/// A connection that waits longer than this gives its buffers back.
+const BREATH: Duration = Duration::from_secs(1);
+
 /// A worker's place in its lane. Dropped in whatever way the worker ends, it leaves the lane in order.
 pub(super) struct Seat {
     dispatcher: Arc<Dispatcher>,
@@ -49,54 +52,56 @@ impl Seat {
         self.jobs(&mut line).await;
         if let Some(line) = line {
             // The peer may have gone long ago.
-            let _ = timeout(QUIT_WITHIN, line.quit()).await;
+            let _ = timeout(QUIT_WITHIN, Box::pin(line.quit())).await;
         }
     }
 
+    /// One job after the other. What only waits must be small: thousands of connections stand idle, so that whatever an
+    /// attempt needs is in a box that lives no longer than it.
     async fn jobs(&mut self, line: &mut Option<Line>) {
-        let (dispatcher, lane) = (Arc::clone(&self.dispatcher), Arc::clone(&self.lane));
-        let mut ahead: Option<Attempt<'_>> = None;
-        loop {
-            let attempt = match ahead.take() {
-                Some(attempt) => attempt,
-                None => {
-                    let Some(job) = self.next(line.is_some()).await else { return };
-                    let attempt = Attempt::new(&dispatcher, job, Arc::clone(&lane.name));
-                    match attempt.prepare(&lane, line.is_some()).await {
-                        Some(attempt) => attempt,
-                        None => continue,
-                    }
-                }
-            };
-            if line.is_some() {
-                ahead = self.look_ahead(&dispatcher).await;
-            }
-            let done = attempt.send(&lane, ahead.as_ref(), line).await;
-            if attempt.finish(&dispatcher, &lane, done).await == After::Leave {
-                if let Some(attempt) = ahead {
-                    lane.give_back(attempt.into_job());
-                }
+        while let Some(job) = self.next(line).await {
+            if Box::pin(self.row(job, line)).await == After::Leave {
                 return;
             }
         }
     }
 
+    /// A job, and those that follow it over the same connection without a pause.
+    async fn row(&self, job: Job, line: &mut Option<Line>) -> After {
+        let (dispatcher, lane) = (&self.dispatcher, &self.lane);
+        let attempt = Attempt::new(dispatcher, job, Arc::clone(&lane.name));
+        let Some(mut attempt) = attempt.prepare(lane, line.is_some()).await else { return After::Next };
+        loop {
+            let ahead = if line.is_some() { self.look_ahead().await } else { None };
+            let done = attempt.send(lane, ahead.as_ref(), line).await;
+            let after = attempt.finish(dispatcher, lane, done).await;
+            match ahead {
+                Some(attempt) if after == After::Leave => {
+                    lane.give_back(attempt.into_job());
+                    return after;
+                }
+                Some(next) => attempt = next,
+                None => return after,
+            }
+        }
+    }
+
     /// The job after this one, if it waits already: its commands can go out with the end of this one.
-    async fn look_ahead<'a>(&self, dispatcher: &'a Dispatcher) -> Option<Attempt<'a>> {
+    async fn look_ahead(&self) -> Option<Attempt<'_>> {
         let job = self.lane.take_ahead(Instant::now())?;
-        let attempt = Attempt::new(dispatcher, job, Arc::clone(&self.lane.name));
+        let attempt = Attempt::new(&self.dispatcher, job, Arc::clone(&self.lane.name));
         let mut attempt = attempt.prepare(&self.lane, true).await?;
         attempt.load().await;
         Some(attempt)
     }
 
-    async fn next(&mut self, connected: bool) -> Option<Job> {
+    async fn next(&mut self, line: &mut Option<Line>) -> Option<Job> {
         loop {
             let now = Instant::now();
             if self.gives_way(now) {
                 return None;
             }
-            match self.lane.take(&mut self.slot, &mut self.starting, connected, now) {
+            match self.lane.take(&mut self.slot, &mut self.starting, line.is_some(), now) {
                 Take::Job { job, spawn } => {
                     if let Some(slot) = spawn {
                         self.dispatcher.spawn_worker(&self.lane, slot);
@@ -104,7 +109,7 @@ impl Seat {
                     self.served = self.served.saturating_add(1);
                     return Some(*job);
                 }
-                Take::PutOff(job, after) => self.dispatcher.send_back(*job, &self.lane, after).await,
+                Take::PutOff(job, after) => Box::pin(self.dispatcher.send_back(*job, &self.lane, after)).await,
                 Take::Wait(at) => {
                     // A turn that is half a minute away must not hold up the end.
                     let _ = timeout_at(at, self.dispatcher.closing()).await;
@@ -113,14 +118,28 @@ impl Seat {
                 Take::Idle(long) => {
                     // Somebody else can use the place of an idle connection.
                     let long = if self.dispatcher.places().is_scarce() { Duration::ZERO } else { long };
-                    let waited = timeout(long, self.is_wanted()).await;
+                    let wanted = self.idle(long, line).await;
                     self.lane.woken(&self.slot);
                     // A job that came in this very moment is seen by `leave`.
-                    waited.ok()?;
+                    if !wanted {
+                        return None;
+                    }
                 }
                 Take::Closed => return None,
             }
         }
+    }
+
+    /// Waits for so long at most; true if there may be a job.
+    async fn idle(&self, long: Duration, line: &mut Option<Line>) -> bool {
+        let first = long.min(BREATH);
+        if timeout(first, self.is_wanted()).await.is_ok() {
+            return true;
+        }
+        if let Some(line) = line {
+            line.idle();
+        }
+        first < long && timeout(long.saturating_sub(first), self.is_wanted()).await.is_ok()
     }
 
     /// Completes when there may be a job, or somebody else needs the place more.

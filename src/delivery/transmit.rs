@@ -51,6 +51,11 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// It waits for the next message: it must not hold more memory than that takes.
+    pub(super) fn idle(&mut self) {
+        self.connection.idle();
+    }
+
     /// Says good-bye.
     pub(super) async fn quit(self) {
         self.connection.quit().await;

@@ -111,10 +111,13 @@ impl Shared {
                     counts.messages = counts.messages.saturating_sub(1);
                     counts.octets = counts.octets.saturating_sub(record.size());
                     counts.held = counts.held.saturating_sub(u64::from(record.is_held()));
-                    news |= backlog.leave(id).is_some() && backlog.wants_refill(now);
+                    let left = backlog.leave(id);
+                    news |= left.is_some() && backlog.wants_refill(now);
+                    // Before the handle is dropped: it stays open for the next message.
                     if let BodyPlace::File { name, .. } = &record.body {
                         self.spool.release(name, ticket);
                     }
+                    drop(left);
                 }
                 (None, _) => news |= backlog.give_back(id, &lease.recipients, now),
             }

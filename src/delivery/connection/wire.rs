@@ -4,7 +4,7 @@
 //! an answer.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ const INBOX: usize = 4096;
 pub(super) struct Wire {
     pub(super) stream: Box<dyn Stream>,
     pub(super) reader: ReplyReader,
-    pub(super) inbox: Box<[u8]>,
+    /// Empty while the connection stands idle.
+    inbox: Vec<u8>,
     /// Read, not yet looked at.
     pub(super) unread: std::ops::Range<usize>,
     pub(super) out: Vec<u8>,
@@ -41,8 +42,17 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        let inbox = vec![0; INBOX].into_boxed_slice();
-        Self { stream, reader: ReplyReader::default(), inbox, unread: 0..0, out: Vec::new() }
+        Self { stream, reader: ReplyReader::default(), inbox: Vec::new(), unread: 0..0, out: Vec::new() }
+    }
+
+    /// Gives up what only a transaction needs.
+    pub(super) fn idle(&mut self) {
+        if self.unread.is_empty() {
+            self.inbox = Vec::new();
+        }
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
     }
 
     /// The next reply, whole within `limit`: one that trickles in must not hold a worker for longer than silence does.
@@ -58,6 +68,7 @@ impl Wire {
             if let Some(reply) = reply {
                 return Ok(reply);
             }
+            self.inbox.resize(INBOX, 0);
             let read = self.stream.read(&mut self.inbox).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -107,6 +118,7 @@ impl Wire {
         encoder.push(mail.head, &mut self.out);
         match mail.body {
             Content::Memory(body) if mail.size <= SMALL => encoder.push(body, &mut self.out),
+            Content::Memory(body) => return self.send_memory(body, encoder, after, limit).await,
             body => self.stream_body(body, &mut encoder, limit).await?,
         }
         self.out.extend_from_slice(encoder.finish());
@@ -142,6 +154,35 @@ impl Wire {
         sent
     }
 
+    /// What is in memory goes out from where it is, the rest of `out` before it and the end behind it, in few system calls.
+    async fn send_memory(
+        &mut self,
+        body: &[u8],
+        mut encoder: Encoder,
+        after: &[u8],
+        limit: Duration,
+    ) -> io::Result<()> {
+        let mut held: &[u8] = &[];
+        for slice in encoder.slices(body) {
+            let large = slice.len() >= LARGE_SLICE;
+            if !held.is_empty() || self.out.len() >= SMALL as usize {
+                write_parts(&mut self.stream, [&self.out, held, &[]], limit).await?;
+                self.out.clear();
+                held = &[];
+            }
+            if large {
+                held = slice;
+            } else {
+                self.out.extend_from_slice(slice);
+            }
+        }
+        let end = [encoder.finish(), after].concat();
+        write_parts(&mut self.stream, [&self.out, held, &end], limit).await?;
+        self.out.clear();
+        self.out.shrink_to(2 * SMALL as usize);
+        within(limit, self.stream.flush()).await
+    }
+
     async fn stream_body(&mut self, body: &Content, encoder: &mut Encoder, limit: Duration) -> io::Result<()> {
         let mut offset = 0;
         while offset < body.len() {
@@ -170,6 +211,7 @@ impl Wire {
     /// True if the server neither closed nor said anything.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
+        self.inbox.resize(INBOX, 0);
         let mut buffer = ReadBuf::new(&mut self.inbox);
         let read = std::pin::Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer);
         read.is_pending() && self.unread.is_empty() && self.reader.is_empty()
@@ -189,6 +231,23 @@ async fn write(stream: &mut Box<dyn Stream>, octets: &[u8], limit: Duration) -> 
     // The limit holds for each piece that makes progress (RFC 5321 section 4.5.3.2.5), not for a whole large write.
     for piece in octets.chunks(BLOCK) {
         within(limit, stream.write_all(piece)).await?;
+    }
+    Ok(())
+}
+
+/// Several pieces one after the other, together as far as the stream takes them.
+async fn write_parts(stream: &mut Box<dyn Stream>, mut parts: [&[u8]; 3], limit: Duration) -> io::Result<()> {
+    while parts.iter().any(|part| !part.is_empty()) {
+        let slices = parts.map(IoSlice::new);
+        let mut written = within(limit, stream.write_vectored(&slices)).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        for part in &mut parts {
+            let of_it = written.min(part.len());
+            *part = part.get(of_it..).unwrap_or_default();
+            written -= of_it;
+        }
     }
     Ok(())
 }
