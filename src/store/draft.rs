@@ -19,6 +19,9 @@ const ALL_IN_MEMORY: u64 = 64 * 1024 * 1024;
 /// What a draft on disk collects before it writes.
 const WRITE_AT_LEAST: usize = 128 * 1024;
 
+/// Once it has this much, there is room for a good deal more.
+const ROOMY_AT: usize = 32 * 1024;
+
 /// Content that comes in.
 pub struct Draft {
     home: Arc<Inner>,
@@ -61,6 +64,11 @@ impl Draft {
     /// # Errors
     /// When they can't be written; [`StoreError::Full`] below the floor of free space.
     pub async fn append(&mut self, octets: &[u8]) -> Result<(), StoreError> {
+        let len = self.memory.len() + octets.len();
+        if len > self.memory.capacity() && len >= ROOMY_AT {
+            // Much more is likely to come: not to be copied over and over as it grows.
+            self.memory.reserve_exact(WRITE_AT_LEAST.max(2 * len) - self.memory.len());
+        }
         self.memory.extend_from_slice(octets);
         self.count(octets.len() as u64);
         let over = self.memory.len() > IN_MEMORY || self.home.room.pending() > ALL_IN_MEMORY;
