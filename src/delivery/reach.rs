@@ -92,7 +92,7 @@ impl Host {
                 continue;
             }
             let how = self.opening(config, &target, needs);
-            let opened = Connection::open(dispatcher.connector(), &target, &how).await;
+            let opened = Box::pin(Connection::open(dispatcher.connector(), &target, &how)).await;
             remember(dispatcher, config, &target, &how.tls, &opened);
             let met = opened.as_ref().map_or_else(Met::Failed, Met::Open);
             self.tell(dispatcher, mail, &policy, (&target, &how.tls, &case, how.source.address), &met);

@@ -144,7 +144,8 @@ async fn one_transaction(
     let (mut tried, mut failed) = (Vec::new(), None);
     loop {
         if slot.is_none() {
-            match open(dispatcher, lane, mail, &tried).await {
+            // In a box: it needs much more room than a transaction, and is rare.
+            match Box::pin(open(dispatcher, lane, mail, &tried)).await {
                 Ok(Opened::Line(line)) => *slot = Some(*line),
                 Ok(Opened::Local(done)) => return *done,
                 // What a host did tells more than that there is no other.
