@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::queue_api::{ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SuppressForm};
-use super::{ExplainForm, MessageView, Summary};
+use super::{ExplainForm, MessageView, StsForm, Summary, WhyForm};
 use crate::queue::{Counts, RuleKind};
 
 /// One request.
@@ -114,6 +114,11 @@ pub enum Request {
     Explain {
         /// Which mail.
         about: ExplainForm,
+    },
+    /// What is known of a domain's MTA-STS policy.
+    Sts {
+        /// Whose.
+        about: StsForm,
     },
     /// The sites that mail goes to.
     Destinations,
@@ -245,39 +250,6 @@ impl Weakening {
     }
 }
 
-/// Which decisions of plugins; all that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WhyForm {
-    /// A queue id, or the id of a session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// A sender, a recipient, a domain of one, or a client's IP address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// `[plugins.NAME]`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub plugin: Option<String>,
-    /// `on-rcpt`, or `rcpt`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hook: Option<String>,
-    /// In one word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<String>,
-    /// Those of plugins that failed only.
-    pub failed: bool,
-    /// Not older than so many seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since_secs: Option<u64>,
-    /// At least so many seconds old.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until_secs: Option<u64>,
-    /// The first ones that fit, not the last ones.
-    pub oldest: bool,
-    /// At most so many; zero stands for a hundred.
-    pub limit: usize,
-}
-
 /// One line of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -317,6 +289,8 @@ pub enum Done {
     Changed(ChangedForm),
     /// To `explain`.
     Explained(serde_json::Value),
+    /// To `sts`.
+    Sts(serde_json::Value),
     /// To `destinations`, after an item for each.
     Destinations,
     /// To `queue-rule-add` and `queue-rule-lift`.

@@ -13,7 +13,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{
     BanStatus, Done, ExplainForm, HistoryForm, PluginChange, RecordingStatus, ReloadReport, Request, Response,
-    SetStatus, Status, Summary, SuppressForm, WhyForm, frame,
+    SetStatus, Status, StsForm, Summary, SuppressForm, WhyForm, frame,
 };
 
 /// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
@@ -157,6 +157,17 @@ impl Client {
     pub async fn explain(&mut self, about: ExplainForm) -> Result<serde_json::Value, ClientError> {
         match self.ask::<()>(&Request::Explain { about }).await? {
             (_, Done::Explained(told)) => Ok(told),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// What is known of a domain's MTA-STS policy.
+    ///
+    /// # Errors
+    /// When it can't be asked, the domain is none, or policies are not looked for.
+    pub async fn sts(&mut self, about: StsForm) -> Result<serde_json::Value, ClientError> {
+        match self.ask::<()>(&Request::Sts { about }).await? {
+            (_, Done::Sts(told)) => Ok(told),
             (_, other) => Err(unexpected(&other)),
         }
     }

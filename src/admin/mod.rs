@@ -23,10 +23,10 @@ use ipnet::IpNet;
 
 pub use api::{
     BanStatus, DecisionsStatus, Done, ListenerStatus, LoadStatus, PluginChange, RecordingStatus, ReloadReport, Request,
-    Response, SetStatus, Status, StoreStatus, Weakening, WhyForm,
+    Response, SetStatus, Status, StoreStatus, Weakening,
 };
 pub use client::{Client, ClientError, Page};
-pub use explain::ExplainForm;
+pub use explain::{ExplainForm, StsForm, WhyForm};
 pub use queue_api::{
     BUCKETS, ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SummaryRow, SuppressForm,
 };
@@ -75,6 +75,8 @@ pub trait Control: Send + Sync + 'static {
     fn ways(&self) -> Arc<Ways>;
     /// Why mail goes the way it goes.
     fn explain(&self, about: ExplainForm) -> Pending<'_, serde_json::Value>;
+    /// What is known of a domain's MTA-STS policy.
+    fn sts(&self, about: StsForm) -> Pending<'_, serde_json::Value>;
     /// The sites that mail goes to, and how they stand; those with most to do first.
     fn destinations(&self) -> Pending<'_, Vec<serde_json::Value>>;
     /// The longest bans in force, and how many there are.

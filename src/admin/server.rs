@@ -177,6 +177,7 @@ async fn perform(request: Request, peer: Peer, control: &dyn Control) -> Result<
         | Request::QueueRules
         | Request::QueueRuleLift { .. } => queue::perform(request, peer, control).await,
         Request::Explain { about } => Ok((Vec::new(), Done::Explained(control.explain(about).await?))),
+        Request::Sts { about } => Ok((Vec::new(), Done::Sts(control.sts(about).await?))),
         Request::Destinations => {
             let sites = control.destinations().await?;
             Ok((sites.into_iter().map(Response::Item).collect(), Done::Destinations))

@@ -114,6 +114,13 @@ impl Control for Fake {
         })
     }
 
+    fn sts(&self, about: StsForm) -> Pending<'_, serde_json::Value> {
+        ready(match &*about.domain {
+            "example.org" => Ok(serde_json::json!({ "domain": about.domain, "fetched-now": about.refresh })),
+            other => Err(vec![format!("{other:?} is no domain")]),
+        })
+    }
+
     fn destinations(&self) -> Pending<'_, Vec<serde_json::Value>> {
         ready(Ok(vec![serde_json::json!({ "site": "a" }), serde_json::json!({ "site": "b" })]))
     }
@@ -329,6 +336,20 @@ async fn ways_and_sites_are_told() {
     let refused = client.explain(about("@")).await.unwrap_err();
     assert!(matches!(refused, ClientError::Refused(reasons) if reasons[0].contains("no domain")));
     assert_eq!(client.destinations().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn policies_are_told_and_fetched_if_asked_for() {
+    let served = Served::start(Vec::new());
+    let mut client = served.client().await;
+    for refresh in [false, true] {
+        let told = client.sts(StsForm { domain: "example.org".into(), refresh }).await.unwrap();
+        assert_eq!((&told["domain"], &told["fetched-now"]), (&"example.org".into(), &refresh.into()));
+    }
+    let refused = client.sts(StsForm { domain: "@".into(), refresh: false }).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(reasons) if reasons[0].contains("no domain")));
+    let lines = served.raw(b"{\"request\":\"sts\",\"about\":{\"domain\":\"example.org\"}}\n").await;
+    assert!(lines[0].starts_with("{\"done\":{\"sts\":"), "{lines:?}");
 }
 
 #[tokio::test]

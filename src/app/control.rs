@@ -12,7 +12,7 @@ use super::history::Cause;
 use super::queue::said;
 use crate::admin::{
     BanStatus, Control, DecisionsStatus, ExplainForm, HistoryForm, ListenerStatus, Peer, Pending, PluginChange,
-    RecordingStatus, ReloadReport, SetStatus, Shown, Status, StoreStatus, SuppressForm, Weakening, WhyForm,
+    RecordingStatus, ReloadReport, SetStatus, Shown, Status, StoreStatus, StsForm, SuppressForm, Weakening, WhyForm,
 };
 use crate::config;
 use crate::hooks::Route;
@@ -98,6 +98,10 @@ impl Control for Inner {
 
     fn explain(&self, about: ExplainForm) -> Pending<'_, serde_json::Value> {
         Box::pin(self.explained(about))
+    }
+
+    fn sts(&self, about: StsForm) -> Pending<'_, serde_json::Value> {
+        Box::pin(self.policy(about))
     }
 
     fn destinations(&self) -> Pending<'_, Vec<serde_json::Value>> {

@@ -43,6 +43,7 @@ use crate::store::{Sled, Store};
 use crate::suppression::Suppression;
 use crate::telemetry::LogFile;
 use crate::time::{Clock, System, Timestamp};
+use crate::tlsrpt::Ledger;
 
 pub use explain::explain;
 use history::History;
@@ -58,6 +59,8 @@ pub struct App {
     dispatcher: JoinHandle<()>,
     draining: CancellationToken,
     delivering: CancellationToken,
+    /// Sessions that TLS reports will tell of.
+    counted: Arc<Ledger>,
 }
 
 /// What the admin socket and the signals reach.
@@ -194,10 +197,11 @@ impl App {
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(keys::watch(inner.clone(), draining.clone())));
+        let counted = outward.ledger.clone();
         loops.extend(outward.tended(&inner, &draining));
         loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
-        Ok(Self { inner, loops, dispatcher, draining, delivering })
+        Ok(Self { inner, loops, dispatcher, draining, delivering, counted })
     }
 
     /// Where it listens, by the name of the listener.
@@ -217,6 +221,10 @@ impl App {
         self.delivering.cancel();
         if tokio::time::timeout(drain, self.dispatcher).await.is_err() {
             tracing::warn!("attempts under way are cut off; they will be made again");
+        }
+        // Before the loop that tends it is cut off, and after the last attempt.
+        if tokio::time::timeout(CLOSE_WITHIN, tls_out::write_down(self.counted)).await.is_err() {
+            tracing::error!("the store does not answer: what was counted last for TLS reports is lost");
         }
         self.loops.iter().for_each(JoinHandle::abort);
         if tokio::time::timeout(CLOSE_WITHIN, self.inner.queue.close()).await.is_err() {

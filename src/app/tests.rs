@@ -123,3 +123,23 @@ async fn a_candidate_that_has_earned_it_takes_over() {
     assert_eq!(*rig.app.inner.generation.lock().await, generation + 1, "once");
     rig.app.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_counted_for_tls_reports_survives_a_stop() {
+    let reports = "[tlsrpt]\nenabled = true\norganisation = \"X\"\ncontact = \"a@relay.test\"\nfrom = \"a@relay.test\"";
+    let rig = Rig::start("one", reports).await;
+    let path = rig.app.inner.started.queue.path.join("db");
+    let config = rig.app.inner.in_force.delivery.load().tls_out.reports.clone();
+    let session = crate::tlsrpt::Session {
+        domain: "there.test".into(),
+        policy: crate::tlsrpt::PolicySeen::none(),
+        host: "mx.there.test".into(),
+        address: None,
+        source: None,
+        failure: None,
+    };
+    rig.app.counted.count(session, &config);
+    rig.app.shutdown().await;
+    let kept = Sled::open(&path, 1 << 20).unwrap().range("tlsrpt", &[0], &[0xff], 9).unwrap();
+    assert!(matches!(&kept[..], [(key, _)] if key.ends_with(b"/there.test")), "{kept:?}");
+}

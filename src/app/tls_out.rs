@@ -57,7 +57,7 @@ impl Outward {
         let sender = sender.signing(inner.builder.signing.clone());
         [
             tokio::spawn(tend(inner.clone(), self.policies, draining.clone())),
-            tokio::spawn(report(inner.clone(), sender, self.ledger, draining.clone())),
+            tokio::spawn(report(inner.clone(), sender, draining.clone())),
         ]
     }
 }
@@ -70,8 +70,8 @@ async fn tend(inner: Arc<Inner>, policies: Arc<Policies>, draining: Cancellation
     }
 }
 
-/// Sends the reports that are due; at the end, what was counted last is written down.
-async fn report(inner: Arc<Inner>, sender: Sender, ledger: Arc<Ledger>, draining: CancellationToken) {
+/// Sends the reports that are due.
+async fn report(inner: Arc<Inner>, sender: Sender, draining: CancellationToken) {
     let mut round = tokio::time::interval(ROUND);
     while draining.run_until_cancelled(round.tick()).await.is_some() {
         let delivery = inner.in_force.delivery.load_full();
@@ -80,6 +80,10 @@ async fn report(inner: Arc<Inner>, sender: Sender, ledger: Arc<Ledger>, draining
             tracing::error!(%error, "TLS reports can't be kept");
         }
     }
+}
+
+/// At the end, what was counted last.
+pub(super) async fn write_down(ledger: Arc<Ledger>) {
     let written = tokio::task::spawn_blocking(move || ledger.write()).await;
     if let Ok(Err(error)) = written {
         tracing::error!(%error, "TLS reports can't be kept");

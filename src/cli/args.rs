@@ -9,6 +9,7 @@ use super::dkim::Dkim;
 use super::explain::Explain;
 use super::history::History;
 use super::queue_args::Queue;
+use super::sts::Sts;
 use super::suppress::Suppress;
 use super::why::Why;
 use super::workbench::New;
@@ -89,6 +90,8 @@ pub(super) enum Command {
     Why(Why),
     /// Tell why mail for a domain goes the way it goes: route, exchangers, TLS, limits and what set them, state.
     Explain(Explain),
+    /// Show the policy that a domain publishes for those who send to it (MTA-STS), as the relay keeps it.
+    Sts(Sts),
     /// List the sites that mail goes to, and how they stand.
     Destinations,
     /// Compile a component from standard input to standard output: the relay's own errand.

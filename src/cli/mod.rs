@@ -26,6 +26,7 @@ mod replay;
 mod run;
 mod signing;
 mod status;
+mod sts;
 mod suppress;
 mod talk;
 mod test;
@@ -130,6 +131,7 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Ban(command) => wait(ban::ban(&common, command, out)),
         Command::Plugin(command) => wait(plugin::plugin(&common, command, out)),
         Command::Explain(about) => wait(explain::explain(&common, about, out)),
+        Command::Sts(asked) => wait(sts::sts(&common, asked, out)),
         Command::Destinations => wait(explain::destinations(&common, out)),
         Command::Dkim(command) => wait(dkim::dkim(&common, command, out)),
         Command::Why(which) => wait(why::why(&common, which, out)),

@@ -325,6 +325,19 @@ impl Control for Fake {
         ready(Ok(serde_json::json!({ "domain": about.domain, "live": true })))
     }
 
+    fn sts(&self, about: admin::StsForm) -> Pending<'_, serde_json::Value> {
+        ready(match &*about.domain {
+            "there.test" => {
+                let trouble = json!({"kind": "fetch", "text": "https://mta-sts.there.test: timed out\u{1b}[2J"});
+                let policy = json!({"id": "20261124", "mode": "enforce", "mx": ["mx.there.test", "*.backup.test"],
+                    "max-age": 604_800, "fetched": "2026-11-23T22:31:00Z", "expires": "2026-11-30T22:31:00Z"});
+                let trouble = about.refresh.then_some(trouble);
+                Ok(json!({"domain": about.domain, "policy": policy, "trouble": trouble, "pending": false}))
+            }
+            other => Err(vec![format!("{other:?} is no domain")]),
+        })
+    }
+
     fn destinations(&self) -> Pending<'_, Vec<serde_json::Value>> {
         ready(Ok(Vec::new()))
     }
@@ -455,6 +468,7 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
         Command::Queue(command) => queue::queue(&cli.common, command, &mut out).await,
         Command::Suppress(command) => suppress::suppress(&cli.common, command, &mut out).await,
         Command::History(which) => history::history(&cli.common, which, &mut out).await,
+        Command::Sts(asked) => sts::sts(&cli.common, asked, &mut out).await,
         Command::Why(which) => why::why(&cli.common, which, &mut out).await,
         Command::Plugin(command) => plugin::plugin(&cli.common, command, &mut out).await,
         other => panic!("{other:?} asks no relay"),
@@ -476,6 +490,27 @@ async fn what_plugins_counted_is_a_table_or_json() {
     let (json, _) = run(0, &["plugin", "metrics", "--json"]).await;
     let counted: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(counted[0]["counters"][0]["value"], 12);
+}
+
+#[tokio::test]
+async fn the_policy_of_a_domain_is_shown_or_json() {
+    insta::assert_snapshot!(run(0, &["sts", "there.test"]).await.0, @r"
+    domain:  there.test
+    id:      20261124
+    mode:    enforce
+    mx:      mx.there.test
+    mx:      *.backup.test
+    max age: 7d
+    fetched: 2026-11-23T22:31:00Z
+    expires: 2026-11-30T22:31:00Z
+    ");
+    let (shown, _) = run(0, &["sts", "there.test", "--refresh"]).await;
+    let trouble = "trouble: https://mta-sts.there.test: timed out\u{fffd}[2J (the last look failed)\n";
+    assert!(shown.ends_with(trouble), "{shown}");
+    let (json, _) = run(0, &["sts", "there.test", "--json"]).await;
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["policy"]["mx"][1], "*.backup.test");
+    assert_eq!(run(0, &["sts", "no domain"]).await.1.unwrap().code(), 1);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use crate::hooks::{Hook, NextHop, Route, TlsPolicy};
 use crate::mail::Domain;
 use crate::queue::Schedule;
 use crate::routing::{Mx, ResolveError, Resolver, Table};
+use crate::sts;
 
 /// Exchangers whose addresses are looked up.
 const HOSTS: usize = 10;
@@ -81,6 +82,23 @@ impl Dispatcher {
             told.notes.extend(way.key.source.as_ref().and_then(warmth));
         }
         told
+    }
+
+    /// What is known of a domain's MTA-STS policy; asked for if that is due. None: policies are not looked for.
+    pub async fn policy(&self, domain: &Domain) -> Option<sts::Found> {
+        let config = self.config();
+        let policies = self.wisdom().policies.as_ref().filter(|_| config.tls_out.sts.enabled)?;
+        Some(policies.find(domain.as_str(), &config.tls_out.sts).await)
+    }
+
+    /// The same, fetched now. An address literal has none.
+    pub async fn fresh_policy(&self, domain: &Domain) -> Option<sts::Found> {
+        if domain.is_literal() {
+            return self.policy(domain).await;
+        }
+        let config = self.config();
+        let policies = self.wisdom().policies.as_ref().filter(|_| config.tls_out.sts.enabled)?;
+        Some(policies.refresh(domain.as_str(), &config.tls_out.sts).await)
     }
 
     /// Every site that is known now, those with most to do first.

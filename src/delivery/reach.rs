@@ -3,7 +3,6 @@
 //! Must never show a credential to a host that it was not configured for, nor call a failure permanent while another
 //! target or hop failed only for now, nor send over a connection that is less than what [`requirement`] asks for.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::client::OpenError;
@@ -13,6 +12,7 @@ use super::egress::Egress;
 use super::requirement::{
     Asked, Case, DaneFinding, Level, NameTrust, Refusal, Remembered, Requirement, StsFinding, requirement,
 };
+use super::tcp::seen_from;
 use super::tls_report::{Meeting, Met, session};
 use super::transmit::Mail;
 use super::{Config, Credential};
@@ -95,7 +95,7 @@ impl Host {
             let opened = Box::pin(Connection::open(dispatcher.connector(), &target, &how)).await;
             remember(dispatcher, config, &target, &how.tls, &opened);
             let met = opened.as_ref().map_or_else(Met::Failed, Met::Open);
-            self.tell(dispatcher, mail, &policy, (&target, &how.tls, &case, how.source.address), &met);
+            self.tell(dispatcher, mail, &policy, (&target, &how.tls, &case, Some(&how.source)), &met);
             match opened {
                 Ok(connection) => {
                     let proven = how.tls.named && how.tls.proves_host();
@@ -133,13 +133,14 @@ impl Host {
         dispatcher: &Dispatcher,
         mail: &Mail<'_>,
         policy: &sts::Found,
-        (target, needs, case, source): (&Target, &Requirement, &Case, Option<IpAddr>),
+        (target, needs, case, from): (&Target, &Requirement, &Case, Option<&Egress>),
         met: &Met<'_>,
     ) {
         let (NextHop::Mx(domain), Some(ledger)) = (&self.to, &dispatcher.wisdom().ledger) else { return };
         if mail.config.tls_out.reports.reporter.is_none() || mail.record.tags.iter().any(|tag| &**tag == tlsrpt::TAG) {
             return;
         }
+        let source = from.and_then(|from| seen_from(from, &target.address));
         let meeting = Meeting { domain, target, source, case, needs, policy };
         if let Some(session) = session(&meeting, met) {
             ledger.count(session, &mail.config.tls_out.reports);

@@ -4,7 +4,7 @@
 //! An error of the source or its proxy is told apart from one of the host: it must never be held against that.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -71,6 +71,25 @@ impl Connector for Tcp {
             Ok(Secured { stream: Box::new(stream), facts, found: None })
         })
     }
+}
+
+/// The address of ours that a host sees, for reports to its domain. None: it can't be told, as behind a SOCKS proxy, which
+/// has one of its own.
+pub(super) fn seen_from(from: &Egress, host: &Address) -> Option<IpAddr> {
+    let Address::Tcp(to) = host else { return None };
+    match &from.proxy {
+        Some(Proxy::Socks5 { .. }) => None,
+        Some(Proxy::HaProxy { .. }) => from.address,
+        None => from.address.or_else(|| chosen(*to).filter(|_| from.interface.is_none())),
+    }
+}
+
+/// The address that the system picks for what goes there. A socket that sends nothing finds it out.
+fn chosen(to: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 async fn connect(address: SocketAddr, from: &Egress) -> io::Result<TcpStream> {

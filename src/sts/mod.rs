@@ -11,6 +11,7 @@ mod policy;
 mod record;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use fetch::{Trouble, TroubleKind};
 pub use known::{Found, Held};
 pub use policy::{Mode, Pattern, Policy, PolicyError};
 pub use record::policy_id;
+pub use told::{PolicyTold, Told, TroubleTold};
 
 use crate::https;
 

@@ -16,7 +16,7 @@ pub struct Session {
     pub host: Arc<str>,
     /// Its address.
     pub address: Option<IpAddr>,
-    /// The address it was spoken to from, where one was chosen.
+    /// The address it was spoken to from, where that is known.
     pub source: Option<IpAddr>,
     /// What went wrong, if something did.
     pub failure: Option<Failure>,

@@ -43,8 +43,8 @@ class Dns:
 
     TYPES = {"A": 1, "NS": 2, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28}
 
-    def __init__(self):
-        self.table = {}
+    def __init__(self, ttl=60):
+        self.table, self.ttl = {}, ttl
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 53))
         threading.Thread(target=self.serve, daemon=True).start()
@@ -91,7 +91,7 @@ class Dns:
             kind, _, text = record.partition(" ")
             if code == 0 and self.TYPES.get(kind) == wanted:
                 data = self.data(kind, text)
-                answers += b"\xc0\x0c" + struct.pack("!HHIH", wanted, 1, 60, len(data)) + data
+                answers += b"\xc0\x0c" + struct.pack("!HHIH", wanted, 1, self.ttl, len(data)) + data
                 count += 1
         head = request[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, count, 0, 0)
         return head + question + answers

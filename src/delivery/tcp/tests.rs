@@ -113,3 +113,26 @@ async fn what_this_host_can_not_do_is_the_sources_fault() {
     let local = Egress { address: Some("127.0.0.1".parse().unwrap()), ..Egress::default() };
     assert!(tcp.connect(&Address::Tcp(to), &local).await.is_ok());
 }
+
+#[test]
+fn the_address_that_a_host_sees_is_told_where_it_is_known() {
+    let host = Address::Tcp("127.0.0.1:25".parse().unwrap());
+    let own: IpAddr = "192.0.2.1".parse().unwrap();
+    let proxy = "192.0.2.9:1080".parse().unwrap();
+    let haproxy = Some(Proxy::HaProxy { address: proxy });
+    let socks = Some(Proxy::Socks5 { address: proxy, credential: None });
+    let from =
+        |address, interface: Option<&str>, proxy| Egress { address, interface: interface.map(Into::into), proxy };
+    let table = [
+        (from(None, None, None), Some("127.0.0.1".parse().unwrap())),
+        (from(Some(own), None, None), Some(own)),
+        (from(None, Some("eth1"), None), None),
+        (from(Some(own), None, haproxy.clone()), Some(own)),
+        (from(None, None, haproxy), None),
+        (from(Some(own), None, socks), None),
+    ];
+    for (from, expected) in table {
+        assert_eq!(seen_from(&from, &host), expected, "{from:?}");
+    }
+    assert_eq!(seen_from(&Egress::default(), &Address::Unix("/run/lmtp".into())), None);
+}
