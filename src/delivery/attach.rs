@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::Config;
@@ -16,12 +17,29 @@ use crate::hooks::{NextHop, Route};
 use crate::routing::ResolveError;
 use crate::time::Timestamp;
 
-/// Look-ups under way at a time: a name server that does not answer must not have a task's worth of questions for each of
-/// ten thousand domains.
-pub(super) const LOOK_UPS: usize = 256;
+/// Look-ups under way at a time for mail that was never tried: a name server that does not answer must not have a task's
+/// worth of questions for each of ten thousand domains.
+const LOOK_UPS: usize = 192;
+
+/// The same for mail that failed before. After a restart there may be much of it, for domains whose names are as dead as
+/// their hosts, and new mail must not stand in line behind it.
+const LOOK_UPS_AGAIN: usize = 64;
 
 /// A resolver gives up by itself; this is for one that does not. The domain is then counted alone.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Turns for looking up exchangers.
+#[derive(Debug)]
+pub(super) struct LookUps {
+    first: Semaphore,
+    again: Semaphore,
+}
+
+impl Default for LookUps {
+    fn default() -> Self {
+        Self { first: Semaphore::new(LOOK_UPS), again: Semaphore::new(LOOK_UPS_AGAIN) }
+    }
+}
 
 /// A lane whose site is being looked for, until the look-up ends in whatever way.
 struct Looking(Arc<Lane>);
@@ -99,8 +117,8 @@ impl Dispatcher {
         });
     }
 
-    /// Finds the site of a lane, at once or by a task of its own.
-    pub(super) fn attach(self: &Arc<Self>, lane: &Arc<Lane>, config: &Arc<Config>) {
+    /// Finds the site of a lane, at once or by a task of its own; `again`: for a job that failed before.
+    pub(super) fn attach(self: &Arc<Self>, lane: &Arc<Lane>, config: &Arc<Config>, again: bool) {
         let now = Instant::now();
         let hop = config.first_hop(&lane.key.route).cloned().unwrap_or_else(|| NextHop::Named("".into()));
         if let Some(found) = self.sites().exchangers(&hop, now) {
@@ -109,12 +127,13 @@ impl Dispatcher {
         let NextHop::Mx(domain) = hop else { return };
         lane.looks();
         let (dispatcher, lane, config) = (Arc::clone(self), Arc::clone(lane), Arc::clone(config));
-        self.spawn(async move { dispatcher.look_up(lane, config, domain).await });
+        self.spawn(async move { dispatcher.look_up(lane, config, domain, again).await });
     }
 
-    async fn look_up(self: Arc<Self>, lane: Arc<Lane>, config: Arc<Config>, domain: Arc<str>) {
+    async fn look_up(self: Arc<Self>, lane: Arc<Lane>, config: Arc<Config>, domain: Arc<str>, again: bool) {
         let looking = Looking(lane);
-        let Ok(_turn) = self.look_ups().acquire().await else { return };
+        let turns = self.look_ups();
+        let Ok(_turn) = (if again { &turns.again } else { &turns.first }).acquire().await else { return };
         let answer = match timeout(LOOK_UP_WITHIN, self.resolver().mx(&domain)).await {
             Ok(answer) => answer,
             Err(_) => Err(ResolveError::Temporary("it took too long".into())),

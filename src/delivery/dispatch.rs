@@ -14,13 +14,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Config;
-use super::attach::LOOK_UPS;
+use super::attach::LookUps;
 use super::connector::Connector;
 use super::job::{Job, LaneKey};
 use super::lane::{Lane, Pushed};
@@ -80,8 +79,7 @@ pub struct Dispatcher {
     sites: Sites,
     sources: Mutex<Sources>,
     places: Places,
-    /// Turns for looking up exchangers.
-    look_ups: Semaphore,
+    look_ups: LookUps,
     reroutes: Mutex<Reroutes>,
     trials: Trials,
     /// Pauses in a row, without a settlement that was stored in between.
@@ -125,7 +123,7 @@ impl Dispatcher {
             sites: Sites::default(),
             sources: Mutex::default(),
             places,
-            look_ups: Semaphore::new(LOOK_UPS),
+            look_ups: LookUps::default(),
             reroutes: Mutex::default(),
             trials,
             failures: AtomicU32::new(0),
@@ -316,7 +314,7 @@ impl Dispatcher {
     fn push(self: &Arc<Self>, lane: &Arc<Lane>, job: Job, config: &Arc<Config>) -> Pushed {
         match lane.push(job, config) {
             Pushed::Astray(job) => {
-                self.attach(lane, config);
+                self.attach(lane, config, job.was_tried());
                 lane.push(*job, config)
             }
             pushed => pushed,

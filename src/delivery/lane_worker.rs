@@ -166,3 +166,18 @@ impl Drop for Seat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_worker_that_waits_is_small() {
+        let size = size(Seat::work);
+        assert!(size <= 2048, "{size} octets for each idle connection");
+    }
+}

@@ -20,7 +20,10 @@ const AGAIN_SHARE: usize = 8;
 /// Of the turns that are left, for one next hop: a few with much mail don't leave the many without.
 const PART: usize = 16;
 
-/// The first wait of what got no turn.
+/// How long mail stays away that was never tried, or put off, before.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+
+/// The first wait of what failed before and got no turn.
 const WAIT: u32 = 5;
 
 /// No wait is longer.
@@ -55,7 +58,11 @@ impl Trials {
     /// # Errors
     /// When there is none: how long the job should stay away.
     pub(super) fn turn(&self, held: usize, again: bool) -> Result<Turn, Duration> {
-        if again { self.again.turn(held) } else { self.first.turn(held) }
+        if again {
+            return self.again.turn(held);
+        }
+        // Once, and soon: the first ones will have found out by then, and if they found somebody no turn is needed.
+        self.first.turn(held).map_err(|_later| FIRST_WAIT)
     }
 }
 
@@ -114,13 +121,21 @@ mod tests {
     #[test]
     fn the_more_get_none_the_later_they_come_back() {
         let trials = Trials::new(400);
-        let turns: Vec<Turn> = (0..100).filter_map(|_| trials.turn(0, false).ok()).collect();
-        assert_eq!(turns.len(), 100);
-        let waits: Vec<u64> = (0..10_000).filter_map(|_| trials.turn(0, false).err()).map(|d| d.as_secs()).collect();
-        assert_eq!((waits[0], waits[99], waits[100], waits[9999]), (5, 5, 10, 300));
+        let turns: Vec<Turn> = (0..50).filter_map(|_| trials.turn(0, true).ok()).collect();
+        assert_eq!(turns.len(), 50);
+        let waits: Vec<u64> = (0..10_000).filter_map(|_| trials.turn(0, true).err()).map(|d| d.as_secs()).collect();
+        assert_eq!((waits[0], waits[49], waits[50], waits[9999]), (5, 5, 10, 300));
         drop(turns);
-        assert!(trials.turn(0, false).is_ok());
+        assert!(trials.turn(0, true).is_ok());
+        let _turns: Vec<Turn> = (0..50).filter_map(|_| trials.turn(0, true).ok()).collect();
+        assert_eq!(trials.turn(0, true).err(), Some(Duration::from_secs(5)), "it begins anew");
+    }
+
+    #[test]
+    fn mail_that_was_never_tried_comes_back_soon() {
+        let trials = Trials::new(400);
         let _turns: Vec<Turn> = (0..100).filter_map(|_| trials.turn(0, false).ok()).collect();
-        assert_eq!(trials.turn(0, false).err(), Some(Duration::from_secs(5)), "it begins anew");
+        let waits: Vec<Duration> = (0..10_000).filter_map(|_| trials.turn(0, false).err()).collect();
+        assert!(waits.len() == 10_000 && waits.iter().all(|wait| *wait == FIRST_WAIT));
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 
 use super::Dispatcher;
 use crate::delivery::Config;
+use crate::delivery::attach::LookUps;
 use crate::delivery::connector::Connector;
 use crate::delivery::lane::Lane;
 use crate::delivery::places::Places;
@@ -65,7 +65,7 @@ impl Dispatcher {
         &self.places
     }
 
-    pub(in crate::delivery) fn look_ups(&self) -> &Semaphore {
+    pub(in crate::delivery) fn look_ups(&self) -> &LookUps {
         &self.look_ups
     }
 
