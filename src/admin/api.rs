@@ -70,6 +70,19 @@ pub enum Request {
         /// Its id.
         id: String,
     },
+    /// A message with all there is of it, to be kept elsewhere.
+    QueueExport {
+        /// Its id.
+        id: String,
+    },
+    /// Take a message that was exported. Behind this line follow the octets of its record, as it was exported, and those of its
+    /// content.
+    QueueImport {
+        /// Octets of the record.
+        record: u64,
+        /// Octets of the content.
+        content: u64,
+    },
     /// Do something to messages: one step of it.
     QueueCommand {
         /// Which messages.
@@ -285,6 +298,11 @@ pub enum Done {
     Summed(Next),
     /// To `queue-cat`, after the content in base64, piece by piece: how many octets it has.
     Content(u64),
+    /// To `queue-import`.
+    Imported {
+        /// The message's id, as it was.
+        id: String,
+    },
     /// To `queue-command`.
     Changed(ChangedForm),
     /// To `explain`.

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct Client {
     from: BufReader<OwnedReadHalf>,
-    to: OwnedWriteHalf,
+    pub(super) to: OwnedWriteHalf,
 }
 
 /// Messages, and where to go on.
@@ -320,11 +320,20 @@ impl Client {
     async fn each<T: DeserializeOwned>(
         &mut self,
         request: &Request,
-        mut take: impl FnMut(T) -> Result<(), ClientError>,
+        take: impl FnMut(T) -> Result<(), ClientError>,
     ) -> Result<Done, ClientError> {
         let broken = |error: io::Error| ClientError::Broken(error.to_string());
         frame::write(&mut self.to, request).await.map_err(broken)?;
         self.to.flush().await.map_err(broken)?;
+        self.answer(take).await
+    }
+
+    /// The answer to what was sent.
+    pub(super) async fn answer<T: DeserializeOwned>(
+        &mut self,
+        mut take: impl FnMut(T) -> Result<(), ClientError>,
+    ) -> Result<Done, ClientError> {
+        let broken = |error: io::Error| ClientError::Broken(error.to_string());
         loop {
             let line = frame::read(&mut self.from, frame::RESPONSE_MAX).await.map_err(broken)?;
             match line.ok_or_else(|| ClientError::Broken("the relay closed the connection".to_owned()))? {

@@ -7,11 +7,13 @@
 mod api;
 mod client;
 mod client_queue;
+mod client_transfer;
 mod explain;
 mod frame;
 mod queue;
 mod queue_api;
 mod server;
+mod transfer;
 mod view;
 
 use std::future::Future;
@@ -35,8 +37,8 @@ pub use view::{MessageView, OutcomeView, PastView, RecipientView, Summary};
 
 use crate::hooks::Route;
 use crate::mail::QueueId;
-use crate::queue::{Changed, Command, Filter, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways};
-use crate::store::Content;
+use crate::queue::{Changed, Command, Filter, Incoming, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways};
+use crate::store::{Content, Draft};
 use crate::time::Timestamp;
 
 /// What is being answered: what was asked for, or why not, in words for the operator.
@@ -54,6 +56,18 @@ pub trait Control: Send + Sync + 'static {
     fn queue_show(&self, id: QueueId) -> Pending<'_, Option<Shown>>;
     /// Header section and body of a message.
     fn queue_content(&self, id: QueueId) -> Pending<'_, Option<(Bytes, Content)>>;
+    /// A message with all there is of it; a relay without a queue of its own refuses.
+    fn queue_whole(&self, _id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes, Content)>> {
+        Box::pin(std::future::ready(Err(vec!["nothing can be exported here".to_owned()])))
+    }
+    /// For content that is imported.
+    fn queue_draft(&self) -> Option<Draft> {
+        None
+    }
+    /// Takes a message that was exported; false if there is one of its id.
+    fn queue_import(&self, _by: Peer, _incoming: Incoming) -> Pending<'_, bool> {
+        Box::pin(std::future::ready(Err(vec!["nothing can be imported here".to_owned()])))
+    }
     /// One step of a command.
     fn queue_command(&self, by: Peer, filter: Filter, reach: Reach, command: Command) -> Pending<'_, Changed>;
     /// Puts a rule in force.

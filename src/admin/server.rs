@@ -16,12 +16,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{Control, Done, Peer, Request, Response, Weakening, frame, queue};
+use super::{Control, Done, Peer, Request, Response, Weakening, frame, queue, transfer};
 
 /// An operator and a monitor need a few; the rest waits.
 const CONNECTIONS: usize = 16;
 /// Between requests.
 const IDLE: Duration = Duration::from_secs(60);
+/// For a message to come in, however large.
+const IMPORT: Duration = Duration::from_secs(300);
 /// Entries of one answer.
 const PAGE: usize = 1000;
 /// After a failed accept: descriptors have run out, and asking again at once would only burn CPU.
@@ -126,6 +128,10 @@ async fn converse(stream: UnixStream, control: &dyn Control, shutdown: &Cancella
         };
         match request {
             Ok(None) => return Ok(()),
+            Ok(Some(Request::QueueImport { record, content })) => {
+                let import = transfer::import((record, content), peer, control, &mut from, &mut to);
+                tokio::time::timeout(IMPORT, import).await.map_err(|_late| io::ErrorKind::TimedOut)??;
+            }
             Ok(Some(request)) => answer(request, peer, control, &mut to).await?,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let why = format!("not a request: {error}");
@@ -150,6 +156,9 @@ async fn answer(
 ) -> io::Result<()> {
     if let Request::QueueCat { id } = &request {
         return queue::cat(id, control, to).await;
+    }
+    if let Request::QueueExport { id } = &request {
+        return transfer::export(id, control, to).await;
     }
     let (items, last) = match perform(request, peer, control).await {
         Ok((items, done)) => (items, Response::Done(done)),

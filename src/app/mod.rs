@@ -12,6 +12,8 @@ mod explain;
 mod history;
 mod keys;
 mod load;
+mod maildrop;
+mod manager;
 mod plugins;
 mod queue;
 mod reload;
@@ -105,6 +107,7 @@ pub async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let app = App::start(settings, config_path, log, compiler, activation).await?;
+    manager::ready(*app.inner.generation.lock().await);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -160,6 +163,7 @@ impl App {
         let equipment = (compiler, Some(&*folder));
         let (spool, asked) = (queue.spool().clone(), resolver.clone());
         let outward = Outward::open(&settings, store.clone(), resolver.clone(), clock.clone()).await?;
+        let pulse = store.clone();
         let builder = Builder::new(store, spool, clock.clone(), asked, &settings, equipment, events)?;
         let builder = builder.authenticating(&settings)?;
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
@@ -200,6 +204,9 @@ impl App {
         let counted = outward.ledger.clone();
         loops.extend(outward.tended(&inner, &draining));
         loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
+        loops.push(tokio::spawn(maildrop::pick_up(inner.clone(), draining.clone())));
+        // Until the loops are ended, after the drain: a relay that takes its time to stop still works.
+        loops.push(tokio::spawn(manager::ping(pulse, CancellationToken::new())));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering, counted })
     }
@@ -213,6 +220,7 @@ impl App {
     /// store. Every wait has a bound: a disk or a peer that does not answer must not keep the process alive.
     pub async fn shutdown(self) {
         tracing::info!("draining");
+        manager::stopping();
         let drain = self.inner.reception.rules.load().config.limits.drain;
         self.draining.cancel();
         if tokio::time::timeout(drain, self.inner.reception.drained()).await.is_err() {
@@ -261,6 +269,7 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
         // People's mail is in it: other users of the machine have no business there.
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&queue);
         made.with_context(|| format!("making the folder {}", queue.display()))?;
+        crate::queue::check_form(&queue).map_err(anyhow::Error::msg)?;
         let path = queue.join("db");
         Sled::open(&path, cache).with_context(|| format!("opening the database in {}", path.display()))
     });

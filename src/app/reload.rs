@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::history::{Cause, Swap};
+use super::manager;
 use super::plugins::settle;
 use super::rules::lines;
 use crate::admin::{ReloadReport, Weakening};
@@ -21,7 +22,10 @@ impl Inner {
         self.log.reopen();
         let mut last = self.generation.lock().await;
         let generation = *last + 1;
-        match self.build_and_swap(generation, by, weakening).await {
+        manager::reloading();
+        let built = self.build_and_swap(generation, by, weakening).await;
+        manager::ready(if built.is_ok() { generation } else { *last });
+        match built {
             Ok(report) => {
                 *last = generation;
                 tracing::info!(generation, changes = ?report.changes, "reloaded");
@@ -149,6 +153,8 @@ fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
         ("delivery.trust", started.delivery.tls_out.trust != new.delivery.tls_out.trust),
         ("admin.socket", started.admin != new.admin),
         ("log", format!("{:?}", started.log) != format!("{:?}", new.log)),
+        ("process", started.process != new.process),
+        ("sendmail", started.sendmail != new.sendmail),
         ("plugin-host.path", started.plugins.host.path != new.plugins.host.path),
     ];
     let parts = parts.into_iter().filter(|(_, changed)| *changed);

@@ -5,16 +5,18 @@ use std::time::Duration;
 use super::Failure;
 use super::args::Common;
 use crate::listen::Activation;
-use crate::{app, config, telemetry};
+use crate::{app, config, process, telemetry};
 
 /// How long work on blocking threads - a disk that does not answer, a plugin being compiled - may hold up the end.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Runs the relay until it is told to stop.
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
-    // First of all, while there are no threads.
-    let activation = Activation::from_environment();
     let settings = config::load(&common.config)?;
+    // First of all, while there are no threads: as root, the program begins anew as another user here.
+    process::settle(&settings.process, &settings.listen.listeners, &settings.folders())
+        .map_err(|why| Failure::refused(format!("waypost: {why}")))?;
+    let activation = Activation::from_environment();
     let telemetry = telemetry::start(&settings.log).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("waypost").enable_all().build();
     let runtime = runtime.map_err(|error| Failure::refused(format!("waypost: no runtime: {error}")))?;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use error::ConfigError;
 
-use crate::{delivery, history, listen, plugin, queue, routing, signing, suppression, telemetry};
+use crate::{delivery, history, listen, maildrop, plugin, process, queue, routing, signing, suppression, telemetry};
 
 /// A checked configuration: each module's own settings.
 #[derive(Clone, Debug)]
@@ -42,6 +42,10 @@ pub struct Settings {
     pub admin: PathBuf,
     /// `[log]`.
     pub log: telemetry::Config,
+    /// `[process]`.
+    pub process: process::Config,
+    /// `[sendmail]`.
+    pub sendmail: maildrop::Config,
 }
 
 /// Larger than any configuration written by hand; a mistyped path must not fill the memory.
@@ -84,6 +88,15 @@ pub fn admin_socket(path: &Path) -> Result<PathBuf, Vec<ConfigError>> {
     socket.ok_or_else(|| source.into_errors())
 }
 
+/// Where `waypost sendmail` takes its mail, and this relay's name, by a configuration that need not be right: mail must not wait for
+/// whoever is editing the file, and a user who may not read it sends mail all the same.
+pub fn sendmail(path: &Path) -> (maildrop::Config, Option<Arc<str>>) {
+    let Ok(text) = read(path) else { return (maildrop::Config::default(), None) };
+    let source = raw::Source::new(&path.display().to_string(), &text);
+    let Some(table) = source.parse(&text) else { return (maildrop::Config::default(), None) };
+    check::sendmail(&raw::Table::root(&source, &table), path)
+}
+
 /// Reads a route as it is written in the configuration: `smtp://mail.example.org:25`, `destination:NAME`, or a table such as
 /// `{ hops = ["smtp://mail.example.org"], tls = "verify" }`. What it names has to be there.
 ///
@@ -112,6 +125,23 @@ impl Settings {
             redact(&mut plugin.config);
         }
         format!("{shown:#?}\n")
+    }
+
+    /// Folders that the relay writes to, with the mode of each.
+    pub fn folders(&self) -> Vec<(PathBuf, u32)> {
+        let above = |path: &Path| path.parent().map(Path::to_owned).filter(|folder| !folder.as_os_str().is_empty());
+        let mut folders = vec![(self.queue.path.clone(), 0o700), (self.plugins.host.path.clone(), 0o700)];
+        folders.extend(self.history.record.then(|| (self.history.path.clone(), 0o700)));
+        folders.extend(above(&self.admin).map(|folder| (folder, 0o755)));
+        if let telemetry::Output::File(path) = &self.log.output {
+            folders.extend(above(path).map(|folder| (folder, 0o750)));
+        }
+        for listener in &self.listen.listeners {
+            if let listen::Address::Unix(path, _) = &listener.address {
+                folders.extend(above(path).map(|folder| (folder, 0o755)));
+            }
+        }
+        folders
     }
 
     /// Files that the settings name and that are not there.

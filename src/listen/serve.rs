@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -152,13 +151,13 @@ pub(crate) async fn serve_as(
     reception: Reception,
     rules: Arc<Rules>,
     listener: Listener,
-    stream: TcpStream,
+    stream: Stream,
     facts: SessionFacts,
     permit: Permit,
 ) {
     let draining = reception.draining.child_token().cancelled_owned();
     let patience = Patience::new(rules.clone(), permit.guard().clone(), draining);
-    converse(reception, rules, &listener, Wire::Plain(Stream::Tcp(stream)), patience, facts, permit).await;
+    converse(reception, rules, &listener, Wire::Plain(stream), patience, facts, permit).await;
 }
 
 async fn converse(
