@@ -155,7 +155,7 @@ mod tests {
     fn what_every_message_has_is_added_and_nothing_else() {
         let text = sent(b"Subject: hello\n\nbody\n", false);
         assert!(
-            text.starts_with("Subject: hello\r\nFrom: \"Ann \\\"A\\\" Lee\" <ann@x.test>\r\nDate: Thu, 1 Jan 1970 "),
+            text.starts_with("Subject: hello\r\nFrom: \"Ann \\\"A\\\" Lee\" <ann@x.test>\r\nDate: Thu, 01 Jan 1970 "),
             "{text}"
         );
         assert!(text.contains("\r\nMessage-ID: <0.") && text.ends_with("@host.test>\r\n\r\nbody\r\n"), "{text}");
