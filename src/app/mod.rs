@@ -161,9 +161,8 @@ impl App {
         let (events, heard) = Events::channel();
         let folder = settings.plugins.host.path.clone();
         let equipment = (compiler, Some(&*folder));
-        let (spool, asked) = (queue.spool().clone(), resolver.clone());
+        let (spool, asked, pulse) = (queue.spool().clone(), resolver.clone(), store.clone());
         let outward = Outward::open(&settings, store.clone(), resolver.clone(), clock.clone()).await?;
-        let pulse = store.clone();
         let builder = Builder::new(store, spool, clock.clone(), asked, &settings, equipment, events)?;
         let builder = builder.authenticating(&settings)?;
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
@@ -204,9 +203,7 @@ impl App {
         let counted = outward.ledger.clone();
         loops.extend(outward.tended(&inner, &draining));
         loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
-        loops.push(tokio::spawn(maildrop::pick_up(inner.clone(), draining.clone())));
-        // Until the loops are ended, after the drain: a relay that takes its time to stop still works.
-        loops.push(tokio::spawn(manager::ping(pulse, CancellationToken::new())));
+        loops.extend(on_this_machine(&inner, &draining, pulse));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering, counted })
     }
@@ -261,6 +258,13 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+/// What the service manager and local programs are served by.
+fn on_this_machine(inner: &Arc<Inner>, draining: &CancellationToken, store: Arc<dyn Store>) -> [JoinHandle<()>; 2] {
+    let mail = tokio::spawn(maildrop::pick_up(inner.clone(), draining.clone()));
+    // Until the loops are ended, after the drain: a relay that takes its time to stop still works.
+    [mail, tokio::spawn(manager::ping(store, CancellationToken::new()))]
 }
 
 async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {

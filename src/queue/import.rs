@@ -15,6 +15,10 @@ const PAGE: usize = 256;
 /// One that was tried is never taken for a fresh one: it is due a moment later.
 const SOON: Duration = Duration::from_secs(1);
 
+/// How often, and how far apart, it is looked whether an id is free again.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(20);
+
 impl Queue {
     /// Takes a message with the id it had, durable when this returns; false, and nothing is taken, if there is one of that id.
     ///
@@ -27,6 +31,7 @@ impl Queue {
         if known.unwrap_or(Err(StoreError::Closed.into()))? || id.to_u64() == 0 {
             return Ok(false);
         }
+        self.let_go(id).await?;
         let now = self.shared.clock.now();
         for recipient in &mut incoming.record.recipients {
             let state = &mut recipient.state;
@@ -43,6 +48,26 @@ impl Queue {
             tracing::warn!(%id, %taken, "a message that came back has another id");
         }
         Ok(true)
+    }
+}
+
+impl Queue {
+    /// Waits until nothing is remembered of a message that left the queue a moment ago.
+    async fn let_go(&self, id: QueueId) -> Result<(), QueueError> {
+        for _ in 0..TRIES {
+            self.shared.barrier().await?;
+            let remembered = {
+                let mut backlog = self.shared.backlog.lock();
+                backlog.forget(self.shared.store.applied());
+                backlog.remembers(id)
+            };
+            if !remembered {
+                return Ok(());
+            }
+            // Somebody is going through the queue just now.
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(QueueError::Recent(id))
     }
 }
 

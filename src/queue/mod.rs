@@ -181,6 +181,9 @@ pub enum QueueError {
     /// No such message.
     #[error("no message {0} in the queue")]
     Unknown(QueueId),
+    /// One that left the queue a moment ago and can't come back yet.
+    #[error("message {0} left the queue a moment ago: try again")]
+    Recent(QueueId),
     /// A record that can't be read; it is set aside, not dropped.
     #[error("record of {0} is damaged: {1}")]
     Damaged(QueueId, Arc<str>),

@@ -65,12 +65,12 @@ fn a_program_hands_its_mail_over_as_a_client_that_is_known() {
 #[test]
 fn exit_statuses_are_those_that_programs_know() {
     let sink = Sink::start();
-    let mut relay = start(&sink, "[smtp]\nmax-message-size = 1000\n");
+    let mut relay = start(&sink, "[smtp]\nmax-message-size = \"64 KiB\"\n");
     let status = |words: &[&str], message: &str| sendmail(relay.folder(), words, message).status.code();
     assert_eq!(status(&[], MESSAGE), Some(64), "nobody is named");
     assert_eq!(status(&["-C", "/etc/passwd", "b@there.test"], MESSAGE), Some(64));
     assert_eq!(status(&["a b@there.test"], MESSAGE), Some(67));
-    assert_eq!(status(&["b@there.test"], &"x".repeat(2000)), Some(65));
+    assert_eq!(status(&["b@there.test"], &"line\n".repeat(20_000)), Some(65));
     assert_eq!(status(&["-bi"], ""), Some(0));
     assert_eq!(status(&["-q30m"], ""), Some(0));
     relay.stop();
@@ -107,10 +107,10 @@ fn what_is_refused_later_is_reported_to_its_sender() {
     let mut relay = start(&sink, "");
     relay.stop();
     // One that the relay takes no mail from: the reply can only be told by a report.
-    let message = "Subject: t\n\nbody\n";
-    assert!(sendmail(relay.folder(), &["-f", "ann@client.test", "b@there.test"], message).status.success());
+    let message = format!("Subject: t\n\n{}", "line\n".repeat(20_000));
+    assert!(sendmail(relay.folder(), &["-f", "ann@client.test", "b@there.test"], &message).status.success());
     let config = relay.folder().join("waypost.toml");
-    let text = fs::read_to_string(&config).unwrap() + "[smtp]\nmax-message-size = 100\n";
+    let text = fs::read_to_string(&config).unwrap() + "[smtp]\nmax-message-size = \"64 KiB\"\n";
     fs::write(&config, text).unwrap();
     relay.start_again();
     let report = sink.next();
