@@ -3,6 +3,7 @@
 //! Nothing here decides about mail. What a reload may change lies in shared values, each replaced in one step once
 //! everything new has been built and checked (`rules`).
 
+mod api;
 mod certificates;
 mod change;
 mod clients;
@@ -27,16 +28,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Weakening};
+use crate::admin::{self, Terms, Weakening};
 use crate::config::Settings;
 use crate::delivery::Dispatcher;
 use crate::delivery::tcp::Tcp;
 use crate::listen::{Activation, Bound, Reception};
 use crate::plugin::{Compiler, Events};
+use crate::pulse::Pulse;
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
 use crate::store::{Sled, Store};
@@ -84,6 +87,10 @@ pub(crate) struct Inner {
     addresses: Vec<(Arc<str>, String)>,
     /// One reload at a time; the number of the last one.
     generation: tokio::sync::Mutex<u64>,
+    /// What happens, counted and told.
+    pulse: Pulse,
+    /// Who may use the admin API over networks.
+    terms: Arc<ArcSwap<Terms>>,
 }
 
 /// How long the last settlements may take to reach the disk, and the store to be closed. What was accepted is durable
@@ -147,7 +154,8 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(System);
         descriptors::provide(settings.listen.limits.connections.saturating_add(settings.delivery.max_connections));
         // First of all: two relays must never work on one queue, and this is the clearest way to be told.
-        let socket = admin::bind(&settings.admin)?;
+        let doors = admin::bind(&settings.admin)?;
+        let terms = Arc::new(ArcSwap::from_pointee(api::terms(&settings.admin).await?));
         let bound = bind(&settings, activation)?;
         let store = open_store(&settings).await?;
         let queue =
@@ -171,8 +179,12 @@ impl App {
         reception.results =
             builder.services.authenticator.clone().map(|found| clients::results(found, resolver.clone()));
         reception.signing = builder.signing.clone();
+        let pulse = Pulse::default();
+        names_of.count_in(pulse.clone());
+        reception.pulse = pulse.clone();
         let finished = message_history(&settings, &clock);
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
+        dispatcher.count_in(pulse.clone());
         let addresses = addresses_of(&bound)?;
         let inner = Arc::new(Inner {
             config_path,
@@ -190,10 +202,12 @@ impl App {
             suppression,
             addresses,
             generation: tokio::sync::Mutex::new(generation),
+            pulse,
+            terms,
             started: settings,
         });
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
-        loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
+        loops.push(tokio::spawn(admin::serve(doors, api::of(&inner, &draining), draining.clone())));
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(keys::watch(inner.clone(), draining.clone())));

@@ -56,6 +56,7 @@ impl Inner {
         let settings = Settings { plugins: config.clone(), ..settings };
         let new = self.builder.next(&settings, generation).await?;
         let resolver = self.another_resolver(&settings).await?;
+        let terms = super::api::terms(&settings.admin).await.map_err(|error| vec![format!("{error:#}")])?;
         let cause = Cause { reason: "reload".to_owned(), by: by.to_owned() };
         let weakenings = self.weighed(&config, &new.plugins, weakening, &cause).await?;
         let mut report = ReloadReport {
@@ -71,6 +72,7 @@ impl Inner {
         }
         let (plugins, last_good) = (new.plugins.list(), BTreeMap::new());
         self.in_force.replace(new);
+        self.terms.store(Arc::new(terms));
         self.builder.configure(&settings);
         self.finished.configure(&settings.history);
         self.suppression.configure(&settings.suppression);
@@ -143,11 +145,14 @@ fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
     let sockets = |settings: &Settings| {
         settings.listen.listeners.iter().map(|l| (l.name.clone(), l.address.clone())).collect::<Vec<_>>()
     };
+    let http =
+        |settings: &Settings| settings.admin.http.as_ref().map(|http| (http.address, http.certificate.is_some()));
     let parts = [
         ("listeners", sockets(started) != sockets(new)),
         ("queue", format!("{:?}", started.queue) != format!("{:?}", new.queue)),
         ("delivery.trust", started.delivery.tls_out.trust != new.delivery.tls_out.trust),
-        ("admin.socket", started.admin != new.admin),
+        ("admin.socket", started.admin.socket != new.admin.socket),
+        ("admin.http", http(started) != http(new)),
         ("log", format!("{:?}", started.log) != format!("{:?}", new.log)),
         ("plugin-host.path", started.plugins.host.path != new.plugins.host.path),
     ];

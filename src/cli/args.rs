@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ban::Ban;
 use super::dkim::Dkim;
@@ -13,6 +13,7 @@ use super::sts::Sts;
 use super::suppress::Suppress;
 use super::why::Why;
 use super::workbench::New;
+use crate::admin::Role;
 
 /// Where the configuration is unless somebody says otherwise.
 pub(super) const CONFIGURATION: &str = "/etc/waypost/waypost.toml";
@@ -101,6 +102,15 @@ pub(super) enum Command {
         #[arg(long, value_name = "OCTETS")]
         memory: u64,
     },
+    /// Make a token for the admin API, and print it with the lines of the configuration that let it in.
+    Token {
+        /// Whose it is: what the audit calls whoever uses it.
+        #[arg(value_parser = token_name)]
+        name: String,
+        /// What it may: hand mail in; look at all but content; also work the queue; also reload and change plugins.
+        #[arg(long, value_enum)]
+        role: RoleName,
+    },
     /// Print a line for the file of credentials; reads the password from standard input.
     Password {
         /// The user name.
@@ -113,6 +123,26 @@ pub(super) enum Command {
         #[arg(long)]
         scram: bool,
     },
+}
+
+/// As in `[admin.tokens.NAME]`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum RoleName {
+    Inject,
+    Read,
+    Operate,
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Inject => Self::Inject,
+            RoleName::Read => Self::Read,
+            RoleName::Operate => Self::Operate,
+            RoleName::Admin => Self::Admin,
+        }
+    }
 }
 
 /// Of what changes which plugins serve.
@@ -379,4 +409,11 @@ fn user_name(text: &str) -> Result<String, String> {
         return Err("a name has no colon and no control characters, and does not begin with #".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// A name that can stand in `[admin.tokens.NAME]` as it is.
+fn token_name(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let right = (1..=63).contains(&text.len()) && text.bytes().all(fits);
+    right.then(|| text.to_owned()).ok_or_else(|| "lower case letters, digits and `-`".to_owned())
 }

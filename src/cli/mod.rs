@@ -30,6 +30,7 @@ mod sts;
 mod suppress;
 mod talk;
 mod test;
+mod token;
 mod trial;
 mod why;
 mod workbench;
@@ -135,6 +136,7 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Destinations => wait(explain::destinations(&common, out)),
         Command::Dkim(command) => wait(dkim::dkim(&common, command, out)),
         Command::Why(which) => wait(why::why(&common, which, out)),
+        Command::Token { name, role } => token::token(&name, role.into(), common.json, out),
         Command::CompileComponent { memory } => {
             compile_for_relay(memory, io::stdin().lock(), io::stdout().lock()).map_err(Failure::refused)
         }

@@ -432,6 +432,10 @@ impl Control for Fake {
         ready(Err(vec![format!("{plugin} is not being recorded")]))
     }
 
+    fn inject(&self, _: admin::Peer, _: admin::Mail) -> Pending<'_, admin::HandedIn> {
+        ready(Ok(admin::HandedIn::Refused { reply: "550 5.0.0 no".into(), later: false }))
+    }
+
     fn suppress(&self, by: admin::Peer, what: admin::SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
         let entry =
             json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
@@ -458,7 +462,11 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(admin::serve(admin::bind(&path).unwrap(), Arc::new(Fake(messages)), shutdown.clone()));
+    let server = {
+        let doors = admin::bind(&admin::Config { socket: path.clone(), ..admin::Config::default() }).unwrap();
+        let api = admin::Api::new(Arc::new(Fake(messages)), admin::Surroundings::default());
+        tokio::spawn(admin::serve(doors, api, shutdown.clone()))
+    };
     let socket = path.to_str().unwrap();
     let cli = Cli::try_parse_from(["waypost", "--socket", socket].iter().chain(args)).unwrap();
     let mut out = Vec::new();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use error::ConfigError;
 
-use crate::{delivery, history, listen, plugin, queue, routing, signing, suppression, telemetry};
+use crate::{admin, delivery, history, listen, plugin, queue, routing, signing, suppression, telemetry};
 
 /// A checked configuration: each module's own settings.
 #[derive(Clone, Debug)]
@@ -38,8 +38,8 @@ pub struct Settings {
     pub plugins: plugin::Config,
     /// `[signing]`, `[dkim]`, `[arc]`.
     pub signing: signing::Config,
-    /// `[admin]`: where the admin socket is.
-    pub admin: PathBuf,
+    /// `[admin]`.
+    pub admin: admin::Config,
     /// `[log]`.
     pub log: telemetry::Config,
 }
@@ -79,7 +79,7 @@ pub fn admin_socket(path: &Path) -> Result<PathBuf, Vec<ConfigError>> {
     let source = raw::Source::new(&path.display().to_string(), &text);
     let socket = source.parse(&text).map(|table| {
         let root = raw::Table::root(&source, &table);
-        check::admin(&root, &check::Base::of(&root, path))
+        check::admin_socket(&root, &check::Base::of(&root, path))
     });
     socket.ok_or_else(|| source.into_errors())
 }
@@ -123,6 +123,10 @@ impl Settings {
         named.extend(self.listen.senders.iter().map(|path| ("auth.senders".to_owned(), &**path)));
         named.extend(self.plugins.plugins.iter().map(|(name, p)| (format!("plugins.{name}.path"), &*p.path)));
         named.extend(self.signing.files());
+        if let Some(certificate) = self.admin.http.as_ref().and_then(|http| http.certificate.as_ref()) {
+            named.push(("admin.http.certificate".to_owned(), &*certificate.chain));
+            named.push(("admin.http.key".to_owned(), &*certificate.key));
+        }
         let absent = named.into_iter().filter(|(_, path)| !path.is_file());
         absent.map(|(key, path)| format!("{key}: there is no file {}", path.display())).collect()
     }

@@ -172,6 +172,8 @@ fn the_reference_lists_every_key_and_no_other() {
         "plugins",
         "plugin-host",
         "admin",
+        "admin.http",
+        "admin.tokens",
         "log",
     ];
     let is_section = |key: &String| sections.contains(&key.as_str()) || more.contains(&key.as_str());
@@ -210,6 +212,7 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
         "signing" => format!("[dkim.x]\n{KEY}[signing]\n"),
         "dkim.NAME" => format!("[dkim.x]\n{KEY}"),
         "arc" => format!("[arc]\n{KEY}"),
+        "admin.http" => "[admin.http]\naddress = '127.0.0.1:0'\n".to_owned(),
         "The file itself" => String::new(),
         section => format!("[{}]\n", section.replace("NAME", "x")),
     };

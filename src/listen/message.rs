@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -16,6 +16,7 @@ use crate::hooks::{
     Stage, Subject, TransactionFacts,
 };
 use crate::mail::{Param, QueueId, Recipient, Requests};
+use crate::pulse::Tally;
 use crate::queue::{BodyPlace, Incoming, Origin, QueueError, QueuedRecipient, RecipientState, Record};
 use crate::session::MessageAnswer;
 use crate::smtp::{Reply, Status};
@@ -169,8 +170,13 @@ impl Serve {
         let incoming = incoming(decided, &fields, &self.config, self.reception.clock.now());
         let (size, recipients) = (incoming.head.len() as u64 + incoming.body.len(), incoming.record.recipients.len());
         let (sender, held) = (incoming.record.sender.clone(), incoming.record.held.is_some());
+        let (tally, begun) = (self.reception.pulse.tally(), Instant::now());
         match self.reception.queue.accept(incoming).await {
             Ok(id) => {
+                tally.flushes.observe(begun.elapsed());
+                Tally::count(&tally.accepted);
+                Tally::add(&tally.accepted_recipients, recipients as u64);
+                Tally::add(&tally.accepted_octets, size);
                 tracing::info!(queue_id = %id, %sender, recipients, size, held, "accepted");
                 MessageAnswer::Queued(id, refused)
             }

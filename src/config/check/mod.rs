@@ -2,6 +2,7 @@
 //!
 //! Defaults that are not the module's own stand here, each with its reason in `docs/config.md`.
 
+mod admin;
 mod auth;
 mod delivery;
 mod dialogue;
@@ -28,6 +29,8 @@ mod tls_out;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) use admin::socket as admin_socket;
 
 use super::Settings;
 use super::raw::{Table, Value};
@@ -132,7 +135,7 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let plugins = plugins::config(root, &base, &queue.path);
     let listeners: Vec<Arc<str>> = listen.listeners.iter().map(|listener| listener.name.clone()).collect();
     let signing = signing::config(root, &base, &listeners);
-    let admin = admin(root, &base);
+    let admin = admin::config(root, &base);
     let log = log(&root.table("log"), &base);
     root.finish();
     Some(Settings {
@@ -162,21 +165,6 @@ fn hostname(root: &Table<'_>) -> Option<Arc<str>> {
         Ok(_) => Err((format!("{text:?} is an address"), HELP.to_owned())),
         Err(_) => Err((format!("{text:?} is no host name"), HELP.to_owned())),
     })
-}
-
-/// `[admin]`.
-pub(super) fn admin(root: &Table<'_>, base: &Base) -> PathBuf {
-    let table = root.table("admin");
-    let socket = base.resolve(table.text("socket").unwrap_or("waypost-data/admin.sock"));
-    if socket.as_os_str().len() > SOCKET_PATH {
-        let problem = format!("{} is longer than {SOCKET_PATH} octets", socket.display());
-        match table.get("socket") {
-            Some(value) => value.wrong(problem, "sockets need a shorter path, such as /run/waypost/admin.sock"),
-            None => table.wrong(problem, "set socket to a shorter path, such as /run/waypost/admin.sock"),
-        }
-    }
-    table.finish();
-    socket
 }
 
 fn log(table: &Table<'_>, base: &Base) -> telemetry::Config {
