@@ -199,8 +199,9 @@ fn field(name: &str, value: &str) -> Result<String, String> {
     let mut words = Vec::new();
     let mut word = String::new();
     for c in value.chars() {
-        // An encoded word has at most 75 characters: 45 octets in base64 are 60.
-        if word.len() + c.len_utf8() > 45 {
+        // An encoded word has at most 75 characters: 45 octets in base64 are 60. The first has the field's name before it.
+        let room = if words.is_empty() { 30 } else { 45 };
+        if word.len() + c.len_utf8() > room {
             words.push(std::mem::take(&mut word));
         }
         word.push(c);

@@ -44,7 +44,6 @@ enum Kind {
 enum Measure {
     Count(u64),
     Seconds(f64),
-    Level(f64),
     Durations(Observed),
 }
 
@@ -108,9 +107,9 @@ fn series(metric: &mut MetricEncoder<'_>, kind: Kind, measure: &Measure) -> fmt:
     const NO_EXEMPLAR: Option<&Exemplar<Vec<(String, String)>, f64>> = None;
     match (kind, measure) {
         (Kind::Counter, Measure::Count(count)) => metric.encode_counter(count, NO_EXEMPLAR),
-        (Kind::Counter, Measure::Seconds(value) | Measure::Level(value)) => metric.encode_counter(value, NO_EXEMPLAR),
+        (Kind::Counter, Measure::Seconds(value)) => metric.encode_counter(value, NO_EXEMPLAR),
         (Kind::Gauge, Measure::Count(count)) => metric.encode_gauge(count),
-        (Kind::Gauge, Measure::Seconds(value) | Measure::Level(value)) => metric.encode_gauge(value),
+        (Kind::Gauge, Measure::Seconds(value)) => metric.encode_gauge(value),
         (_, Measure::Durations(observed)) => {
             let Observed { buckets, sum, count } = observed;
             metric.encode_histogram::<Vec<(String, String)>>(*sum, *count, buckets, None)
