@@ -9,6 +9,7 @@ mod change;
 mod clients;
 mod control;
 mod descriptors;
+mod differences;
 mod explain;
 mod history;
 mod keys;
@@ -18,9 +19,11 @@ mod queue;
 mod reload;
 mod rules;
 mod suppression;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod tls_out;
+mod traces;
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -53,6 +56,7 @@ use history::History;
 pub use keys::{check_keys, check_published};
 use rules::{Builder, InForce};
 pub use rules::{check_certificates, check_plugins, replay};
+pub use surroundings::{Reach, surroundings};
 use tls_out::Outward;
 
 /// A running relay.
@@ -168,7 +172,7 @@ impl App {
         let equipment = (compiler, Some(&*folder));
         let (spool, asked) = (queue.spool().clone(), resolver.clone());
         let outward = Outward::open(&settings, store.clone(), resolver.clone(), clock.clone()).await?;
-        let builder = Builder::new(store, spool, clock.clone(), asked, &settings, equipment, events)?;
+        let builder = Builder::new(store, spool, clock.clone(), asked.clone(), &settings, equipment, events)?;
         let builder = builder.authenticating(&settings)?;
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
         builder.configure(&settings);
@@ -186,6 +190,7 @@ impl App {
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
         dispatcher.count_in(pulse.clone());
         let addresses = addresses_of(&bound)?;
+        let exporter = traces::exporter(&settings, &log, asked.clone(), outward.clients.clone())?;
         let inner = Arc::new(Inner {
             config_path,
             log,
@@ -209,6 +214,7 @@ impl App {
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
         loops.push(tokio::spawn(admin::serve(doors, api::of(&inner, &draining), draining.clone())));
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
+        loops.extend(exporter.map(|exporter| tokio::spawn(exporter.run(draining.clone()))));
         loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(keys::watch(inner.clone(), draining.clone())));
         let counted = outward.ledger.clone();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Inner;
+use super::differences::{Takes, differences};
 use super::history::{Cause, Swap};
 use super::plugins::settle;
 use super::rules::lines;
@@ -100,6 +101,8 @@ impl Inner {
             ("delivery", format!("{:?}", self.in_force.delivery.load()) != format!("{:?}", new.delivery)),
             ("routing", format!("{:?}", self.in_force.table.load()) != format!("{:?}", new.routing)),
             ("signing", *self.in_force.signing.keys().config() != new.signing),
+            ("plugin-host", self.in_force.plugin_config.load().host != new.plugins.host),
+            ("suppression", format!("{:?}", self.suppression.config()) != format!("{:?}", new.suppression)),
         ];
         let parts = parts.into_iter().filter(|(_, changed)| *changed).map(|(part, _)| part.to_owned());
         let before = self.in_force.plugin_config.load();
@@ -142,20 +145,6 @@ fn plugin_settings<'a>(before: &'a plugin::Config, after: &'a plugin::Config) ->
 
 /// What a running relay keeps from its start, whatever the file says now.
 fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
-    let sockets = |settings: &Settings| {
-        settings.listen.listeners.iter().map(|l| (l.name.clone(), l.address.clone())).collect::<Vec<_>>()
-    };
-    let http =
-        |settings: &Settings| settings.admin.http.as_ref().map(|http| (http.address, http.certificate.is_some()));
-    let parts = [
-        ("listeners", sockets(started) != sockets(new)),
-        ("queue", format!("{:?}", started.queue) != format!("{:?}", new.queue)),
-        ("delivery.trust", started.delivery.tls_out.trust != new.delivery.tls_out.trust),
-        ("admin.socket", started.admin.socket != new.admin.socket),
-        ("admin.http", http(started) != http(new)),
-        ("log", format!("{:?}", started.log) != format!("{:?}", new.log)),
-        ("plugin-host.path", started.plugins.host.path != new.plugins.host.path),
-    ];
-    let parts = parts.into_iter().filter(|(_, changed)| *changed);
+    let parts = differences(started, new).into_iter().filter(|(_, takes)| *takes == Takes::Restart);
     parts.map(|(part, _)| format!("{part}: changed, and in force after a restart only")).collect()
 }

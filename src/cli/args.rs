@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ban::Ban;
+use super::config::Config;
 use super::dkim::Dkim;
 use super::explain::Explain;
 use super::history::History;
+use super::manual::Shell;
 use super::queue_args::Queue;
 use super::sts::Sts;
 use super::suppress::Suppress;
+use super::top::Top;
+use super::trace::Trace;
 use super::why::Why;
 use super::workbench::New;
 use crate::admin::Role;
@@ -19,7 +23,7 @@ use crate::admin::Role;
 pub(super) const CONFIGURATION: &str = "/etc/waypost/waypost.toml";
 
 const AFTER: &str = "Exit status: 0 done; 1 refused or failed, with the reasons on standard error; \
-                     2 wrong usage; 3 no relay answers.";
+                     2 wrong usage; 3 no relay answers. See docs/commands.md.";
 
 /// A programmable SMTP mail relay.
 #[derive(Debug, Parser)]
@@ -60,14 +64,22 @@ pub(super) enum Command {
     Run,
     /// Check a configuration and its plugins, without touching a running relay.
     ///
-    /// Reports everything that is wrong at once.
+    /// Reports everything that is wrong at once, and warns of what is unwise: an open relay, passwords in the clear, grants
+    /// beyond need. Each with file, line, key, why, and what to do.
     Check(Check),
+    /// Print the default configuration, its schema, or what is in force.
+    #[command(subcommand)]
+    Config(Config),
     /// Have the running relay read its configuration and plugins anew.
     ///
     /// All of it or nothing: when anything is wrong, the old settings keep serving and the reasons are printed.
     Reload(Weaken),
     /// Show how the running relay stands.
     Status,
+    /// Show what the running relay does: flow, queue, deferrals, plugins; refreshed until q or Ctrl-C.
+    Top(Top),
+    /// Follow sessions, deliveries and decisions as they happen, until Ctrl-C.
+    Trace(Trace),
     /// Look at the running relay's queue, and change what is in it.
     #[command(subcommand)]
     Queue(Queue),
@@ -95,6 +107,17 @@ pub(super) enum Command {
     Sts(Sts),
     /// List the sites that mail goes to, and how they stand.
     Destinations,
+    /// Print what makes a shell complete commands.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write manual pages, one for each command.
+    Man {
+        /// The folder; it is made if need be.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Compile a component from standard input to standard output: the relay's own errand.
     #[command(hide = true)]
     CompileComponent {
@@ -158,6 +181,12 @@ pub(super) struct Check {
     /// Print the effective configuration, defaults included and secrets left out.
     #[arg(long, conflicts_with = "json")]
     pub(super) print: bool,
+    /// Exit with 1 where something is unwise, too.
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Ask no name server.
+    #[arg(long)]
+    pub(super) offline: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,18 +1,21 @@
 //! The command line: one file for each subcommand. Prints for people, or JSON with `--json`.
 //!
 //! Exit status: 0 done; 1 refused or failed, with the reasons on standard error; 2 the command line makes no sense; 3 no
-//! relay answers. May import `admin`'s client, `config`, `app`, `telemetry`, and for the command that needs no relay
+//! relay answers. `docs/commands.md` has them for people. May import `admin`'s client, `config`, `app`, `telemetry`, and for the command that needs no relay
 //! `plugin` (a look into a component). Must never touch the queue's files: the running relay owns them.
 
 mod args;
 mod ban;
 mod bench;
 mod check;
+mod config;
 mod diff;
 mod dkim;
 mod explain;
 mod generations;
 mod history;
+mod http;
+mod manual;
 mod password;
 mod plugin;
 mod queue;
@@ -31,6 +34,8 @@ mod suppress;
 mod talk;
 mod test;
 mod token;
+mod top;
+mod trace;
 mod trial;
 mod why;
 mod workbench;
@@ -42,7 +47,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::admin::{Client, ClientError};
-use crate::config::{self, ConfigError};
+use crate::config::ConfigError;
 use crate::listen::Forms;
 use crate::plugin::{Compiler, compile_for_relay};
 use args::{Cli, Command, Common};
@@ -124,6 +129,11 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
     match cli.command {
         Command::Run => run::run(&common),
         Command::Check(check) => wait(check::check(&common, &check, out)),
+        Command::Config(what) => config::config(&common, &what, out),
+        Command::Top(how) => wait(top::top(&common, how, out)),
+        Command::Trace(which) => wait(trace::trace(&common, which, out)),
+        Command::Completions { shell } => manual::completions(&common, shell, out),
+        Command::Man { folder } => manual::man(&common, &folder, out),
         Command::Reload(weaken) => wait(reload::reload(&common, weaken.allow_weaken, out)),
         Command::Status => wait(status::status(&common, out)),
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
@@ -146,7 +156,7 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
                 (_, true) => Forms::Scram,
                 _ => Forms::Both,
             };
-            password::password(&name, forms, out)
+            password::password(&common, &name, forms, out)
         }
     }
 }
@@ -171,7 +181,7 @@ fn wait<F: Future<Output = Result<(), Failure>>>(command: F) -> Result<(), Failu
 fn socket(common: &Common) -> Result<PathBuf, Failure> {
     match &common.socket {
         Some(socket) => Ok(socket.clone()),
-        None => Ok(config::admin_socket(&common.config)?),
+        None => Ok(crate::config::admin_socket(&common.config)?),
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::Failure;
 use super::args::Common;
+use crate::config::Checked;
 use crate::listen::Activation;
+use crate::telemetry::otlp::Spans;
 use crate::{app, config, telemetry};
 
 /// How long work on blocking threads - a disk that does not answer, a plugin being compiled - may hold up the end.
@@ -14,8 +16,13 @@ const LINGER: Duration = Duration::from_secs(10);
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
     // First of all, while there are no threads.
     let activation = Activation::from_environment();
-    let settings = config::load(&common.config)?;
-    let telemetry = telemetry::start(&settings.log).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
+    let Checked { settings, warnings, .. } = config::examine(&common.config)?;
+    let spans = settings.traces.as_ref().map(|traces| Spans::new(traces, &settings.hostname));
+    let telemetry =
+        telemetry::start(&settings.log, spans).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
+    for warning in &warnings {
+        tracing::warn!(target: "config", "{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("waypost").enable_all().build();
     let runtime = runtime.map_err(|error| Failure::refused(format!("waypost: no runtime: {error}")))?;
     let run = app::run(settings, common.config.clone(), telemetry.file(), super::compiler(), activation);

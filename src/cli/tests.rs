@@ -18,6 +18,8 @@ use crate::queue::{Changed, Counts, Filter, Found, Reach, Rule, RuleKind, Rules,
 use crate::store::Content;
 use crate::time::Timestamp;
 
+mod walk;
+
 /// Every command's help, as wide as a usual terminal.
 #[test]
 fn help() {
@@ -479,6 +481,10 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
         Command::Sts(asked) => sts::sts(&cli.common, asked, &mut out).await,
         Command::Why(which) => why::why(&cli.common, which, &mut out).await,
         Command::Plugin(command) => plugin::plugin(&cli.common, command, &mut out).await,
+        Command::Ban(command) => ban::ban(&cli.common, command, &mut out).await,
+        Command::Explain(about) => explain::explain(&cli.common, about, &mut out).await,
+        Command::Destinations => explain::destinations(&cli.common, &mut out).await,
+        Command::Top(how) => top::top(&cli.common, how, &mut out).await,
         other => panic!("{other:?} asks no relay"),
     };
     shutdown.cancel();

@@ -23,6 +23,7 @@ mod route;
 mod shaping;
 mod signing;
 mod suppression;
+mod telemetry;
 mod tls;
 mod tls_out;
 
@@ -36,7 +37,7 @@ use super::Settings;
 use super::raw::{Table, Value};
 use crate::mail::Domain;
 use crate::suggest::nearest;
-use crate::telemetry;
+use crate::telemetry as logging;
 
 /// No time limit or schedule of a relay is longer than this.
 const YEAR: Duration = Duration::from_secs(366 * 86400);
@@ -137,6 +138,7 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let signing = signing::config(root, &base, &listeners);
     let admin = admin::config(root, &base);
     let log = log(&root.table("log"), &base);
+    let traces = telemetry::config(&root.table("telemetry"), &base);
     root.finish();
     Some(Settings {
         hostname: hostname?,
@@ -151,6 +153,7 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
         signing,
         admin,
         log,
+        traces,
     })
 }
 
@@ -167,13 +170,13 @@ fn hostname(root: &Table<'_>) -> Option<Arc<str>> {
     })
 }
 
-fn log(table: &Table<'_>, base: &Base) -> telemetry::Config {
-    use telemetry::{Format, Output};
+fn log(table: &Table<'_>, base: &Base) -> logging::Config {
+    use logging::{Format, Output};
     let format = table.choice("format", Format::Text, &[("text", Format::Text), ("json", Format::Json)]);
     let level = table.parsed("level", |text| {
         let help =
             "write a level (error, warn, info, debug, trace), or several, such as \"info,waypost::delivery=debug\"";
-        telemetry::check_level(text).map_err(|problem| (problem, help.to_owned()))?;
+        logging::check_level(text).map_err(|problem| (problem, help.to_owned()))?;
         Ok(text.to_owned())
     });
     let output = match table.text("output") {
@@ -181,5 +184,5 @@ fn log(table: &Table<'_>, base: &Base) -> telemetry::Config {
         Some(path) => Output::File(base.resolve(path)),
     };
     table.finish();
-    telemetry::Config { format, level: level.unwrap_or_else(|| "info".to_owned()), output }
+    logging::Config { format, level: level.unwrap_or_else(|| "info".to_owned()), output }
 }
