@@ -178,7 +178,6 @@ impl App {
         let finished = message_history(&settings, &clock);
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
         let addresses = addresses_of(&bound)?;
-        let exporter = traces::exporter(&settings, &log, asked.clone(), outward.clients.clone())?;
         let inner = Arc::new(Inner {
             config_path,
             log,
@@ -200,7 +199,7 @@ impl App {
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
         loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
-        loops.extend(exporter.map(|exporter| tokio::spawn(exporter.run(draining.clone()))));
+        loops.extend(traces::spawn(&inner, asked, outward.clients.clone(), &draining)?);
         loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(keys::watch(inner.clone(), draining.clone())));
         let counted = outward.ledger.clone();
