@@ -190,7 +190,6 @@ impl App {
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
         dispatcher.count_in(pulse.clone());
         let addresses = addresses_of(&bound)?;
-        let exporter = traces::exporter(&settings, &log, asked.clone(), outward.clients.clone())?;
         let inner = Arc::new(Inner {
             config_path,
             log,
@@ -214,7 +213,7 @@ impl App {
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
         loops.push(tokio::spawn(admin::serve(doors, api::of(&inner, &draining), draining.clone())));
         loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
-        loops.extend(exporter.map(|exporter| tokio::spawn(exporter.run(draining.clone()))));
+        loops.extend(traces::spawn(&inner, asked, outward.clients.clone(), &draining)?);
         loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
         loops.push(tokio::spawn(keys::watch(inner.clone(), draining.clone())));
         let counted = outward.ledger.clone();

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
+use super::Inner;
 use crate::https::{Client, Fault, Security, Terms};
 use crate::routing::Resolver;
-use crate::telemetry::LogFile;
 use crate::telemetry::otlp::{Config, Spans, encode};
 use crate::tls::TlsClients;
 
@@ -24,7 +24,7 @@ const TELL: Duration = Duration::from_secs(60);
 const ANSWER: usize = 64 << 10;
 
 /// What sends them.
-pub(super) struct Exporter {
+struct Exporter {
     spans: Spans,
     config: Config,
     host: Arc<str>,
@@ -33,17 +33,19 @@ pub(super) struct Exporter {
     headers: Vec<(String, String)>,
 }
 
-/// The exporter that the settings ask for, if they do. Blocking: reads files.
-pub(super) fn exporter(
-    settings: &Settings,
-    log: &LogFile,
+/// Sends what is told, if the settings ask for that. Reads a small file, once, at the start.
+pub(super) fn spawn(
+    inner: &Inner,
     resolver: Arc<dyn Resolver>,
     clients: Arc<TlsClients>,
-) -> anyhow::Result<Option<Exporter>> {
+    draining: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Inner { started: settings, log, .. } = inner;
     let (Some(config), Some(spans)) = (settings.traces.clone(), log.spans().cloned()) else { return Ok(None) };
     let headers = config.headers.as_deref().map(headers).transpose()?.unwrap_or_default();
     let client = Client::new(resolver, clients);
-    Ok(Some(Exporter { spans, config, host: settings.hostname.clone(), client, headers }))
+    let exporter = Exporter { spans, config, host: settings.hostname.clone(), client, headers };
+    Ok(Some(tokio::spawn(exporter.run(draining.clone()))))
 }
 
 /// `Name: value`, a line each; lines that begin with `#` are for people.
@@ -62,7 +64,7 @@ fn headers(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
 
 impl Exporter {
     /// Until it is aborted; once the relay drains, what waits goes at once.
-    pub(super) async fn run(self, draining: CancellationToken) {
+    async fn run(self, draining: CancellationToken) {
         let (mut told, mut known) = (Instant::now(), 0);
         loop {
             let pause = if draining.is_cancelled() { Duration::from_millis(100) } else { self.config.interval };

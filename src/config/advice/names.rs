@@ -60,8 +60,8 @@ fn unused(advice: &mut Advice<'_>) {
         .collect();
     let known = delivery.credentials.iter().filter(|(_, credential)| proxied.contains(credential));
     used.credentials.extend(known.map(|(name, _)| name.clone()));
-    let defined: [(&str, Vec<&Arc<str>>, &BTreeSet<Arc<str>>); 6] = [
-        ("lanes", delivery.lanes.keys().collect(), &used.lanes),
+    let defined = [
+        ("lanes", delivery.lanes.keys().collect::<Vec<_>>(), &used.lanes),
         ("credentials", delivery.credentials.keys().collect(), &used.credentials),
         ("sources", delivery.sources.keys().collect(), &used.sources),
         ("pools", delivery.pools.keys().collect(), &used.sources),

@@ -232,6 +232,7 @@ impl Span {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "spans are for receivers that compare them with those of other machines")]
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
