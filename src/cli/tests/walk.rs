@@ -86,12 +86,13 @@ const WAYS: [(&str, Way); 59] = [
 ];
 
 /// Those that did not fit above.
-const MORE: [(&str, Way); 7] = [
+const MORE: [(&str, Way); 8] = [
     ("dkim check", No("asks the DNS: tested with it")),
     ("dkim sign", No("the message itself")),
     ("explain", Relay("x.test")),
     ("sts", No("asks a relay that fetches: tested with it")),
     ("completions", Alone("bash")),
+    ("token", Alone("ann --role read")),
     ("man", Alone("DIR/man")),
     ("password", No("reads a password: tested with it")),
 ];
