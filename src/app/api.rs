@@ -3,17 +3,36 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use crate::admin::{Api, Config, HandedIn, Mail, Peer, Surroundings, Terms};
-use crate::listen::{Injected, Injection};
+use crate::admin::{self, Api, Config, Doors, HandedIn, Mail, Peer, Surroundings, Terms};
+use crate::delivery::Dispatcher;
+use crate::listen::{Injected, Injection, Reception};
+use crate::pulse::Pulse;
+use crate::routing::Hickory;
 
 /// Who may ask over networks, and with which certificate.
 pub(super) async fn terms(config: &Config) -> anyhow::Result<Terms> {
     let config = config.clone();
     let read = tokio::task::spawn_blocking(move || Terms::of(&config)).await?;
     read.context("the certificate of [admin.http]")
+}
+
+/// Where it is listened for, and who may ask.
+pub(super) async fn open(config: &Config) -> anyhow::Result<(Doors, Arc<ArcSwap<Terms>>)> {
+    let doors = admin::bind(config)?;
+    Ok((doors, Arc::new(ArcSwap::from_pointee(terms(config).await?))))
+}
+
+/// Has it counted what happens, from here on.
+pub(super) fn counting(reception: &mut Reception, resolver: &Hickory, dispatcher: &Dispatcher) -> Pulse {
+    let pulse = Pulse::default();
+    reception.pulse = pulse.clone();
+    resolver.count_in(pulse.clone());
+    dispatcher.count_in(pulse.clone());
+    pulse
 }
 
 /// The API of this relay.

@@ -158,8 +158,7 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(System);
         descriptors::provide(settings.listen.limits.connections.saturating_add(settings.delivery.max_connections));
         // First of all: two relays must never work on one queue, and this is the clearest way to be told.
-        let doors = admin::bind(&settings.admin)?;
-        let terms = Arc::new(ArcSwap::from_pointee(api::terms(&settings.admin).await?));
+        let (doors, terms) = api::open(&settings.admin).await?;
         let bound = bind(&settings, activation)?;
         let store = open_store(&settings).await?;
         let queue =
@@ -183,12 +182,9 @@ impl App {
         reception.results =
             builder.services.authenticator.clone().map(|found| clients::results(found, resolver.clone()));
         reception.signing = builder.signing.clone();
-        let pulse = Pulse::default();
-        names_of.count_in(pulse.clone());
-        reception.pulse = pulse.clone();
         let finished = message_history(&settings, &clock);
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
-        dispatcher.count_in(pulse.clone());
+        let pulse = api::counting(&mut reception, &names_of, &dispatcher);
         let addresses = addresses_of(&bound)?;
         let inner = Arc::new(Inner {
             config_path,

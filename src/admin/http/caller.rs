@@ -100,18 +100,20 @@ impl Api {
         Ok(Caller { peer: Peer::Token(token.name.clone()), role: token.role, csrf: Some(session.csrf) })
     }
 
-    /// Whose token it is. From addresses that failed too often nothing is looked at.
+    /// Whose token it is. Where an address failed too often, whoever fails again is told to wait; a good token is let in all
+    /// the same, so that nobody is kept out by a neighbour: 256 bits are not guessed.
     pub(super) fn known(&self, shown: &str, address: IpAddr) -> Result<Token, Problem> {
         let now = Instant::now();
-        if let Some(secs) = self.throttle.lock().wait(address, now) {
-            let late = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many failed authentications from this address");
-            return Err(Problem { retry_after: Some(secs), ..late });
-        }
         let in_force = self.in_force.load();
         // Each is compared, in the same time, whichever it is.
         let found = in_force.tokens.iter().filter(|token| token.hash.is_of(shown)).count();
         let token = in_force.tokens.iter().find(|token| found > 0 && token.hash.is_of(shown)).cloned();
         token.ok_or_else(|| {
+            if let Some(secs) = self.throttle.lock().wait(address, now) {
+                let late = "too many failed authentications from this address";
+                let late = Problem::new(StatusCode::TOO_MANY_REQUESTS, late);
+                return Problem { retry_after: Some(secs), ..late };
+            }
             self.throttle.lock().failed(address, now);
             tracing::warn!(target: "audit", client = %address, "the admin API was shown a token that is none");
             Problem::new(StatusCode::UNAUTHORIZED, "there is no such token")

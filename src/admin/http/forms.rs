@@ -1,6 +1,7 @@
 //! What routes take in their query and in their body, where that is no request of its own.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::admin::{CommandForm, ExplainForm, FilterForm, HistoryForm, PluginChange, WhyForm};
@@ -13,6 +14,13 @@ fn page() -> usize {
     PAGE
 }
 
+/// As the document has it: what does not fit into 63 bits is no number of seconds.
+fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let secs = u64::deserialize(from)?;
+    i64::try_from(secs).map_err(|_| D::Error::custom("so many seconds are none"))?;
+    Ok(Some(secs))
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct QueueQuery {
@@ -22,7 +30,7 @@ pub(super) struct QueueQuery {
     pub(super) after: Option<String>,
     /// At most so many; a hundred where nothing is said, a thousand at most.
     #[serde(default = "page")]
-    #[param(required = false, minimum = 1, maximum = 1000)]
+    #[param(required = false)]
     pub(super) limit: usize,
 }
 
@@ -67,7 +75,7 @@ pub(super) struct SuppressionQuery {
     pub(super) tenant: Option<String>,
     /// At most so many.
     #[serde(default = "page")]
-    #[param(required = false, minimum = 1, maximum = 10_000)]
+    #[param(required = false)]
     pub(super) limit: usize,
 }
 
@@ -94,8 +102,10 @@ pub(super) struct HistoryQuery {
     #[param(required = false)]
     failed: bool,
     /// Left the queue not longer than so many seconds ago.
+    #[serde(default, deserialize_with = "seconds")]
     since_secs: Option<u64>,
     /// At least so many seconds ago.
+    #[serde(default, deserialize_with = "seconds")]
     until_secs: Option<u64>,
     /// The first ones that fit, not the last ones.
     #[serde(default)]
@@ -103,7 +113,7 @@ pub(super) struct HistoryQuery {
     oldest: bool,
     /// At most so many.
     #[serde(default = "page")]
-    #[param(required = false, minimum = 1, maximum = 10_000)]
+    #[param(required = false)]
     limit: usize,
 }
 
@@ -132,8 +142,10 @@ pub(super) struct WhyQuery {
     #[param(required = false)]
     failed: bool,
     /// Not older than so many seconds.
+    #[serde(default, deserialize_with = "seconds")]
     since_secs: Option<u64>,
     /// At least so many seconds old.
+    #[serde(default, deserialize_with = "seconds")]
     until_secs: Option<u64>,
     /// The first ones that fit, not the last ones.
     #[serde(default)]
@@ -141,7 +153,7 @@ pub(super) struct WhyQuery {
     oldest: bool,
     /// At most so many.
     #[serde(default = "page")]
-    #[param(required = false, minimum = 1, maximum = 10_000)]
+    #[param(required = false)]
     limit: usize,
 }
 
@@ -195,7 +207,7 @@ pub(super) struct NetworkQuery {
 pub(super) struct LimitQuery {
     /// At most so many.
     #[serde(default = "page")]
-    #[param(required = false, minimum = 1, maximum = 1000)]
+    #[param(required = false)]
     pub(super) limit: usize,
 }
 

@@ -52,6 +52,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(queue());
     routes.extend(queue_changes());
     routes.extend(mail());
+    routes.extend(ways());
     routes.extend(bans());
     routes.extend(plugins());
     routes.extend(plugin_changes());
@@ -213,6 +214,11 @@ fn mail() -> Vec<Route> {
         })
         .query::<WhyQuery>()
         .lists_objects(&[("more", more())]),
+    ]
+}
+
+fn ways() -> Vec<Route> {
+    vec![
         get("/api/v1/explain", ("explain", "Why mail goes the way it goes"), READ, |input| {
             Ok(Request::Explain { about: input.query::<ExplainQuery>()?.into() })
         })

@@ -1,4 +1,4 @@
-//! Failed authentications, by address: after a burst, an address is not listened to for a while.
+//! Failed authentications, by address: after a burst, whoever fails again is told to wait.
 //!
 //! A leaking bucket for each address (each /64 of IPv6), a bounded number of them. Pure: the time is passed in.
 

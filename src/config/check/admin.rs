@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Base, SOCKET_PATH};
 use crate::admin::{Config, Network, Role, Scrape, Token, TokenHash};
 use crate::config::raw::{Table, Value};
-use crate::tls::Certificate;
+use crate::listen::Certificate;
 
 /// Reads the section.
 pub(super) fn config(root: &Table<'_>, base: &Base) -> Config {

@@ -55,13 +55,6 @@ impl Metric {
     const fn in_seconds(self) -> Self {
         Self { unit: SECONDS, ..self }
     }
-
-    /// As it is exposed.
-    pub(super) fn full_name(&self) -> String {
-        let unit = self.unit.map(|unit| format!("_{unit}")).unwrap_or_default();
-        let total = if self.kind == Kind::Counter { "_total" } else { "" };
-        format!("waypost_{}{unit}{total}", self.name)
-    }
 }
 
 /// In the order in which they are exposed.
@@ -236,37 +229,3 @@ fn number(value: &Value, key: &str) -> u64 {
 fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
-
-/// The page about them.
-pub(in crate::admin::http) fn page() -> String {
-    let mut page = HEAD.to_owned();
-    for metric in ALL {
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-        page += &format!("| `{}` | {kind} | {labels} | {} |\n", metric.full_name(), metric.about);
-    }
-    page += TAIL;
-    page
-}
-
-const HEAD: &str = "# Metrics
-
-`GET /metrics` of the [admin API](api.md) has them in the text format of Prometheus. This page is made from the code: run the
-test `the_page_about_metrics_is_the_one_that_the_code_makes` with `WAYPOST_BLESS=1` after a change. Counters begin at zero with
-each start; those of calls of plugins with each generation of them.
-
-| metric | kind | labels | what it is |
-|---|---|---|---|
-";
-
-const TAIL: &str = "
-Histograms have buckets from 0.1 ms to ten minutes.
-
-What plugins count for themselves is `waypost_plugin_NAME_total` for a counter `NAME` of a manifest and `waypost_plugin_NAME` for a
-histogram, with the label `plugin` and the labels of the manifest; what is no letter, digit or `_` in a name becomes `_`. Their
-buckets are the powers of two from 2^-10 to 2^20.
-";

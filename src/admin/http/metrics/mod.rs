@@ -18,7 +18,6 @@ use serde_json::Value;
 
 use crate::admin::Status;
 use crate::pulse::{Observed, Pulse};
-pub(super) use defined::page;
 
 /// What metrics are read from.
 #[derive(Debug, Default)]
@@ -69,6 +68,8 @@ impl Collector for Measures {
             if series.is_empty() {
                 continue;
             }
+            let named = |series: &Series| series.0.iter().map(|(name, _)| &**name).eq(metric.labels.iter().copied());
+            debug_assert!(series.iter().all(named), "{} has other labels than it says", metric.name);
             family(&mut encoder, (metric.name, metric.about), metric.unit, metric.kind, &series)?;
         }
         for (name, kind, series) in of_plugins::families(&self.counted) {

@@ -64,11 +64,11 @@ fn each_metric_is_declared_once_with_the_labels_it_has() {
     let measures = measures();
     let mut names = std::collections::BTreeSet::new();
     for metric in defined::ALL {
-        assert!(names.insert(metric.full_name()), "{} twice", metric.full_name());
-        assert!(metric.about.ends_with('.'), "{}", metric.full_name());
+        assert!(names.insert(full_name(metric)), "{} twice", full_name(metric));
+        assert!(metric.about.ends_with('.'), "{}", full_name(metric));
         for (labels, _) in (metric.read)(&measures) {
             let named: Vec<_> = labels.iter().map(|(name, _)| &**name).collect();
-            assert_eq!(named, metric.labels, "{}", metric.full_name());
+            assert_eq!(named, metric.labels, "{}", full_name(metric));
         }
     }
 }
@@ -83,3 +83,44 @@ fn the_page_about_metrics_is_the_one_that_the_code_makes() {
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     assert!(kept == page(), "docs/metrics.md is not what the code makes: run this test with WAYPOST_BLESS=1");
 }
+
+/// As it is exposed.
+fn full_name(metric: &defined::Metric) -> String {
+    let unit = metric.unit.map(|unit| format!("_{unit}")).unwrap_or_default();
+    let total = if metric.kind == Kind::Counter { "_total" } else { "" };
+    format!("waypost_{}{unit}{total}", metric.name)
+}
+
+/// The page about them.
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for metric in defined::ALL {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        page += &format!("| `{}` | {kind} | {labels} | {} |\n", full_name(metric), metric.about);
+    }
+    page += TAIL;
+    page
+}
+
+const HEAD: &str = "# Metrics
+
+`GET /metrics` of the [admin API](api.md) has them in the text format of Prometheus. This page is made from the code: run the
+test `the_page_about_metrics_is_the_one_that_the_code_makes` with `WAYPOST_BLESS=1` after a change. Counters begin at zero with
+each start; those of calls of plugins with each generation of them.
+
+| metric | kind | labels | what it is |
+|---|---|---|---|
+";
+
+const TAIL: &str = "
+Histograms have buckets from 0.1 ms to ten minutes.
+
+What plugins count for themselves is `waypost_plugin_NAME_total` for a counter `NAME` of a manifest and `waypost_plugin_NAME` for a
+histogram, with the label `plugin` and the labels of the manifest; what is no letter, digit or `_` in a name becomes `_`. Their
+buckets are the powers of two from 2^-10 to 2^20.
+";
