@@ -176,16 +176,14 @@ impl App {
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
         builder.configure(&settings);
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
-        let names = clients::names(resolver.clone());
-        let mut reception =
-            Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
+        let (names, rules) = (clients::names(resolver.clone()), in_force.rules.clone());
+        let mut reception = Reception::new(queue.clone(), rules, clock.clone(), names, draining.clone());
         reception.results =
             builder.services.authenticator.clone().map(|found| clients::results(found, resolver.clone()));
         reception.signing = builder.signing.clone();
         let finished = message_history(&settings, &clock);
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
         let pulse = api::counting(&mut reception, &names_of, &dispatcher);
-        let addresses = addresses_of(&bound)?;
         let inner = Arc::new(Inner {
             config_path,
             log,
@@ -200,7 +198,7 @@ impl App {
             history,
             finished,
             suppression,
-            addresses,
+            addresses: addresses_of(&bound)?,
             generation: tokio::sync::Mutex::new(generation),
             pulse,
             terms,

@@ -48,7 +48,7 @@ async fn hand_over(head: Bytes, body: Content, to: Sender) {
     while at < body.len() {
         let piece = match body.read_at(at, PIECE).await {
             Ok(piece) if piece.is_empty() => return,
-            piece => piece.map(Bytes::from).map_err(std::io::Error::other),
+            piece => piece.map_err(std::io::Error::other),
         };
         at += piece.as_ref().map_or(body.len(), |piece| piece.len() as u64);
         if to.send(piece).await.is_err() {
