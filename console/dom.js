@@ -33,13 +33,17 @@ function append(node, children) {
 }
 
 function attribute(node, name, value) {
+  if (name === 'checked' || name === 'indeterminate') {
+    node[name] = Boolean(value);
+    node.$controlled = true;
+    return;
+  }
   if (value === null || value === undefined || value === false) return;
   if (name === 'on') {
     node.$on = value;
     for (const [event, listener] of Object.entries(value)) node[`on${event}`] = listener;
-  } else if (name === 'value' || name === 'checked' || name === 'disabled' || name === 'indeterminate' || name === 'selected') {
+  } else if (name === 'value' || name === 'disabled' || name === 'selected') {
     node[name] = value;
-    if (name === 'checked' || name === 'indeterminate') node.$controlled = true;
     if (name === 'value' && node.tagName === 'PROGRESS') node.setAttribute('value', value);
   } else if (name === 'href' && !/^(#|\/[^/])/.test(value)) {
     throw new TypeError('links stay within the relay');

@@ -185,12 +185,18 @@ export function slot(lines = 4) {
   const node = h('div', { class: 'slot' }, skeleton(lines));
   let settled = false;
   node.show = (...children) => {
+    node.classList.remove('stale');
     if (settled) morph(node, children);
     else set(node, ...children);
     settled = true;
   };
   node.fail = (error, again) => {
     if (error.name === 'AbortError' || error.status === 401) return;
+    // A relay that is restarting, or busy, takes nothing away of what was told before.
+    if (settled && [0, 429, 503].includes(error.status)) {
+      node.classList.add('stale');
+      return;
+    }
     settled = false;
     set(node, trouble(error, again));
   };

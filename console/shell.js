@@ -19,6 +19,7 @@ const GROUPS = [
 const rail = h('aside', { class: 'rail', id: 'rail', 'aria-label': 'Console' });
 const page = h('main', { class: 'page', id: 'page', tabindex: '-1' });
 const opener = button('Menu', () => menu(!rail.classList.contains('open')), { kind: 'bare icon-only', glyph: 'menu', 'aria-expanded': 'false', 'aria-controls': 'rail' });
+const banner = h('p', { class: 'offline', role: 'status', hidden: true });
 let known = { status: null, tallies: {}, down: null };
 
 /** The place where views are drawn. */
@@ -65,13 +66,15 @@ export function openShell() {
   set(document.getElementById('app'),
     h('a', { class: 'skip', href: '#page', on: { click: (event) => { event.preventDefault(); page.focus(); } } }, 'Skip to the content'),
     h('header', { class: 'topbar' }, h('a', { class: 'brand', href: '#/overview' }, mark(), 'Waypost'), opener),
-    h('div', { class: 'shell' }, rail, page));
+    h('div', { class: 'shell' }, rail, h('div', { class: 'column' }, banner, page)));
   drawRail();
 }
 
 /** Tells the rail what is known: the status, and counts beside names of views. */
 export function tell(news) {
   known = { ...known, ...news };
+  banner.hidden = !known.down;
+  set(banner, known.down ? 'The relay does not answer. What is shown may be old; it is asked again.' : null);
   if (api.session && rail.isConnected) drawRail();
 }
 

@@ -6,7 +6,7 @@ import { flow } from './charts.js';
 import { h } from './dom.js';
 import { age, count, number, quoted, rate, size } from './format.js';
 import { icon } from './icons.js';
-import { action, badge, dialog, empty, facts, panel, segments, slot, table, toast, check } from './parts.js';
+import { action, announce, badge, dialog, empty, facts, panel, segments, slot, table, toast, check } from './parts.js';
 import { link } from './router.js';
 import { head } from './shell.js';
 import { FIELDS, ageKey, summarize, summaryTable } from './summary.js';
@@ -127,7 +127,15 @@ export function overview({ signal, every, stage }) {
   const note = h('div', { class: 'hint-line' });
   const choose = () => choice.replaceChildren(segments('Count by', FIELDS, by, (field) => { by = field; choose(); count_(); }));
 
-  const drawTop = () => top.show(attentionList(attention(known)), figures(known));
+  let alarms = null;
+  const drawTop = () => {
+    const items = attention(known);
+    const bad = items.filter((one) => one.tone === 'bad').map((one) => one.title);
+    const fresh = bad.filter((title) => !(alarms || []).includes(title));
+    if (alarms !== null && fresh.length) announce(fresh.join('. '));
+    alarms = bad;
+    top.show(attentionList(items), figures(known));
+  };
   async function part(name, path, then) {
     try {
       known[name] = await api.get(path, null, signal).then((answer) => (answer.items && name !== 'rates' ? answer.items : answer));
@@ -142,6 +150,7 @@ export function overview({ signal, every, stage }) {
     try {
       const found = await summarize(by, null, signal);
       shape.show(summaryTable(by, found));
+      note.hidden = !found.rows.length;
       note.replaceChildren(ageKey(), h('span', found.whole ? `${count(found.rows.length, 'row')}, ${count(found.looked, 'message')}` : `the oldest ${count(found.looked, 'message')} only`));
     } catch (error) {
       shape.fail(error, count_);
