@@ -58,7 +58,9 @@ export async function queue({ params, signal, every, stage }) {
   function drawBar() {
     const any = everything || picked.size > 0;
     bar.className = `bulk ${any ? '' : 'idle'}`;
-    if (!api.may('operate')) { bar.hidden = true; return; }
+    bar.hidden = !api.may('operate') || (!items.length && !any);
+    bottom.hidden = !items.length;
+    if (bar.hidden) return;
     set(bar, h('span', { class: 'bulk-count', role: 'status' }, any ? `Selected: ${words()}` : 'Select messages, or'),
       !everything && button(filter ? 'Select all that fit' : 'Select the whole queue', () => { everything = true; draw(); }, { kind: 'small', disabled: !items.length }),
       any && button('None', () => { everything = false; picked.clear(); draw(); }, { kind: 'small bare' }),
@@ -107,6 +109,7 @@ export async function queue({ params, signal, every, stage }) {
       if (error.status === 400 || error.status === 422) {
         search.refuse(error.reasons);
         items = [];
+        drawBar();
         list.show(empty('That is no filter', 'See “What can be asked”.', 'search'));
       } else list.fail(error, load);
     }
