@@ -158,9 +158,19 @@ export async function steps(ask, each, most = Infinity) {
 
 /** Server-sent events. `on` has `open`, `event(kind, data, id)` and `lost`. Returns what ends it. */
 export function events(params, on) {
-  const source = new EventSource(address('/events', params));
-  source.onopen = () => on.open(true);
-  source.onerror = () => on.open(false);
+  let source = null;
+  let timer = null;
+  const connect = () => {
+    source = new EventSource(address('/events', params));
+    source.onopen = () => on.open(true);
+    source.onerror = () => {
+      on.open(false);
+      // After a refusal, such as too many who listen, a browser does not try again by itself.
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(connect, 5000);
+    };
+    for (const kind of kinds) source.addEventListener(kind, (message) => on.event(kind, read(message), message.lastEventId));
+    source.addEventListener('lost', (message) => on.lost(read(message)));
+  };
   const kinds = ['session', 'reception', 'delivery', 'plugin', 'audit'];
   const read = (message) => {
     try {
@@ -169,7 +179,9 @@ export function events(params, on) {
       return { text: message.data };
     }
   };
-  for (const kind of kinds) source.addEventListener(kind, (message) => on.event(kind, read(message), message.lastEventId));
-  source.addEventListener('lost', (message) => on.lost(read(message)));
-  return () => source.close();
+  connect();
+  return () => {
+    clearTimeout(timer);
+    source.close();
+  };
 }

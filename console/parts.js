@@ -176,6 +176,7 @@ export function dialog(title, build, { cls = '' } = {}) {
     } } }, form);
     document.body.append(box);
     box.showModal();
+    (box.querySelector('.dialog-body :is(input, select, textarea):not([readonly])') || go || box.querySelector('.dialog-foot button')).focus();
     if (ready) ready({ box, form, go });
   });
 }
