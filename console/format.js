@@ -50,12 +50,12 @@ export function rate(value) {
   return String(Math.round(amount * 10) / 10);
 }
 
-/** `480 µs`, `12.4 ms`, `1.2 s` from microseconds. */
+/** `480 µs`, `12.4 ms`, `1.2 s`, `10m` from microseconds. */
 export function micros(value) {
   const us = Number(value) || 0;
   if (us < 1000) return `${Math.round(us)} µs`;
   if (us < 1e6) return `${(us / 1e3).toFixed(us < 1e4 ? 1 : 0)} ms`;
-  return `${(us / 1e6).toFixed(1)} s`;
+  return us < 6e7 ? `${(us / 1e6).toFixed(1)} s` : age(us / 1e6);
 }
 
 /** `1 message`, `5 messages`. */

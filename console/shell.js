@@ -116,7 +116,7 @@ export function openLogin(then, notice = null) {
 }
 
 const KEYS = [
-  ['g then a letter', 'Go to a view'], ['/', 'To the filter or search'], ['j, k', 'Next, previous row'], ['Enter', 'Open what has the focus'],
+  ['g \u2026', 'Go to a view, see below'], ['/', 'To the filter or search'], ['j k', 'Next, previous row'], ['Enter', 'Open what has the focus'],
   ['p', 'Pause or go on (Live)'], ['t', 'Light or dark'], ['Esc', 'Close a dialog, leave a field'], ['?', 'This help'],
 ];
 
@@ -125,7 +125,7 @@ export function help() {
   dialog('Keyboard', () => ({
     done: 'Close',
     body: [
-      h('div', { class: 'keys' }, KEYS.map(([key, what]) => h('div', h('kbd', key), h('span', what)))),
+      h('div', { class: 'keys' }, KEYS.map(([key, what]) => h('div', h('span', key.split(' ').map((one) => [h('kbd', one), ' '])), h('span', what)))),
       h('h3', 'Views'),
       h('div', { class: 'keys' }, GROUPS.flatMap(([, views]) => views).map(([, name, key]) => h('div', h('span', h('kbd', 'g'), ' ', h('kbd', key)), h('span', name)))),
       check('Single keys do this', preference('keys') !== 'off', (on) => prefer('keys', on ? null : 'off')),

@@ -55,8 +55,9 @@ function spread(hook) {
 
 // The bound below which so large a share of the calls is.
 function under(hook, share) {
+  const all = hook.buckets.reduce((sum, amount) => sum + amount, 0);
   let sum = 0;
-  const at = hook.buckets.findIndex((amount) => (sum += amount) >= share * hook.calls);
+  const at = hook.buckets.findIndex((amount) => (sum += amount) >= share * all);
   return at < 0 || at >= BOUNDS.length - 1 ? `over ${micros(BOUNDS[BOUNDS.length - 2])}` : micros(BOUNDS[at]);
 }
 
