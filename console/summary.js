@@ -35,7 +35,9 @@ export async function summarize(by, filter, signal, most = 12, each = () => {}) 
 
 /** The filter for one row. */
 export function rowFilter(by, name) {
-  return `${by} = ${name === '' ? '""' : quoted(name)}`;
+  // The relay writes - for none, and cuts long names.
+  if (name === '-') return `not (${by} =~ ".")`;
+  return `${by} ${by === 'last-reply' || name.length >= 118 ? '~' : '='} ${quoted(name)}`;
 }
 
 /** The colours of the ages. */
@@ -52,7 +54,7 @@ export function summaryTable(by, found, limit = 12) {
   const label = (row) => AGE_NAMES.map((age, at) => (row.by_age[at] ? `${age}: ${number(row.by_age[at])}` : null)).filter(Boolean).join(', ');
   const oldest = (row) => AGES[row.by_age.findLastIndex((amount) => amount > 0)] || '';
   return table(`Recipients waiting, by ${name.toLowerCase()} and age`, [
-    { name, head: true, cls: 'shape-name', cell: (row) => h('a', { href: link('queue', { filter: rowFilter(by, row.name) }), class: 'clip block', title: row.name }, row.name || '(none)') },
+    { name, head: true, cls: 'shape-name', cell: (row) => h('a', { href: link('queue', { filter: rowFilter(by, row.name) }), class: 'clip block', title: row.name }, row.name === '-' ? 'none' : row.name) },
     { name: 'By age', cls: 'shape-bar full bare-label', cell: (row) => stack(row.by_age.map((amount, at) => [amount, `a${at}`, AGE_NAMES[at]]), most, label(row)) },
     { name: 'Waiting', cls: 'num', cell: (row) => number(row.total) },
     { name: 'Oldest', cls: 'num quiet', cell: (row) => oldest(row) },
