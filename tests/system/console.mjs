@@ -15,6 +15,8 @@ const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const SIZES = { desktop: { width: 1360, height: 850 }, phone: { width: 360, height: 740 } };
+// The machine may be busy with other tests; whoever waits for something that never comes waits this long.
+const PATIENCE = 45_000;
 const wrong = [];
 // Requests that are meant to be refused: the browser writes each to its console.
 let refusals = 0;
@@ -30,6 +32,7 @@ function check(what, holds, detail = '') {
 
 async function open(browser, scheme, size) {
   const context = await browser.newContext({ viewport: SIZES[size], colorScheme: scheme, isMobile: size === 'phone', hasTouch: size === 'phone', reducedMotion: 'reduce', ignoreHTTPSErrors: true, acceptDownloads: true });
+  context.setDefaultTimeout(60_000);
   const page = await context.newPage();
   page.on('console', (message) => {
     const text = message.text();
@@ -53,7 +56,7 @@ async function login(page, token) {
 }
 
 async function settle(page) {
-  await page.waitForFunction(() => document.querySelector('h1') && !document.querySelector('.skeleton'), null, { timeout: 15_000 }).catch(() => fault('still loading', page.url()));
+  await page.waitForFunction(() => document.querySelector('h1') && !document.querySelector('.skeleton'), null, { timeout: PATIENCE }).catch(() => fault('still loading', page.url()));
   await page.waitForTimeout(250);
 }
 
@@ -80,16 +83,16 @@ async function shoot(page, name, options = {}) {
 const dialogOf = (page) => page.locator('dialog[open]');
 
 async function submitDialog(page, name) {
-  await page.waitForFunction(() => { const go = document.querySelector('dialog[open] button[type=submit]'); return go && !go.disabled; }, null, { timeout: 15_000 }).catch(() => fault('a dialog can not be sent', name));
+  await page.waitForFunction(() => { const go = document.querySelector('dialog[open] button[type=submit]'); return go && !go.disabled; }, null, { timeout: PATIENCE }).catch(() => fault('a dialog can not be sent', name));
   await dialogOf(page).locator('button[type=submit]').click();
-  await page.waitForSelector('dialog[open]', { state: 'detached', timeout: 20_000 }).catch(async () => {
+  await page.waitForSelector('dialog[open]', { state: 'detached', timeout: PATIENCE }).catch(async () => {
     fault('a dialog stays', `${name}: ${await dialogOf(page).innerText()}`);
     await page.keyboard.press('Escape');
   });
 }
 
 async function toastSays(page, pattern, name) {
-  await page.waitForFunction((text) => new RegExp(text, 'i').test(document.getElementById('toasts').textContent), pattern.source, { timeout: 8000 })
+  await page.waitForFunction((text) => new RegExp(text, 'i').test(document.getElementById('toasts').textContent), pattern.source, { timeout: PATIENCE })
     .catch(async () => fault('no notice', `${name}: expected ${pattern}, have ${await page.locator('#toasts').innerText()}`));
   for (const close of await page.locator('#toasts button').all()) await close.click({ timeout: 1000 }).catch(() => {});
 }
@@ -108,7 +111,7 @@ async function views(page, form) {
   };
   for (const [name, hash] of Object.entries(list)) {
     await visit(page, hash);
-    if (name === 'live') await page.waitForSelector('.event', { timeout: 15_000 }).catch(() => fault('no event', form));
+    if (name === 'live') await page.waitForSelector('.event', { timeout: PATIENCE }).catch(() => fault('no event', form));
     if (name === 'overview') await page.waitForTimeout(500);
     await judge(page, `${name}, ${form}`);
     check('no heading', (await page.locator('h1').innerText()).length > 0, name);
@@ -120,7 +123,7 @@ async function views(page, form) {
 
 async function walkOverview(page) {
   await visit(page, '#/overview');
-  await page.waitForSelector('.alert', { timeout: 20_000 }).catch(() => fault('overview', 'nothing needs attention, though hosts are dead'));
+  await page.waitForSelector('.alert', { timeout: PATIENCE }).catch(() => fault('overview', 'nothing needs attention, though hosts are dead'));
   check('overview: flow', await page.locator('.flow-drawing rect').count() > 5, 'no columns are drawn');
   check('overview: shape', await page.locator('.shape tbody tr').count() > 0, 'no destination waits');
   check('overview: reasons', await page.locator('.reasons li').count() > 0, 'no reason for deferrals');
@@ -129,7 +132,7 @@ async function walkOverview(page) {
   await page.keyboard.press('ArrowLeft');
   check('overview: figures are read out', /\d\d:\d\d/.test(await page.locator('.flow .unseen').first().textContent()), '');
   await page.locator('.segments button', { hasText: 'Reply' }).click();
-  await page.waitForFunction(() => /4\d\d/.test(document.querySelector('.shape tbody')?.textContent || ''), null, { timeout: 8000 }).catch(() => fault('overview: by reply', 'no reply in the table'));
+  await page.waitForFunction(() => /4\d\d/.test(document.querySelector('.shape tbody')?.textContent || ''), null, { timeout: PATIENCE }).catch(() => fault('overview: by reply', 'no reply in the table'));
   await page.locator('.shape tbody a').first().click();
   await page.waitForSelector('.queue-table');
   check('overview: to the queue', (await page.locator('[data-search]').inputValue()).startsWith('last-reply'), page.url());
@@ -167,20 +170,20 @@ async function walkQueue(page) {
   refusals += 4;
   await page.fill('[data-search]', 'domain = = x');
   await page.keyboard.press('Enter');
-  await page.waitForFunction(() => /column/.test(document.querySelector('.filter-error')?.textContent || ''), null, { timeout: 8000 }).catch(() => fault('queue', 'what is no filter is not refused with its column'));
+  await page.waitForFunction(() => /column/.test(document.querySelector('.filter-error')?.textContent || ''), null, { timeout: PATIENCE }).catch(() => fault('queue', 'what is no filter is not refused with its column'));
   await judge(page, 'refused filter');
   await shoot(page, 'queue-filter');
   refusals = 0;
   await page.fill('[data-search]', plan.dead);
   await page.keyboard.press('Enter');
-  await page.waitForFunction((text) => location.hash.includes(encodeURIComponent(text).replace(/%20/g, '+')) && document.querySelector('.queue-table tbody tr'), plan.dead, { timeout: 8000 }).catch(() => fault('queue', 'the filter shows nothing'));
+  await page.waitForFunction((text) => location.hash.includes(encodeURIComponent(text).replace(/%20/g, '+')) && document.querySelector('.queue-table tbody tr'), plan.dead, { timeout: PATIENCE }).catch(() => fault('queue', 'the filter shows nothing'));
   await settle(page);
   await page.locator('.queue-table tbody input[type=checkbox]').nth(0).check();
   await page.locator('.queue-table tbody input[type=checkbox]').nth(1).check();
   check('queue: selection', /2 messages/.test(await page.locator('.bulk').innerText()), await page.locator('.bulk').innerText());
   const bulk = (label) => page.locator('.bulk').getByRole('button', { name: label });
   await bulk('Hold').click();
-  await page.waitForFunction(() => /2 messages/.test(document.querySelector('dialog[open] .preview')?.textContent || ''), null, { timeout: 8000 }).catch(() => fault('queue: preview', 'the count of two is not shown'));
+  await page.waitForFunction(() => /2 messages/.test(document.querySelector('dialog[open] .preview')?.textContent || ''), null, { timeout: PATIENCE }).catch(() => fault('queue: preview', 'the count of two is not shown'));
   await dialogOf(page).getByLabel('Reason').fill('looks odd');
   await judge(page, 'hold dialog');
   await shoot(page, 'bulk');
@@ -212,7 +215,7 @@ async function walkQueue(page) {
   refusals += 1;
   await page.waitForFunction(() => !document.querySelector('dialog[open] button[type=submit]').disabled);
   await dialogOf(page).locator('button[type=submit]').click();
-  await dialogOf(page).locator('.trouble').waitFor({ timeout: 8000 }).catch(() => fault('reroute', 'a route that is none is not refused'));
+  await dialogOf(page).locator('.trouble').waitFor({ timeout: PATIENCE }).catch(() => fault('reroute', 'a route that is none is not refused'));
   await judge(page, 'refused route');
   refusals = 0;
   await dialogOf(page).getByLabel('To', { exact: true }).fill(plan.alive);
@@ -244,10 +247,10 @@ async function walkMessage(page) {
   check('message: decisions', await page.locator('.decision').count() > 0, 'no decision is shown');
   check('message: hostile text', /<script>|<img/.test(await page.locator('.header-lines').innerText()) && await page.locator('.header-lines script, .header-lines img').count() === 0, 'the subject is not text');
   await page.getByRole('button', { name: 'Show content' }).click();
-  await dialogOf(page).locator('.content').waitFor({ timeout: 8000 }).catch(() => fault('message', 'no content'));
+  await dialogOf(page).locator('.content').waitFor({ timeout: PATIENCE }).catch(() => fault('message', 'no content'));
   await judge(page, 'content dialog');
   await page.keyboard.press('Escape');
-  const [download] = await Promise.all([page.waitForEvent('download', { timeout: 8000 }).catch(() => null), page.getByRole('link', { name: 'Download' }).click()]);
+  const [download] = await Promise.all([page.waitForEvent('download', { timeout: PATIENCE }).catch(() => null), page.getByRole('link', { name: 'Download' }).click()]);
   check('message: download', download?.suggestedFilename()?.endsWith('.eml'), String(download?.suggestedFilename()));
   await page.locator('.page-actions').getByRole('button', { name: 'Retry' }).click();
   await submitDialog(page, 'retry of one');
@@ -270,7 +273,7 @@ async function walkDestinations(page) {
   await judge(page, 'suspend dialog');
   await submitDialog(page, 'suspend');
   await toastSays(page, /in force for 15m/, 'suspend');
-  await page.waitForSelector('.page-actions button:has-text("Resume")', { timeout: 8000 }).catch(() => fault('destination', 'no way to resume'));
+  await page.waitForSelector('.page-actions button:has-text("Resume")', { timeout: PATIENCE }).catch(() => fault('destination', 'no way to resume'));
   await shoot(page, 'destination-suspended');
   await page.locator('.page-actions').getByRole('button', { name: 'Resume' }).click();
   await submitDialog(page, 'resume');
@@ -283,14 +286,14 @@ async function walkDestinations(page) {
   await dialogOf(page).getByLabel('Reason').fill('to be looked at');
   await submitDialog(page, 'rule');
   await toastSays(page, /in force/, 'rule');
-  await page.waitForSelector('tbody td', { timeout: 8000 });
+  await page.waitForSelector('tbody td', { timeout: PATIENCE });
   check('rules', await page.locator('tbody tr').count() >= 1, 'the rule is not listed');
 }
 
 async function walkPlugins(page) {
   const name = plan.trial;
   await visit(page, `#/plugins/${name}`);
-  await page.waitForSelector('.difference', { timeout: 15_000 }).catch(() => fault('plugin', 'no difference of the shadow'));
+  await page.waitForSelector('.difference', { timeout: PATIENCE }).catch(() => fault('plugin', 'no difference of the shadow'));
   check('plugin: cost', await page.locator('td', { hasText: /µs|ms/ }).count() > 0, 'latency by hook is missing');
   await shoot(page, 'trial', { fullPage: false });
   await page.getByRole('button', { name: 'Record', exact: false }).first().click();
@@ -302,12 +305,12 @@ async function walkPlugins(page) {
   await page.getByRole('button', { name: 'Drop' }).click();
   await submitDialog(page, 'drop');
   await toastSays(page, /Generation/, 'drop');
-  await page.getByRole('button', { name: 'Try…', exact: true }).waitFor({ timeout: 10_000 }).catch(() => fault('plugin', 'the candidate was not dropped'));
+  await page.getByRole('button', { name: 'Try…', exact: true }).waitFor({ timeout: PATIENCE }).catch(() => fault('plugin', 'the candidate was not dropped'));
   await page.getByRole('button', { name: 'Try…', exact: true }).click();
   await dialogOf(page).getByLabel('Component').fill('not/from/the/root.wasm');
   refusals += 1;
   await dialogOf(page).locator('button[type=submit]').click();
-  await dialogOf(page).locator('.trouble').waitFor({ timeout: 8000 }).catch(() => fault('try', 'a path that is none is not refused'));
+  await dialogOf(page).locator('.trouble').waitFor({ timeout: PATIENCE }).catch(() => fault('try', 'a path that is none is not refused'));
   await judge(page, 'refused try');
   refusals = 0;
   await dialogOf(page).getByLabel('Component').fill(plan.component);
@@ -316,7 +319,7 @@ async function walkPlugins(page) {
   if (plan.settings) await dialogOf(page).getByLabel('Settings').fill(plan.settings);
   await submitDialog(page, 'try');
   await toastSays(page, /has a candidate/, 'try');
-  await page.waitForFunction(() => /canary 20 %/.test(document.querySelector('.page').textContent), null, { timeout: 10_000 }).catch(() => fault('plugin', 'no canary'));
+  await page.waitForFunction(() => /canary 20 %/.test(document.querySelector('.page').textContent), null, { timeout: PATIENCE }).catch(() => fault('plugin', 'no canary'));
   await page.getByRole('button', { name: 'Promote' }).click();
   await submitDialog(page, 'promote');
   await toastSays(page, /Generation/, 'promote');
@@ -325,7 +328,7 @@ async function walkPlugins(page) {
   await judge(page, 'roll-back dialog');
   await submitDialog(page, 'roll back');
   await toastSays(page, /Generation/, 'roll back');
-  await page.waitForFunction(() => /roll-back/.test(document.querySelector('.page').textContent), null, { timeout: 25_000 }).catch(() => fault('plugins', 'the roll-back is not on record'));
+  await page.waitForFunction(() => /roll-back/.test(document.querySelector('.page').textContent), null, { timeout: PATIENCE }).catch(() => fault('plugins', 'the roll-back is not on record'));
   await shoot(page, 'plugins');
 }
 
@@ -346,7 +349,7 @@ async function walkDecisions(page) {
 
 async function walkLive(page) {
   await visit(page, '#/live');
-  await page.waitForSelector('.event .link', { timeout: 15_000 }).catch(() => fault('live', 'no event'));
+  await page.waitForSelector('.event .link', { timeout: PATIENCE }).catch(() => fault('live', 'no event'));
   await page.keyboard.press('p');
   await page.waitForTimeout(400);
   const before = await page.locator('.event').first().innerText();
@@ -354,7 +357,7 @@ async function walkLive(page) {
   check('live: pause', before === await page.locator('.event').first().innerText(), 'events come though paused');
   await page.keyboard.press('p');
   await page.locator('.event .link').first().click();
-  await page.waitForSelector('.trace li', { timeout: 10_000 }).catch(() => fault('live', 'no trace'));
+  await page.waitForSelector('.trace li', { timeout: PATIENCE }).catch(() => fault('live', 'no trace'));
   await page.waitForTimeout(1500);
   await judge(page, 'trace');
   await shoot(page, 'live');
@@ -448,4 +451,7 @@ async function main() {
   process.exit(wrong.length ? 1 : 0);
 }
 
-main();
+main().catch((error) => {
+  fault('the walk ended early', error.stack);
+  process.exit(1);
+});
