@@ -84,7 +84,7 @@ export async function message({ parts, signal, every, stage }) {
   try {
     shown = await api.get(path, null, signal);
   } catch (error) {
-    if (error.status !== 404 && error.status !== 400) throw error;
+    if (![400, 404, 422].includes(error.status)) throw error;
     await gone(id, error, signal, stage);
     await drawWhy();
     return;

@@ -33,6 +33,7 @@ use std::time::Duration;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +42,7 @@ use crate::config::Settings;
 use crate::delivery::Dispatcher;
 use crate::delivery::tcp::Tcp;
 use crate::listen::{Activation, Bound, Reception};
-use crate::plugin::{Compiler, Events};
+use crate::plugin::{Compiler, Event, Events};
 use crate::pulse::Pulse;
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
@@ -206,13 +207,10 @@ impl App {
         });
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
         loops.push(tokio::spawn(admin::serve(doors, api::of(&inner, &draining), draining.clone())));
-        loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
         loops.extend(traces::spawn(&inner, asked, outward.clients.clone(), &draining)?);
-        loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
-        loops.push(tokio::spawn(keys::watch(inner.clone(), draining.clone())));
         let counted = outward.ledger.clone();
         loops.extend(outward.tended(&inner, &draining));
-        loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
+        loops.extend(watches(&inner, heard, &draining));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering, counted })
     }
@@ -350,6 +348,17 @@ fn dispatcher(
     dispatcher.record_in(finished.clone());
     dispatcher.heed(suppression.clone());
     dispatcher
+}
+
+/// What is looked after all the time: what expires, certificates, keys, and what plugins do.
+fn watches(inner: &Arc<Inner>, heard: Receiver<Event>, draining: &CancellationToken) -> [JoinHandle<()>; 4] {
+    let (inner, draining) = (|| inner.clone(), || draining.clone());
+    [
+        tokio::spawn(sweep(inner(), draining())),
+        tokio::spawn(certificates::watch(inner(), draining())),
+        tokio::spawn(keys::watch(inner(), draining())),
+        tokio::spawn(plugins::heed(inner(), heard, draining())),
+    ]
 }
 
 /// Removes what has expired from the plugins' kv and from the suppression list, once a minute.
