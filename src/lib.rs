@@ -33,6 +33,7 @@ pub mod https;
 pub mod sts;
 pub mod tlsrpt;
 pub mod telemetry;
+pub mod pulse;
 mod suggest;
 pub mod workbench;
 pub mod app;

@@ -1,12 +1,12 @@
 //! Who the relay runs as. Started as root and told a user, it binds what only root can, makes the folders it needs, and begins
 //! anew as that user: the whole process is replaced, so that no thread and no memory of root's is left.
 //!
-//! Reads `/etc/passwd` and `/etc/group`; other sources of users are not asked. Must never go on as root unless that was asked
-//! for, nor with more privileges than it said.
+//! Reads `/etc/passwd` and `/etc/group`; other sources of users are not asked. Must never go on as root where anybody else could
+//! reach it, unless that was asked for, nor with more privileges than it said.
 
 use std::fs::DirBuilder;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -45,27 +45,50 @@ const FIRST: i32 = 3;
 /// The only capability that a relay of another user may still have: that of binding ports below 1024.
 const BIND_SERVICE: u64 = 1 << 10;
 
-/// Returns in a process that may go on: as the user of the configuration, or as whoever started it. Call it first of all,
-/// before there are threads; as root with a user to become, it does not return unless something is wrong.
+/// Returns in a process that may go on: as the user of the configuration, or as whoever started it; with what is unwise about
+/// that. Call it first of all, before there are threads; as root with a user to become, it does not return unless something is
+/// wrong. `api` is where else it listens.
 ///
 /// # Errors
 /// What is wrong and what to do, for people.
-pub fn settle(config: &Config, listeners: &[listen::Listener], folders: &[Folder]) -> Result<(), String> {
+pub fn settle(
+    config: &Config,
+    listeners: &[listen::Listener],
+    api: Option<SocketAddr>,
+    folders: &[Folder],
+) -> Result<Option<&'static str>, String> {
     let wanted = config.user.as_deref().map(|user| identity(user, config.group.as_deref())).transpose()?;
     let root = rustix::process::geteuid().is_root() || rustix::process::getuid().is_root();
     match wanted {
         Some(wanted) if root => Err(begin_anew(wanted, listeners, folders)),
         Some(wanted) => {
             let status = std::fs::read_to_string("/proc/self/status").map_err(|e| format!("/proc/self/status: {e}"))?;
-            is_only(wanted, &status)
+            is_only(wanted, &status).map(|()| None)
         }
-        None if root && !config.allow_root => {
-            Err("the relay does not run as root: name a user for it, [process] user = \
-             \"waypost\", or say allow-root = true there"
-                .to_owned())
-        }
-        None => Ok(()),
+        None if root && !config.allow_root => match reached(listeners, api) {
+            Some(how) => Err(format!(
+                "the relay does not run as root where {how}: name a user for it, [process] user = \"waypost\", whom it \
+                 becomes once the ports are bound, or say allow-root = true there"
+            )),
+            None => Ok(Some("the relay runs as root: for more than a trial name a user for it, [process] user")),
+        },
+        None => Ok(None),
     }
+}
+
+/// How somebody else could reach it, or why root would be needed: then it is more than a trial, as people make it in a container where
+/// they are nobody else. A plugin can't get out of its sandbox and a message is no program; the day one of both is wrong, it must
+/// not be root.
+fn reached(listeners: &[listen::Listener], api: Option<SocketAddr>) -> Option<String> {
+    let open = |address: &SocketAddr| !address.ip().is_loopback() || (1..1024).contains(&address.port());
+    let listener = listeners.iter().find(|listener| match &listener.address {
+        Address::Tcp(address) => open(address),
+        Address::Unix(..) => false,
+        // Whatever the service manager opened.
+        Address::Systemd(_) => true,
+    });
+    let listener = listener.map(|listener| format!("[listeners.{}] listens on {}", listener.name, listener.address));
+    listener.or_else(|| api.filter(open).map(|address| format!("[admin.http] listens on {address}")))
 }
 
 /// Gives only the reason why it did not come to it.
@@ -80,6 +103,7 @@ fn begin_anew(wanted: Identity, listeners: &[listen::Listener], folders: &[Folde
     };
     // Groups of root's are dropped too: std does setgroups, setgid and setuid, in this order, before it replaces the program.
     let error = Command::new("/proc/self/exe")
+        .arg0(std::env::args_os().next().unwrap_or_else(|| "waypost".into()))
         .args(std::env::args_os().skip(1))
         .env("LISTEN_PID", std::process::id().to_string())
         .env("LISTEN_FDS", names.len().to_string())
@@ -225,6 +249,22 @@ mod tests {
         assert!(is_only(wanted, &status(ids, "980\t0\t980\t980", none)).is_err());
         assert!(is_only(wanted, &status(ids, groups, "0000000000000080")).is_err(), "CAP_SETUID leads back");
         assert!(is_only(wanted, "").is_err());
+    }
+
+    #[test]
+    fn root_is_for_trials_on_this_machine_alone() {
+        let how = |addresses: &[&str], api: Option<&str>| {
+            let lines = addresses.iter().enumerate().map(|(n, at)| format!("[listeners.l{n}]\naddress = '{at}'\n"));
+            let text = format!("hostname = 'relay.test'\n{}", lines.collect::<String>());
+            let settings = crate::config::parse(Path::new("f.toml"), &text).unwrap();
+            reached(&settings.listen.listeners, api.map(|api| api.parse().unwrap()))
+        };
+        assert_eq!(how(&["127.0.0.1:2525", "[::1]:2525", "unix:/run/x.sock", "127.0.0.1:0"], None), None);
+        assert_eq!(how(&["127.0.0.1:2525"], Some("127.0.0.1:8025")), None);
+        for open in ["0.0.0.0:2525", "[::]:2525", "127.0.0.1:25", "192.0.2.1:2525", "systemd:smtp"] {
+            assert!(how(&["127.0.0.1:2525", open], None).is_some_and(|how| how.contains("listeners.l1")), "{open}");
+        }
+        assert!(how(&[], Some("0.0.0.0:8025")).is_some_and(|how| how.contains("admin.http")));
     }
 
     #[test]

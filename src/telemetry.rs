@@ -4,16 +4,17 @@
 //! disk or a terminal: see `telemetry/writer.rs` for what happens when the writer can't keep up. Must never log mail
 //! content or secrets; that is up to who logs, as is one span for each session and each attempt.
 
+pub mod otlp;
 mod writer;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::Layer;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use writer::{Lines, Writer};
 
@@ -69,6 +70,7 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Telemetry {
     writer: Writer,
+    spans: Option<otlp::Spans>,
 }
 
 /// A library that warns of each bad request of a plugin, which a plugin can make without end; its own lines are bounded.
@@ -76,21 +78,37 @@ const QUIET: &str = "wasmtime_wasi_http=off";
 
 /// Sets up logging for the whole process.
 ///
+/// `spans` are made of what is logged, if there are any to be made.
+///
 /// # Errors
 /// When the file can't be opened, the level can't be read, or logging was set up before.
-pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
+pub fn start(config: &Config, spans: Option<otlp::Spans>) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(format!("{},{QUIET}", config.level))
         .map_err(|error| TelemetryError::Level(error.to_string()))?;
     let writer = Writer::start(&config.output)?;
     let colours = config.output == Output::Stdout && std::io::stdout().is_terminal();
-    let registry = tracing_subscriber::registry().with(filter);
-    let set = match config.format {
-        Format::Text => registry.with(text(writer.lines(), colours)).try_init(),
-        Format::Json => registry.with(json(writer.lines())).try_init(),
+    let lines = writer.lines();
+    let set = match (&spans, config.format) {
+        // Without traces, what nobody wants to read is told apart before anything is made of it.
+        (None, format) => {
+            let registry = tracing_subscriber::registry().with(filter);
+            match format {
+                Format::Text => registry.with(text(lines, colours)).try_init(),
+                Format::Json => registry.with(json(lines)).try_init(),
+            }
+        }
+        (Some(spans), format) => {
+            let traces = otlp::Layer::new(spans.clone()).with_filter(filter_fn(otlp::Layer::wants));
+            let registry = tracing_subscriber::registry().with(traces);
+            match format {
+                Format::Text => registry.with(text(lines, colours).with_filter(filter)).try_init(),
+                Format::Json => registry.with(json(lines).with_filter(filter)).try_init(),
+            }
+        }
     };
     set.map_err(|_| TelemetryError::Twice)?;
     log_panics();
-    Ok(Telemetry { writer })
+    Ok(Telemetry { writer, spans })
 }
 
 /// A panic costs one task and not the relay, and whoever reads the log has to learn of it.
@@ -120,9 +138,14 @@ pub fn check_level(level: &str) -> Result<(), String> {
 
 /// What a relay holds of its log: the file can be opened anew.
 #[derive(Clone, Debug)]
-pub struct LogFile(Lines);
+pub struct LogFile(Lines, Option<otlp::Spans>);
 
 impl LogFile {
+    /// What is to be sent to a receiver of traces, if there is one.
+    pub fn spans(&self) -> Option<&otlp::Spans> {
+        self.1.as_ref()
+    }
+
     /// Opens the log file anew, after it was renamed away. Lines logged before go to the old file, or at least to one
     /// of the two. A file that can't be opened leaves the old one in use, and says so on standard error.
     pub fn reopen(&self) {
@@ -133,7 +156,7 @@ impl LogFile {
 impl Telemetry {
     /// For who decides when the file is opened anew.
     pub fn file(&self) -> LogFile {
-        LogFile(self.writer.lines())
+        LogFile(self.writer.lines(), self.spans.clone())
     }
 
     /// Waits until everything logged so far is written.
@@ -142,24 +165,23 @@ impl Telemetry {
     }
 }
 
-type Inner = tracing_subscriber::layer::Layered<EnvFilter, Registry>;
-type JsonLayer = Layer<
-    Inner,
+type JsonLayer<S> = Layer<
+    S,
     tracing_subscriber::fmt::format::JsonFields,
     tracing_subscriber::fmt::format::Format<tracing_subscriber::fmt::format::Json>,
     Lines,
 >;
-type TextLayer =
-    Layer<Inner, tracing_subscriber::fmt::format::DefaultFields, tracing_subscriber::fmt::format::Format, Lines>;
+type TextLayer<S> =
+    Layer<S, tracing_subscriber::fmt::format::DefaultFields, tracing_subscriber::fmt::format::Format, Lines>;
 
-fn text(lines: Lines, colours: bool) -> TextLayer {
-    tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(lines)
+fn text<S>(lines: Lines, colours: bool) -> TextLayer<S> {
+    Layer::default().with_ansi(colours).with_writer(lines)
 }
 
 /// `{"timestamp":…,"level":…,"message":…,fields…,"target":…,"span":{…}}`: fields beside the message, and the innermost
 /// span, which names the session or the attempt. The list of all spans around it would double the cost of a line.
-fn json(lines: Lines) -> JsonLayer {
-    tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(lines)
+fn json<S>(lines: Lines) -> JsonLayer<S> {
+    Layer::default().json().flatten_event(true).with_span_list(false).with_writer(lines)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! What goes over the admin socket. A request is one line; the answer is any number of `item` lines, then one `done` or
-//! one `refused`. Queue ids and times are texts, so that nothing is lost in a reader whose numbers are floats.
+//! What can be asked of a running relay, and what it answers: each route of the HTTP API makes one of these requests, and its
+//! answer is made of the items and the rest. Queue ids and times are texts, so that nothing is lost in a reader whose numbers
+//! are floats.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::queue_api::{ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SuppressForm};
-use super::{ExplainForm, MessageView, StsForm, Summary, WhyForm};
+use super::{ExplainForm, MessageView, StsForm, WhyForm};
 use crate::queue::{Counts, RuleKind};
 
 /// One request.
@@ -64,24 +65,6 @@ pub enum Request {
     QueueShow {
         /// Its id.
         id: String,
-    },
-    /// The content of one message.
-    QueueCat {
-        /// Its id.
-        id: String,
-    },
-    /// A message with all there is of it, to be kept elsewhere.
-    QueueExport {
-        /// Its id.
-        id: String,
-    },
-    /// Take a message that was exported. Behind this line follow the octets of its record, as it was exported, and those of its
-    /// content.
-    QueueImport {
-        /// Octets of the record.
-        record: u64,
-        /// Octets of the content.
-        content: u64,
     },
     /// Do something to messages: one step of it.
     QueueCommand {
@@ -214,7 +197,7 @@ pub enum Request {
 }
 
 /// A change of the plugins that serve. It holds until the configuration says something else of the plugin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum PluginChange {
     /// An earlier set.
@@ -238,12 +221,14 @@ pub enum PluginChange {
         /// `[plugins.NAME]`.
         plugin: String,
         /// The component, from the root on; the relay reads it now and keeps it.
+        #[schema(value_type = String)]
         file: PathBuf,
         /// Of a hundred sessions; none: it only shadows.
         #[serde(default)]
         share: Option<u8>,
         /// Its settings; none: the plugin's.
         #[serde(default)]
+        #[schema(value_type = Option<Object>)]
         config: Option<serde_json::Value>,
     },
 }
@@ -263,19 +248,7 @@ impl Weakening {
     }
 }
 
-/// One line of an answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Response {
-    /// One of several.
-    Item(serde_json::Value),
-    /// The last line: all is done.
-    Done(Done),
-    /// The last line: why not.
-    Refused(Vec<String>),
-}
-
-/// The last line of an answer, by request.
+/// What is answered beside items, by request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Done {
@@ -296,13 +269,6 @@ pub enum Done {
     Counted(Counted),
     /// To `queue-summary`, after a [`SummaryRow`] for each destination met in this step.
     Summed(Next),
-    /// To `queue-cat`, after the content in base64, piece by piece: how many octets it has.
-    Content(u64),
-    /// To `queue-import`.
-    Imported {
-        /// The message's id, as it was.
-        id: String,
-    },
     /// To `queue-command`.
     Changed(ChangedForm),
     /// To `explain`.
@@ -353,7 +319,7 @@ pub enum Done {
 }
 
 /// The set of plugins that serves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SetStatus {
     /// Its number.
     pub generation: u64,
@@ -368,7 +334,7 @@ pub struct SetStatus {
 }
 
 /// A recording.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RecordingStatus {
     /// Its file, on the relay's machine.
     pub path: String,
@@ -381,7 +347,7 @@ pub struct RecordingStatus {
 }
 
 /// How the relay stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Status {
     /// Of the relay.
     pub version: String,
@@ -397,10 +363,12 @@ pub struct Status {
     #[serde(default)]
     pub load: LoadStatus,
     /// Of the queue.
+    #[schema(value_type = Object)]
     pub queue: Counts,
     /// Where the queue is kept.
     pub store: StoreStatus,
     /// As `plugins` answers.
+    #[schema(value_type = Vec<Object>)]
     pub plugins: Vec<serde_json::Value>,
     /// Of what plugins decide.
     #[serde(default)]
@@ -408,7 +376,7 @@ pub struct Status {
 }
 
 /// The record of decisions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DecisionsStatus {
     /// They are written down.
     pub recording: bool,
@@ -421,7 +389,7 @@ pub struct DecisionsStatus {
 }
 
 /// One listener.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ListenerStatus {
     /// `[listeners.NAME]`.
     pub name: String,
@@ -434,7 +402,7 @@ pub struct ListenerStatus {
 }
 
 /// What comes in, and what is turned away.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LoadStatus {
     /// Open connections.
     pub connections: u64,
@@ -449,9 +417,10 @@ pub struct LoadStatus {
 }
 
 /// A ban in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BanStatus {
     /// Whose: an address is a network of its own.
+    #[schema(value_type = String)]
     pub network: IpNet,
     /// How much longer.
     pub left_secs: u64,
@@ -460,7 +429,7 @@ pub struct BanStatus {
 }
 
 /// The store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StoreStatus {
     /// Its folder.
     pub path: String,
@@ -471,7 +440,7 @@ pub struct StoreStatus {
 }
 
 /// What a reload did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReloadReport {
     /// The generation that serves now.
     pub generation: u64,
@@ -482,11 +451,4 @@ pub struct ReloadReport {
     /// What is checked less than before, and was meant.
     #[serde(default)]
     pub weakenings: Vec<String>,
-}
-
-impl From<Summary> for Response {
-    fn from(summary: Summary) -> Self {
-        // A summary is plain texts and numbers, which JSON always has room for.
-        Self::Item(serde_json::to_value(summary).unwrap_or_default())
-    }
 }

@@ -1,29 +1,23 @@
-//! The command line's end of the admin socket.
+//! The command line's end of the admin API, by what can be asked; `client_http` has how.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::io::{AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::client_http::Connection;
 use super::{
-    BanStatus, Done, ExplainForm, HistoryForm, PluginChange, RecordingStatus, ReloadReport, Request, Response,
-    SetStatus, Status, StsForm, Summary, SuppressForm, WhyForm, frame,
+    BanStatus, Done, ExplainForm, HistoryForm, PluginChange, RecordingStatus, ReloadReport, Request, SetStatus, Status,
+    StsForm, Summary, SuppressForm, WhyForm,
 };
-
-/// Longer than the slowest honest answer: a reload that compiles many plugins, a command for a million messages.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A connection to a running relay.
 #[derive(Debug)]
 pub struct Client {
-    from: BufReader<OwnedReadHalf>,
-    pub(super) to: OwnedWriteHalf,
+    pub(super) connection: Connection,
+    /// Where the relay is.
+    pub(super) path: PathBuf,
 }
 
 /// Messages, and where to go on.
@@ -33,6 +27,17 @@ pub struct Page {
     pub messages: Vec<Summary>,
     /// `after` of the next page; none: this was the last.
     pub next: Option<String>,
+}
+
+/// Which events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventsForm {
+    /// Kinds, with commas between them; none: all.
+    pub kinds: Option<String>,
+    /// Those about this client only: an IP address.
+    pub client: Option<String>,
+    /// Those about an address that contains this only.
+    pub address: Option<String>,
 }
 
 /// Why there is no answer.
@@ -55,10 +60,7 @@ impl Client {
     /// # Errors
     /// When no relay answers at the path.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(path).await;
-        let stream = stream.map_err(|error| ClientError::NotReachable(path.to_owned(), error))?;
-        let (from, to) = stream.into_split();
-        Ok(Self { from: BufReader::new(from), to })
+        Ok(Self { connection: Connection::open(path).await?, path: path.to_owned() })
     }
 
     /// How the relay stands.
@@ -285,64 +287,31 @@ impl Client {
         self.recording(&Request::StopRecording { plugin }).await
     }
 
+    /// How mail flowed in the last ten minutes, and why recipients were put off; as `GET /api/v1/rates` answers.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn rates(&mut self) -> Result<Value, ClientError> {
+        self.connection.rates().await
+    }
+
+    /// What happens, as it happens, until `take` fails or the relay stops. Each has its kind (`session`, `reception`,
+    /// `delivery`, `plugin`, `audit`, or `lost` with a `count`) and its data, as `GET /api/v1/events` tells them.
+    ///
+    /// # Errors
+    /// When it can't be asked, or `take` fails.
+    pub async fn events(
+        &mut self,
+        which: &EventsForm,
+        mut take: impl FnMut(&str, Value) -> io::Result<()>,
+    ) -> Result<(), ClientError> {
+        self.connection.events(which, &mut take).await
+    }
+
     async fn recording(&mut self, request: &Request) -> Result<RecordingStatus, ClientError> {
         match self.ask::<()>(request).await? {
             (_, Done::Recording(recording)) => Ok(recording),
             (_, other) => Err(unexpected(&other)),
-        }
-    }
-
-    pub(super) async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<(Vec<T>, Done), ClientError> {
-        let answer = tokio::time::timeout(PATIENCE, self.exchange(request)).await;
-        answer.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))
-    }
-
-    async fn exchange<T: DeserializeOwned>(&mut self, request: &Request) -> Result<(Vec<T>, Done), ClientError> {
-        let mut items = Vec::new();
-        let mut keep = |item| {
-            items.push(item);
-            Ok(())
-        };
-        let done = self.each(request, &mut keep).await?;
-        Ok((items, done))
-    }
-
-    /// Gives each item of an answer away as it comes.
-    pub(super) async fn ask_each<T: DeserializeOwned>(
-        &mut self,
-        request: &Request,
-        take: impl FnMut(T) -> Result<(), ClientError>,
-    ) -> Result<Done, ClientError> {
-        let answer = tokio::time::timeout(PATIENCE, self.each(request, take)).await;
-        answer.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))
-    }
-
-    async fn each<T: DeserializeOwned>(
-        &mut self,
-        request: &Request,
-        take: impl FnMut(T) -> Result<(), ClientError>,
-    ) -> Result<Done, ClientError> {
-        let broken = |error: io::Error| ClientError::Broken(error.to_string());
-        frame::write(&mut self.to, request).await.map_err(broken)?;
-        self.to.flush().await.map_err(broken)?;
-        self.answer(take).await
-    }
-
-    /// The answer to what was sent.
-    pub(super) async fn answer<T: DeserializeOwned>(
-        &mut self,
-        mut take: impl FnMut(T) -> Result<(), ClientError>,
-    ) -> Result<Done, ClientError> {
-        let broken = |error: io::Error| ClientError::Broken(error.to_string());
-        loop {
-            let line = frame::read(&mut self.from, frame::RESPONSE_MAX).await.map_err(broken)?;
-            match line.ok_or_else(|| ClientError::Broken("the relay closed the connection".to_owned()))? {
-                Response::Item(item) => {
-                    take(serde_json::from_value(item).map_err(|e| ClientError::Broken(e.to_string()))?)?;
-                }
-                Response::Done(done) => return Ok(done),
-                Response::Refused(reasons) => return Err(ClientError::Refused(reasons)),
-            }
         }
     }
 }

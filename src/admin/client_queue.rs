@@ -1,9 +1,6 @@
-//! The command line's end of the admin socket, as far as the queue goes.
+//! The command line's end of the admin API, as far as the queue goes.
 
 use std::io;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 use super::client::unexpected;
 use super::{
@@ -49,15 +46,7 @@ impl Client {
         id: String,
         mut take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), ClientError> {
-        let broken = |error: String| ClientError::Broken(error);
-        let each = |piece: String| {
-            let octets = STANDARD.decode(piece).map_err(|error| broken(error.to_string()))?;
-            take(&octets).map_err(|error| broken(error.to_string()))
-        };
-        match self.ask_each(&Request::QueueCat { id }, each).await? {
-            Done::Content(_) => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        self.connection.content(&id, &mut take).await
     }
 
     /// One step of counting.

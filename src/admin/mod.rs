@@ -1,18 +1,25 @@
-//! The local admin socket: requests of the command line, answered by the running relay through [`Control`].
+//! The admin API: what operators ask of the running relay, over HTTP, answered through [`Control`].
 //!
-//! One JSON object a line in both directions (`api`), over a Unix socket that only the relay's own user may open. May
-//! import `queue`'s plain types; imported by `app` (which implements `Control`) and `cli` (the client). Must never be
-//! reachable from a network, and never trusts the size of what it reads.
+//! A Unix socket that only the relay's own user may open, where the command line asks; and, where it is configured, a TCP
+//! listener with tokens and roles. Both lead to the same routes (`http/table.rs`), and each route makes a [`Request`]. May
+//! import `queue`'s plain types; imported by `app` (which implements `Control`), `cli` (the client) and `config`. Must never
+//! listen on a network that nobody configured, never trust the size of what it reads, and never show a secret.
 
 mod api;
+mod audit;
 mod client;
+mod client_http;
 mod client_queue;
 mod client_transfer;
+mod config;
 mod explain;
-mod frame;
+mod http;
+mod injection;
+mod perform;
 mod queue;
 mod queue_api;
 mod server;
+mod token;
 mod transfer;
 mod view;
 
@@ -23,16 +30,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ipnet::IpNet;
 
+pub use self::http::{Api, Surroundings, Terms};
 pub use api::{
     BanStatus, DecisionsStatus, Done, ListenerStatus, LoadStatus, PluginChange, RecordingStatus, ReloadReport, Request,
-    Response, SetStatus, Status, StoreStatus, Weakening,
+    SetStatus, Status, StoreStatus, Weakening,
 };
-pub use client::{Client, ClientError, Page};
+pub use client::{Client, ClientError, EventsForm, Page};
+pub use client_transfer::{Exported, Imported, Saved};
+pub use config::{Config, Network, Scrape, Token};
 pub use explain::{ExplainForm, StsForm, WhyForm};
+pub use injection::{HandedIn, Mail};
 pub use queue_api::{
     BUCKETS, ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SummaryRow, SuppressForm,
 };
-pub use server::{BindError, bind, serve};
+pub use server::{BindError, Doors, bind, serve};
+pub use token::{Role, TokenHash, make as make_token};
 pub use view::{MessageView, OutcomeView, PastView, RecipientView, Summary};
 
 use crate::hooks::Route;
@@ -56,18 +68,12 @@ pub trait Control: Send + Sync + 'static {
     fn queue_show(&self, id: QueueId) -> Pending<'_, Option<Shown>>;
     /// Header section and body of a message.
     fn queue_content(&self, id: QueueId) -> Pending<'_, Option<(Bytes, Content)>>;
-    /// A message with all there is of it; a relay without a queue of its own refuses.
-    fn queue_whole(&self, _id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes, Content)>> {
-        Box::pin(std::future::ready(Err(vec!["nothing can be exported here".to_owned()])))
-    }
-    /// For content that is imported.
-    fn queue_draft(&self) -> Option<Draft> {
-        None
-    }
-    /// Takes a message that was exported; false if there is one of its id.
-    fn queue_import(&self, _by: Peer, _incoming: Incoming) -> Pending<'_, bool> {
-        Box::pin(std::future::ready(Err(vec!["nothing can be imported here".to_owned()])))
-    }
+    /// A message with all there is of it.
+    fn queue_whole(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes, Content)>>;
+    /// For content that is imported; none: there is no queue.
+    fn queue_draft(&self) -> Option<Draft>;
+    /// Takes a message that was exported, and says so after the flush; false if there is one of its id.
+    fn queue_import(&self, by: Peer, incoming: Incoming) -> Pending<'_, bool>;
     /// One step of a command.
     fn queue_command(&self, by: Peer, filter: Filter, reach: Reach, command: Command) -> Pending<'_, Changed>;
     /// Puts a rule in force.
@@ -123,6 +129,8 @@ pub trait Control: Send + Sync + 'static {
     fn record(&self, plugin: String, calls: u32, address: Option<String>) -> Pending<'_, RecordingStatus>;
     /// Ends it.
     fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus>;
+    /// Takes a message as an SMTP client's is taken, and says so after the flush.
+    fn inject(&self, by: Peer, mail: Mail) -> Pending<'_, HandedIn>;
 }
 
 /// A message in full, but for its body.
@@ -140,17 +148,25 @@ pub struct Shown {
     pub rules: Arc<Rules>,
 }
 
-/// Who asks: a user of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub u32);
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A user of this machine, by the number.
+    User(u32),
+    /// Whoever has the token of this name.
+    Token(Arc<str>),
+}
 
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "uid {}", self.0)
+        match self {
+            Self::User(uid) => write!(f, "uid {uid}"),
+            Self::Token(name) => write!(f, "token {name}"),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 pub(crate) use tests::record as record_for_tests;
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,16 @@
-//! The relay's end of the admin socket, as far as the queue goes: each request is one bounded step.
+//! Requests about the queue: each is one bounded step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncWrite, BufWriter};
+use serde_json::Value;
 
+use super::perform::{Answer, Refusal};
 use super::queue_api::{
     ChangedForm, CommandForm, Counted, FilterForm, Next, RuleStatus, SummaryRow, bucket, reach, read_id, reason,
 };
-use super::{Control, Done, MessageView, Peer, Request, Response, Summary, frame};
+use super::{Control, Done, MessageView, Peer, Request, Summary};
 use crate::queue::{Command, Filter, QueuedRecipient, Reach, Record, Sight, hop_text};
 use crate::time::{Clock as _, System, Timestamp};
 
@@ -21,17 +20,17 @@ const PAGE: usize = 1000;
 const LOOK: usize = 16_384;
 /// Ids shown with a count.
 const NAMED: usize = 5;
-/// Octets of content in one line.
-const PIECE: usize = 48 << 10;
 /// Octets of a name in a summary.
 const NAME: usize = 120;
 /// Longest time that a rule is given.
 const YEAR: u64 = 366 * 86_400;
 
-type Answer = Result<(Vec<Response>, Done), Vec<String>>;
+fn one(why: String) -> Refusal {
+    Refusal::Input(vec![why])
+}
 
-fn one(why: String) -> Vec<String> {
-    vec![why]
+fn broken(error: serde_json::Error) -> Refusal {
+    Refusal::Relay(vec![error.to_string()])
 }
 
 /// Those about the queue.
@@ -46,7 +45,7 @@ pub(super) async fn perform(request: Request, peer: Peer, control: &dyn Control)
         }
         Request::QueueShow { id } => {
             let shown = control.queue_show(read_id(&id).map_err(one)?).await?;
-            let shown = shown.ok_or_else(|| one(format!("no message {id} in the queue")))?;
+            let shown = shown.ok_or_else(|| Refusal::Missing(vec![format!("no message {id} in the queue")]))?;
             Ok((Vec::new(), Done::Message(Box::new(MessageView::of(&shown, System.now())))))
         }
         Request::QueueCommand { filter, all, command, after, upto } => {
@@ -69,22 +68,22 @@ pub(super) async fn perform(request: Request, peer: Peer, control: &dyn Control)
         Request::QueueRules => {
             let now = System.now();
             let rules = control.queue_rules().await?;
-            let item = |rule: &Arc<_>| serde_json::to_value(RuleStatus::of(rule, now)).map(Response::Item);
+            let item = |rule: &Arc<_>| serde_json::to_value(RuleStatus::of(rule, now));
             let items = rules.in_force(now).map(item).collect::<Result<_, _>>();
-            Ok((items.map_err(|error| one(error.to_string()))?, Done::Rules))
+            Ok((items.map_err(broken)?, Done::Rules))
         }
         Request::QueueRuleLift { number } => {
             let rule = control.queue_rule_lift(peer, number).await?;
-            let rule = rule
-                .ok_or_else(|| one(format!("no rule {number}: `waypost queue suspensions` shows which there are")))?;
+            let none = || vec![format!("no rule {number}: `waypost queue suspensions` shows which there are")];
+            let rule = rule.ok_or_else(|| Refusal::Missing(none()))?;
             Ok((Vec::new(), Done::Rule(RuleStatus::of(&rule, System.now()))))
         }
-        other => Err(vec![format!("{other:?} is not about the queue")]),
+        other => Err(one(format!("{other:?} is not about the queue"))),
     }
 }
 
 /// A filter that may concern every message only where that is said.
-fn meant(filter: &FilterForm, all: bool) -> Result<Filter, Vec<String>> {
+fn meant(filter: &FilterForm, all: bool) -> Result<Filter, Refusal> {
     if filter.is_empty() && !all {
         return Err(one("this would concern every message: say so with `all`".to_owned()));
     }
@@ -96,7 +95,9 @@ async fn list(control: &dyn Control, filter: &FilterForm, after: Option<String>,
     let reach = Reach { after, upto: None, look: LOOK, find: limit.clamp(1, PAGE) };
     let stepped = control.queue_look(filter.filter().map_err(one)?, reach).await?;
     let now = System.now();
-    let items: Vec<_> = stepped.found.iter().map(|found| Summary::of(&found.record, now).into()).collect();
+    let item = |record: &Record| serde_json::to_value(Summary::of(record, now));
+    let items: Vec<Value> =
+        stepped.found.iter().map(|found| item(&found.record)).collect::<Result<_, _>>().map_err(broken)?;
     let messages = items.len();
     Ok((items, Done::Page { next: stepped.next.map(|id| id.to_string()), messages }))
 }
@@ -151,8 +152,8 @@ async fn summary(control: &dyn Control, filter: &FilterForm, by: &str, reach: Re
             row.suspended += u64::from(recipient.state.parked.is_some());
         }
     }
-    let item = |(name, row)| serde_json::to_value(SummaryRow { name, ..row }).map(Response::Item);
-    let items = rows.into_iter().map(item).collect::<Result<_, _>>().map_err(|error| one(error.to_string()))?;
+    let item = |(name, row)| serde_json::to_value(SummaryRow { name, ..row });
+    let items = rows.into_iter().map(item).collect::<Result<_, _>>().map_err(broken)?;
     Ok((items, Done::Summed(Next::of(stepped.next, stepped.upto, stepped.looked))))
 }
 
@@ -172,7 +173,7 @@ fn name(by: By, sight: Sight<'_>, recipient: &QueuedRecipient) -> String {
     name.chars().take(NAME).collect()
 }
 
-async fn read_command(control: &dyn Control, form: CommandForm) -> Result<Command, Vec<String>> {
+async fn read_command(control: &dyn Control, form: CommandForm) -> Result<Command, Refusal> {
     Ok(match form {
         CommandForm::Retry { reroute } => Command::Retry { reroute },
         CommandForm::Reschedule { at, in_secs, spread_secs } => {
@@ -187,43 +188,10 @@ async fn read_command(control: &dyn Control, form: CommandForm) -> Result<Comman
             let at = start.plus(Duration::from_secs(in_secs));
             Command::Reschedule { at, spread: Duration::from_secs(spread_secs) }
         }
-        CommandForm::Reroute { to } => Command::Reroute(control.read_route(to).await?),
+        CommandForm::Reroute { to } => Command::Reroute(control.read_route(to).await.map_err(Refusal::Input)?),
         CommandForm::Hold { reason: why } => Command::Hold(reason(why).map_err(one)?),
         CommandForm::Release => Command::Release,
         CommandForm::Bounce { reason: why } => Command::Bounce(reason(why).map_err(one)?),
         CommandForm::Remove => Command::Remove,
     })
-}
-
-/// The content of a message, piece by piece: not all of it in memory at a time.
-pub(super) async fn cat(
-    id: &str,
-    control: &dyn Control,
-    to: &mut BufWriter<impl AsyncWrite + Unpin>,
-) -> std::io::Result<()> {
-    let read = match read_id(id) {
-        Ok(id) => control.queue_content(id).await,
-        Err(why) => Err(vec![why]),
-    };
-    let (head, body) = match read {
-        Ok(Some(content)) => content,
-        Ok(None) => return frame::write(to, &Response::Refused(vec![format!("no message {id} in the queue")])).await,
-        Err(reasons) => return frame::write(to, &Response::Refused(reasons)).await,
-    };
-    let mut octets = 0;
-    for piece in head.chunks(PIECE) {
-        octets += piece.len() as u64;
-        frame::write(to, &Response::Item(STANDARD.encode(piece).into())).await?;
-    }
-    let mut at = 0;
-    while at < body.len() {
-        let piece = match body.read_at(at, PIECE).await {
-            Ok(piece) if !piece.is_empty() => piece,
-            Ok(_) => break,
-            Err(error) => return frame::write(to, &Response::Refused(vec![format!("the body: {error}")])).await,
-        };
-        at += piece.len() as u64;
-        frame::write(to, &Response::Item(STANDARD.encode(&piece).into())).await?;
-    }
-    frame::write(to, &Response::Done(Done::Content(octets + at))).await
 }

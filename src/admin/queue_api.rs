@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 const LOOK: usize = 4096;
 
 /// Which recipients; all that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FilterForm {
     /// In the filter language.
@@ -88,7 +88,7 @@ pub(super) fn reach(after: Option<&str>, upto: Option<&str>) -> Result<Reach, St
 }
 
 /// Where the next step begins.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct Next {
     /// `after` of the next step; none: this was the last.
@@ -106,7 +106,7 @@ impl Next {
 }
 
 /// What there is in a step.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Counted {
     /// Messages with a recipient that fits.
     pub messages: u64,
@@ -122,7 +122,7 @@ pub struct Counted {
 }
 
 /// What a step of a command came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ChangedForm {
     /// Messages changed.
     pub messages: u64,
@@ -131,6 +131,7 @@ pub struct ChangedForm {
     /// Messages that could not be changed.
     pub failed: u64,
     /// Some of them: id and why.
+    #[schema(value_type = Vec<Vec<String>>)]
     pub failures: Vec<(String, String)>,
     /// Where the next step begins.
     #[serde(flatten)]
@@ -146,11 +147,12 @@ impl From<Changed> for ChangedForm {
 }
 
 /// One destination, or what else it is counted by.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SummaryRow {
     /// Which.
     pub name: String,
     /// Recipients by age: up to 5, 10, 20, 40 … 1280 minutes, and older.
+    #[schema(value_type = Vec<u64>)]
     pub by_age: [u64; BUCKETS],
     /// Recipients of them that are held.
     pub held: u64,
@@ -168,7 +170,7 @@ pub(super) fn bucket(age: Duration) -> usize {
 }
 
 /// What to do to recipients.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CommandForm {
     /// Due at once.
@@ -226,11 +228,12 @@ pub(super) fn reason(text: String) -> Result<std::sync::Arc<str>, String> {
 }
 
 /// A rule in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RuleStatus {
     /// Its number.
     pub number: u32,
-    /// What it does.
+    /// What it does: `suspend`, `hold` or `bounce`.
+    #[schema(value_type = String)]
     pub kind: RuleKind,
     /// To whom.
     pub filter: String,

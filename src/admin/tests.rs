@@ -1,11 +1,11 @@
-//! The protocol over a real socket, against a relay that answers from a list.
+//! The command line's client over a real socket, against a relay that answers from a list.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
@@ -14,13 +14,17 @@ use crate::hooks::{Outcome, OutcomeKind, Stage};
 use crate::mail::{Annotations, BodyKind, Domain, Mailbox, Param, ReversePath};
 use crate::queue::{BodyPlace, Counts, Found, QueuedRecipient, RecipientState, Sight};
 use crate::smtp::Reply;
+use crate::store::Spool;
 
 const ARRIVED: Timestamp = Timestamp::from_secs(1_795_473_060);
 
 #[derive(Default)]
-struct Fake {
-    records: Vec<Arc<Record>>,
-    commands: Mutex<Vec<(Filter, Command)>>,
+pub(crate) struct Fake {
+    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) injected: Mutex<Vec<(String, Mail)>>,
+    pub(crate) commands: Mutex<Vec<(Filter, Command)>>,
+    pub(crate) spool: Option<Spool>,
+    pub(crate) imported: Mutex<Vec<Incoming>>,
 }
 
 fn ready<'a, T: Send + 'a>(answer: Result<T, Vec<String>>) -> Pending<'a, T> {
@@ -62,6 +66,29 @@ impl Control for Fake {
     fn queue_content(&self, _: QueueId) -> Pending<'_, Option<(Bytes, Content)>> {
         let (head, body) = (Bytes::from_static(b"Subject: \xff\r\n\r\n"), vec![b'x'; 100_000]);
         ready(Ok(Some((head, Content::Memory(body.into())))))
+    }
+
+    fn queue_whole(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes, Content)>> {
+        let found = self.records.iter().find(|record| record.id == id).cloned();
+        let (head, body) = (Bytes::from_static(b"Subject: \xff\r\n\r\n"), vec![b'x'; 100_000]);
+        let whole = |record: Arc<Record>| {
+            let record = Record { head_size: 14, body_size: 100_000, ..Arc::unwrap_or_clone(record) };
+            (Arc::new(record), head, Content::Memory(body.into()))
+        };
+        ready(Ok(found.map(whole)))
+    }
+
+    fn queue_draft(&self) -> Option<Draft> {
+        self.spool.as_ref().map(Spool::draft)
+    }
+
+    fn queue_import(&self, _: Peer, incoming: Incoming) -> Pending<'_, bool> {
+        let mut imported = self.imported.lock();
+        let known = imported.iter().any(|known| known.record.id == incoming.record.id);
+        if !known {
+            imported.push(incoming);
+        }
+        ready(Ok(!known))
     }
 
     fn queue_command(&self, _: Peer, filter: Filter, reach: Reach, command: Command) -> Pending<'_, Changed> {
@@ -181,6 +208,12 @@ impl Control for Fake {
         ready(Err(vec![format!("{plugin} is not being recorded")]))
     }
 
+    fn inject(&self, by: Peer, mail: Mail) -> Pending<'_, HandedIn> {
+        self.injected.lock().push((by.to_string(), mail));
+        let id = format!("{:013}", self.injected.lock().len());
+        ready(Ok(HandedIn::Taken { id, refused: vec![("x@y.test".into(), "550 no".into())] }))
+    }
+
     fn suppress(&self, by: Peer, what: SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
         let entry =
             json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
@@ -254,10 +287,11 @@ struct Served {
 impl Served {
     fn start(records: Vec<Arc<Record>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let listener = bind(&dir.path().join("run/admin.sock")).unwrap();
+        let doors = bind(&at(&dir.path().join("run/admin.sock"))).unwrap();
         let fake = Arc::new(Fake { records, ..Fake::default() });
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, fake.clone(), shutdown.clone()));
+        let around = Surroundings { audit: Some(dir.path().join("audit.jsonl")), ..Surroundings::default() };
+        let task = tokio::spawn(serve(doors, Api::new(fake.clone(), around), shutdown.clone()));
         Self { dir, fake, shutdown, task }
     }
 
@@ -269,18 +303,28 @@ impl Served {
         Client::connect(&self.path()).await.unwrap()
     }
 
-    /// Sends octets as they are; every line of the answer.
-    async fn raw(&self, octets: &[u8]) -> Vec<String> {
-        let mut stream = BufReader::new(UnixStream::connect(self.path()).await.unwrap());
+    /// Sends octets as they are; the whole answer.
+    async fn raw(&self, octets: &[u8]) -> String {
+        let mut stream = UnixStream::connect(self.path()).await.unwrap();
         stream.write_all(octets).await.unwrap();
-        stream.shutdown().await.unwrap();
-        let mut lines = stream.lines();
-        let mut read = Vec::new();
-        while let Some(line) = lines.next_line().await.unwrap() {
-            read.push(line);
-        }
-        read
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
     }
+
+    /// One request; status and body.
+    async fn request(&self, line: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
+        let head = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{kind}content-length: {length}\r\n\r\n");
+        let answer = self.raw((head + body).as_bytes()).await;
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+}
+
+fn at(path: &Path) -> Config {
+    Config { socket: path.to_owned(), ..Config::default() }
 }
 
 #[tokio::test]
@@ -319,12 +363,11 @@ async fn plugins_are_looked_at_and_changed_in_the_peers_name() {
     let report = client.plugin_change(PluginChange::Rollback { generation: None }, true).await.unwrap();
     let uid = rustix::process::geteuid().as_raw();
     assert_eq!(report.changes, [format!("Rollback {{ generation: None }} by uid {uid}, weakening Allowed")]);
-    let raw = b"{\"request\":\"plugin-change\",\"change\":{\"try\":{\"plugin\":\"p\",\"file\":\"/x\"}}}\n";
-    let lines = served.raw(raw).await;
-    assert!(
-        lines[0].starts_with("{\"done\":{\"plugin-change\":") && lines[0].contains("weakening Refused"),
-        "{lines:?}"
-    );
+    let body = r#"{"change":{"try":{"plugin":"p","file":"/x","config":{"key":"hush"}}}}"#;
+    let (status, report) = served.request("POST /api/v1/plugins/change", body).await;
+    assert!(status == 200 && report.contains("weakening Refused"), "{report}");
+    let audit = std::fs::read_to_string(served.dir.path().join("audit.jsonl")).unwrap();
+    assert!(audit.lines().count() == 2 && audit.contains(&format!("uid {uid}")) && !audit.contains("hush"), "{audit}");
 }
 
 #[tokio::test]
@@ -348,8 +391,6 @@ async fn policies_are_told_and_fetched_if_asked_for() {
     }
     let refused = client.sts(StsForm { domain: "@".into(), refresh: false }).await.unwrap_err();
     assert!(matches!(refused, ClientError::Refused(reasons) if reasons[0].contains("no domain")));
-    let lines = served.raw(b"{\"request\":\"sts\",\"about\":{\"domain\":\"example.org\"}}\n").await;
-    assert!(lines[0].starts_with("{\"done\":{\"sts\":"), "{lines:?}");
 }
 
 #[tokio::test]
@@ -362,8 +403,8 @@ async fn bans_are_listed_added_and_lifted() {
     client.ban(network, 60).await.unwrap();
     let refused = client.lift_ban(network).await.unwrap_err();
     assert!(matches!(&refused, ClientError::Refused(why) if why[..] == ["2001:db8::/48 is not banned"]), "{refused}");
-    let lines = served.raw(b"{\"request\":\"ban-add\",\"network\":\"nonsense\",\"secs\":1}\n").await;
-    assert!(lines[0].starts_with("{\"refused\":[\"not a request: "), "{lines:?}");
+    let (status, why) = served.request("POST /api/v1/bans", r#"{"network":"nonsense","secs":1}"#).await;
+    assert!(status == 400 && why.contains("is no network"), "{status} {why}");
 }
 
 #[tokio::test]
@@ -474,19 +515,36 @@ async fn rules_are_made_in_the_peers_name_and_never_by_accident() {
 #[tokio::test]
 async fn rubbish_is_refused_and_bounded() {
     let served = Served::start(Vec::new());
-    let long = vec![b'x'; frame::REQUEST_MAX + 1];
-    let cases: [(&[u8], &str); 6] = [
-        (b"hello\n", "not a request: expected value at line 1 column 1"),
-        (b"{\"request\":\"dance\"}\n", "unknown variant `dance`"),
-        (b"{\"request\":\"queue-list\",\"limit\":1,\"filter\":{\"size\":1}}\n", "unknown field `size`"),
-        (b"{\"request\":\"queue-show\"}\n", "missing field `id`"),
-        (b"{\"request\":\"status\"}", "a cut-off line"),
-        (&long, "a line of more than 65536 octets"),
+    let long = format!("{{\"filter\":{{\"text\":\"{}\"}},\"command\":\"release\"}}", "x".repeat(70_000));
+    let cases = [
+        ("GET /api/v1/dance", "", 404, "there is no such route"),
+        ("PUT /api/v1/status", "", 405, "not with this method"),
+        ("GET /api/v1/queue?size=1", "", 400, "unknown field `size`"),
+        ("GET /api/v1/queue?limit=x", "", 400, "limit"),
+        ("GET /api/v1/status?x=1", "", 400, "this takes no query"),
+        ("GET /api/v1/queue?filter=held+and", "", 422, "at column 9"),
+        ("GET /api/v1/queue/messages/rubbish", "", 422, "rubbish"),
+        ("GET /api/v1/queue/messages/%ff", "", 400, "no UTF-8"),
+        ("GET /api/v1/queue/messages/0000000000009", "", 404, "no message"),
+        ("POST /api/v1/reload", "{", 400, "the body"),
+        ("POST /api/v1/reload", "{\"allow_waeken\":true}", 400, "unknown field `allow_waeken`"),
+        ("POST /api/v1/reload", "", 415, "application/json"),
+        ("POST /api/v1/queue/command", &long, 413, "at most 65536 octets"),
+        ("DELETE /api/v1/queue/rules/x", "", 400, "no number"),
+        ("DELETE /api/v1/queue/rules/9", "", 404, "no rule 9"),
+        ("DELETE /api/v1/plugins/p/recording", "", 409, "not being recorded"),
     ];
-    for (octets, expected) in cases {
-        let lines = served.raw(octets).await;
-        assert!(lines.len() == 1 && lines[0].starts_with("{\"refused\":[") && lines[0].contains(expected), "{lines:?}");
+    for (line, body, status, expected) in cases {
+        let (got, answer) = served.request(line, body).await;
+        assert!(got == status && answer.contains(expected), "{line}: {got} {answer}");
+        let problem: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((problem["status"].as_u64(), problem["type"].as_str()), (Some(status.into()), Some("about:blank")));
     }
+    let answer = served.raw(b"hello\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    let head = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(100_000));
+    let answer = served.raw(head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     assert!(served.client().await.status().await.is_ok(), "it still answers others");
 }
 
@@ -494,12 +552,9 @@ async fn rubbish_is_refused_and_bounded() {
 async fn the_wire_form_is_stable() {
     let served = Served::start(vec![record(1)]);
     let id = QueueId::from_u64(1);
-    let show = format!("{{\"request\":\"queue-show\",\"id\":\"{id}\"}}\n");
-    insta::assert_snapshot!(served.raw(show.as_bytes()).await.join("\n"));
-    let command = format!(
-        "{{\"request\":\"queue-command\",\"filter\":{{\"ids\":[\"{id}\"]}},\"command\":{{\"retry\":{{\"reroute\":true}}}}}}\n"
-    );
-    insta::assert_snapshot!(served.raw(command.as_bytes()).await.join("\n"), @r#"{"done":{"changed":{"messages":1,"recipients":1,"failed":0,"failures":[],"next":null,"upto":null,"looked":0}}}"#);
+    insta::assert_snapshot!(served.request(&format!("GET /api/v1/queue/messages/{id}"), "").await.1);
+    let command = format!("{{\"filter\":{{\"ids\":[\"{id}\"]}},\"command\":{{\"retry\":{{\"reroute\":true}}}}}}");
+    insta::assert_snapshot!(served.request("POST /api/v1/queue/command", &command).await.1, @r#"{"messages":1,"recipients":1,"failed":0,"failures":[],"next":null,"upto":null,"looked":0}"#);
     let summary = Summary::of(&record(1), ARRIVED.plus(std::time::Duration::from_secs(100)));
     insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap());
 }
@@ -509,16 +564,16 @@ async fn the_socket_is_the_owners_and_a_stale_one_is_replaced() {
     let served = Served::start(Vec::new());
     let path = served.path();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(matches!(bind(&path), Err(BindError::InUse(_))));
+    assert!(matches!(bind(&at(&path)), Err(BindError::InUse(_))));
     served.shutdown.cancel();
     served.task.await.unwrap();
     let nobody = Client::connect(&path).await;
     assert!(matches!(nobody, Err(ClientError::NotReachable(..))));
-    assert!(bind(&path).is_ok(), "what a dead relay left is replaced");
+    assert!(bind(&at(&path)).is_ok(), "what a dead relay left is replaced");
     let file = served.dir.path().join("file");
     std::fs::write(&file, "precious").unwrap();
-    assert!(matches!(bind(&file), Err(BindError::NotASocket(_))));
-    assert!(matches!(bind(Path::new("/proc/nowhere/admin.sock")), Err(BindError::Io(..))));
+    assert!(matches!(bind(&at(&file)), Err(BindError::NotASocket(_))));
+    assert!(matches!(bind(&at(Path::new("/proc/nowhere/admin.sock"))), Err(BindError::Io(..))));
 }
 
 #[tokio::test]
@@ -529,4 +584,65 @@ async fn shutdown_does_not_wait_for_idle_clients() {
     served.shutdown.cancel();
     served.task.await.unwrap();
     assert!(matches!(client.status().await, Err(ClientError::Broken(_))));
+}
+
+/// A client that trusts this certificate: the status of one request, or none where nothing is answered.
+async fn ask_over_tls(address: std::net::SocketAddr, chain: &str, token: &str) -> Option<u16> {
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()).unwrap();
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(builder.with_no_client_auth()));
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.ok()?;
+    let lines = "GET /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    let head = format!("{lines}authorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
+}
+
+#[tokio::test]
+async fn a_network_is_served_under_tls_and_no_reload_opens_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (chain, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let certificate = Some(crate::tls::Certificate { chain, key });
+    let address = "127.0.0.1:0".parse().unwrap();
+    let (token, hash) = make_token().unwrap();
+    let config = Config {
+        socket: dir.path().join("admin.sock"),
+        http: Some(Network { address, certificate, metrics: Scrape::Token }),
+        tokens: vec![Token { name: "ann".into(), hash, role: Role::Read }],
+    };
+    let around = Surroundings::default();
+    let terms = around.terms.clone();
+    terms.store(Arc::new(Terms::of(&config).unwrap()));
+    let doors = bind(&config).unwrap();
+    let address = doors.address().unwrap();
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(serve(doors, Api::new(Arc::new(Fake::default()), around), shutdown.clone()));
+
+    let chain = made.cert.pem();
+    assert_eq!(ask_over_tls(address, &chain, &token).await, Some(200));
+    assert_eq!(ask_over_tls(address, &chain, "other").await, Some(401));
+    let mut plain = tokio::net::TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!String::from_utf8_lossy(&answer).contains("HTTP"), "nothing is told in clear");
+
+    terms.store(Arc::new(Terms::of(&Config { http: None, ..config.clone() }).unwrap()));
+    assert_eq!(ask_over_tls(address, &chain, &token).await, None, "without a certificate nobody is served");
+    terms.store(Arc::new(Terms::of(&Config { tokens: Vec::new(), ..config.clone() }).unwrap()));
+    assert_eq!(ask_over_tls(address, &chain, &token).await, Some(401));
+    shutdown.cancel();
+    task.await.unwrap();
+    let missing = crate::tls::Certificate { chain: "/nowhere".into(), key: "/nowhere".into() };
+    let http = config.http.map(|http| Network { certificate: Some(missing), ..http });
+    assert!(Terms::of(&Config { http, ..Config::default() }).is_err());
 }

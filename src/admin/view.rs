@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 const NAMED: usize = 3;
 
 /// A message in a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Summary {
     /// Queue id.
     pub id: String,
@@ -44,7 +44,7 @@ pub struct Summary {
 }
 
 /// A message in full, but for its body.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageView {
     /// Queue id.
     pub id: String,
@@ -59,6 +59,7 @@ pub struct MessageView {
     /// Why it is held, if it is.
     pub held: Option<String>,
     /// The session it came through; none for messages the relay made.
+    #[schema(value_type = Option<Object>)]
     pub origin: Option<serde_json::Value>,
     /// -9 to 9: how soon it goes before others.
     #[serde(default)]
@@ -66,6 +67,7 @@ pub struct MessageView {
     /// Labels.
     pub tags: Vec<String>,
     /// What plugins left with it: plugin, key, value.
+    #[schema(value_type = Vec<Vec<String>>)]
     pub annotations: Vec<(String, String, String)>,
     /// The spool file of its body, if it has one of its own.
     pub spool_file: Option<String>,
@@ -76,7 +78,7 @@ pub struct MessageView {
 }
 
 /// A recipient not yet settled.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RecipientView {
     /// Index in the message.
     pub index: u32,
@@ -100,6 +102,7 @@ pub struct RecipientView {
     #[serde(default)]
     pub warned: bool,
     /// As a plugin routed it; none: the relay's own table decides at each attempt.
+    #[schema(value_type = Option<Object>)]
     pub route: Option<Route>,
     /// What the last attempt came to.
     pub last: Option<OutcomeView>,
@@ -109,7 +112,7 @@ pub struct RecipientView {
 }
 
 /// An attempt made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PastView {
     /// RFC 3339.
     pub at: String,
@@ -128,7 +131,7 @@ pub struct PastView {
 }
 
 /// What an attempt came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OutcomeView {
     /// `delivered`, `temporary`, `permanent`, `expired`.
     pub kind: String,

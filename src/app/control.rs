@@ -11,8 +11,9 @@ use super::change::Change;
 use super::history::Cause;
 use super::queue::said;
 use crate::admin::{
-    BanStatus, Control, DecisionsStatus, ExplainForm, HistoryForm, ListenerStatus, Peer, Pending, PluginChange,
-    RecordingStatus, ReloadReport, SetStatus, Shown, Status, StoreStatus, StsForm, SuppressForm, Weakening, WhyForm,
+    BanStatus, Control, DecisionsStatus, ExplainForm, HandedIn, HistoryForm, ListenerStatus, Mail, Peer, Pending,
+    PluginChange, RecordingStatus, ReloadReport, SetStatus, Shown, Status, StoreStatus, StsForm, SuppressForm,
+    Weakening, WhyForm,
 };
 use crate::config;
 use crate::hooks::Route;
@@ -246,6 +247,10 @@ impl Control for Inner {
             let started = tokio::task::spawn_blocking(start).await.map_err(|e| vec![e.to_string()])?;
             started.map(recording_status).map_err(|e| vec![format!("the recording: {e}")])
         })
+    }
+
+    fn inject(&self, by: Peer, mail: Mail) -> Pending<'_, HandedIn> {
+        Box::pin(self.injected(by, mail))
     }
 
     fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus> {

@@ -16,7 +16,7 @@ pub(super) fn provide(connections: usize) {
             tracing::warn!(%error, "the limit of descriptors can't be raised");
         }
     }
-    let wanted = (connections as u64).saturating_add(OTHERS);
+    let wanted = wanted(connections);
     if let Some(most) = getrlimit(Resource::Nofile).current.filter(|most| *most < wanted) {
         tracing::warn!(
             most,
@@ -24,4 +24,9 @@ pub(super) fn provide(connections: usize) {
             "too few descriptors for limits.connections and delivery.max-connections: raise LimitNOFILE"
         );
     }
+}
+
+/// Descriptors for so many connections, in and out.
+pub(super) fn wanted(connections: usize) -> u64 {
+    (connections as u64).saturating_add(OTHERS)
 }

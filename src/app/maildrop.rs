@@ -81,6 +81,10 @@ fn claim(folder: &Path) -> Result<Option<Claimed>, &'static str> {
     if facts.uid() != rustix::process::geteuid().as_raw() {
         return if *folder == Config::default().folder { Ok(None) } else { Err("it belongs to another user") };
     }
+    // Every file in it would look foreign, and go.
+    if !maildrop::is_fit(&facts) {
+        return Err("its mode has to be 3733");
+    }
     let lock = File::open(folder).map_err(|_error| "it can't be opened")?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_held| "another relay picks it up")?;
     Ok(Some(Claimed { group: facts.gid(), _lock: lock }))

@@ -3,11 +3,13 @@
 //! Nothing here decides about mail. What a reload may change lies in shared values, each replaced in one step once
 //! everything new has been built and checked (`rules`).
 
+mod api;
 mod certificates;
 mod change;
 mod clients;
 mod control;
 mod descriptors;
+mod differences;
 mod explain;
 mod history;
 mod keys;
@@ -19,9 +21,11 @@ mod queue;
 mod reload;
 mod rules;
 mod suppression;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod tls_out;
+mod traces;
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -29,16 +33,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Weakening};
+use crate::admin::{self, Terms, Weakening};
 use crate::config::Settings;
 use crate::delivery::Dispatcher;
 use crate::delivery::tcp::Tcp;
 use crate::listen::{Activation, Bound, Reception};
-use crate::plugin::{Compiler, Events};
+use crate::plugin::{Compiler, Event, Events};
+use crate::pulse::Pulse;
 use crate::queue::Queue;
 use crate::routing::{Hickory, Resolver};
 use crate::store::{Sled, Store};
@@ -52,6 +59,7 @@ use history::History;
 pub use keys::{check_keys, check_published};
 use rules::{Builder, InForce};
 pub use rules::{check_certificates, check_plugins, replay};
+pub use surroundings::{Reach, surroundings};
 use tls_out::Outward;
 
 /// A running relay.
@@ -86,6 +94,10 @@ pub(crate) struct Inner {
     addresses: Vec<(Arc<str>, String)>,
     /// One reload at a time; the number of the last one.
     generation: tokio::sync::Mutex<u64>,
+    /// What happens, counted and told.
+    pulse: Pulse,
+    /// Who may use the admin API over networks.
+    terms: Arc<ArcSwap<Terms>>,
 }
 
 /// How long the last settlements may take to reach the disk, and the store to be closed. What was accepted is durable
@@ -150,7 +162,7 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(System);
         descriptors::provide(settings.listen.limits.connections.saturating_add(settings.delivery.max_connections));
         // First of all: two relays must never work on one queue, and this is the clearest way to be told.
-        let socket = admin::bind(&settings.admin)?;
+        let (doors, terms) = api::open(&settings.admin).await?;
         let bound = bind(&settings, activation)?;
         let store = open_store(&settings).await?;
         let queue =
@@ -161,22 +173,21 @@ impl App {
         let (events, heard) = Events::channel();
         let folder = settings.plugins.host.path.clone();
         let equipment = (compiler, Some(&*folder));
-        let (spool, asked, pulse) = (queue.spool().clone(), resolver.clone(), store.clone());
+        let (spool, asked, beaten) = (queue.spool().clone(), resolver.clone(), store.clone());
         let outward = Outward::open(&settings, store.clone(), resolver.clone(), clock.clone()).await?;
-        let builder = Builder::new(store, spool, clock.clone(), asked, &settings, equipment, events)?;
+        let builder = Builder::new(store, spool, clock.clone(), asked.clone(), &settings, equipment, events)?;
         let builder = builder.authenticating(&settings)?;
         let (in_force, history, generation) = plugins::start(&builder, &settings, &clock).await?;
         builder.configure(&settings);
         let (draining, delivering) = (CancellationToken::new(), CancellationToken::new());
-        let names = clients::names(resolver.clone());
-        let mut reception =
-            Reception::new(queue.clone(), in_force.rules.clone(), clock.clone(), names, draining.clone());
+        let (names, rules) = (clients::names(resolver.clone()), in_force.rules.clone());
+        let mut reception = Reception::new(queue.clone(), rules, clock.clone(), names, draining.clone());
         reception.results =
             builder.services.authenticator.clone().map(|found| clients::results(found, resolver.clone()));
         reception.signing = builder.signing.clone();
         let finished = message_history(&settings, &clock);
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
-        let addresses = addresses_of(&bound)?;
+        let pulse = api::counting(&mut reception, &names_of, &dispatcher);
         let inner = Arc::new(Inner {
             config_path,
             log,
@@ -191,19 +202,19 @@ impl App {
             history,
             finished,
             suppression,
-            addresses,
+            addresses: addresses_of(&bound)?,
             generation: tokio::sync::Mutex::new(generation),
+            pulse,
+            terms,
             started: settings,
         });
         let mut loops: Vec<_> = bound.into_iter().map(|b| tokio::spawn(reception.clone().accept(b))).collect();
-        loops.push(tokio::spawn(admin::serve(socket, inner.clone(), draining.clone())));
-        loops.push(tokio::spawn(sweep(inner.clone(), draining.clone())));
-        loops.push(tokio::spawn(certificates::watch(inner.clone(), draining.clone())));
-        loops.push(tokio::spawn(keys::watch(inner.clone(), draining.clone())));
+        loops.push(tokio::spawn(admin::serve(doors, api::of(&inner, &draining), draining.clone())));
+        loops.extend(traces::spawn(&inner, asked, outward.clients.clone(), &draining)?);
         let counted = outward.ledger.clone();
         loops.extend(outward.tended(&inner, &draining));
-        loops.push(tokio::spawn(plugins::heed(inner.clone(), heard, draining.clone())));
-        loops.extend(on_this_machine(&inner, &draining, pulse));
+        loops.extend(watches(&inner, heard, &draining));
+        loops.extend(on_this_machine(&inner, &draining, beaten));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering, counted })
     }
@@ -350,6 +361,17 @@ fn dispatcher(
     dispatcher.record_in(finished.clone());
     dispatcher.heed(suppression.clone());
     dispatcher
+}
+
+/// What is looked after all the time: what expires, certificates, keys, and what plugins do.
+fn watches(inner: &Arc<Inner>, heard: Receiver<Event>, draining: &CancellationToken) -> [JoinHandle<()>; 4] {
+    let (inner, draining) = (|| inner.clone(), || draining.clone());
+    [
+        tokio::spawn(sweep(inner(), draining())),
+        tokio::spawn(certificates::watch(inner(), draining())),
+        tokio::spawn(keys::watch(inner(), draining())),
+        tokio::spawn(plugins::heed(inner(), heard, draining())),
+    ]
 }
 
 /// Removes what has expired from the plugins' kv and from the suppression list, once a minute.

@@ -17,6 +17,7 @@ use crate::admin::{ReloadReport, Weakening};
 use crate::config::Settings;
 use crate::hooks::Hooks as _;
 use crate::plugin::{Config, Event, PluginSet, Side, weakenings};
+use crate::pulse::Kind;
 use crate::time::Clock;
 
 /// Who did what nobody asked for.
@@ -120,6 +121,11 @@ impl Inner {
         // From here on it serves. What is written down afterwards could not be taken back by then anyway.
         self.in_force.replace_plugins(set, config.clone());
         tracing::warn!(target: "plugin", generation, by = %cause.by, "{}", cause.reason);
+        self.pulse.tell(Kind::Plugin, || {
+            let (by, reason) = (&cause.by, &cause.reason);
+            let data = serde_json::json!({ "what": "swapped", "generation": generation, "by": by, "reason": reason });
+            crate::pulse::Event { data, ..crate::pulse::Event::default() }
+        });
         let taken_back = taken_back.map(|before| (before, format!("{} ({})", cause.reason, cause.by)));
         let file = None;
         let number = generation;
@@ -152,6 +158,14 @@ impl Inner {
     }
 
     pub(super) async fn heed(&self, event: Event) {
+        self.pulse.tell(Kind::Plugin, || {
+            let (what, generation, plugin) = match &event {
+                Event::Tripped { generation, plugin } => ("tripped", generation, plugin),
+                Event::Ripe { generation, plugin } => ("ripe", generation, plugin),
+            };
+            let data = serde_json::json!({ "what": what, "plugin": plugin, "generation": generation });
+            crate::pulse::Event { data, ..crate::pulse::Event::default() }
+        });
         match event {
             Event::Tripped { generation, plugin } => self.tripped(generation, &plugin).await,
             Event::Ripe { generation, plugin } => self.ripe(generation, plugin).await,

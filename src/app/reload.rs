@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Inner;
+use super::differences::{Takes, differences};
 use super::history::{Cause, Swap};
 use super::manager;
 use super::plugins::settle;
@@ -60,6 +61,7 @@ impl Inner {
         let settings = Settings { plugins: config.clone(), ..settings };
         let new = self.builder.next(&settings, generation).await?;
         let resolver = self.another_resolver(&settings).await?;
+        let terms = super::api::terms(&settings.admin).await.map_err(|error| vec![format!("{error:#}")])?;
         let cause = Cause { reason: "reload".to_owned(), by: by.to_owned() };
         let weakenings = self.weighed(&config, &new.plugins, weakening, &cause).await?;
         let mut report = ReloadReport {
@@ -75,6 +77,7 @@ impl Inner {
         }
         let (plugins, last_good) = (new.plugins.list(), BTreeMap::new());
         self.in_force.replace(new);
+        self.terms.store(Arc::new(terms));
         self.builder.configure(&settings);
         self.finished.configure(&settings.history);
         self.suppression.configure(&settings.suppression);
@@ -102,6 +105,8 @@ impl Inner {
             ("delivery", format!("{:?}", self.in_force.delivery.load()) != format!("{:?}", new.delivery)),
             ("routing", format!("{:?}", self.in_force.table.load()) != format!("{:?}", new.routing)),
             ("signing", *self.in_force.signing.keys().config() != new.signing),
+            ("plugin-host", self.in_force.plugin_config.load().host != new.plugins.host),
+            ("suppression", format!("{:?}", self.suppression.config()) != format!("{:?}", new.suppression)),
         ];
         let parts = parts.into_iter().filter(|(_, changed)| *changed).map(|(part, _)| part.to_owned());
         let before = self.in_force.plugin_config.load();
@@ -144,19 +149,6 @@ fn plugin_settings<'a>(before: &'a plugin::Config, after: &'a plugin::Config) ->
 
 /// What a running relay keeps from its start, whatever the file says now.
 fn needs_restart(started: &Settings, new: &Settings) -> Vec<String> {
-    let sockets = |settings: &Settings| {
-        settings.listen.listeners.iter().map(|l| (l.name.clone(), l.address.clone())).collect::<Vec<_>>()
-    };
-    let parts = [
-        ("listeners", sockets(started) != sockets(new)),
-        ("queue", format!("{:?}", started.queue) != format!("{:?}", new.queue)),
-        ("delivery.trust", started.delivery.tls_out.trust != new.delivery.tls_out.trust),
-        ("admin.socket", started.admin != new.admin),
-        ("log", format!("{:?}", started.log) != format!("{:?}", new.log)),
-        ("process", started.process != new.process),
-        ("sendmail", started.sendmail != new.sendmail),
-        ("plugin-host.path", started.plugins.host.path != new.plugins.host.path),
-    ];
-    let parts = parts.into_iter().filter(|(_, changed)| *changed);
+    let parts = differences(started, new).into_iter().filter(|(_, takes)| *takes == Takes::Restart);
     parts.map(|(part, _)| format!("{part}: changed, and in force after a restart only")).collect()
 }

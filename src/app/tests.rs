@@ -11,7 +11,7 @@ use crate::telemetry::{self, Telemetry};
 /// One for all tests of the process.
 static LOG: LazyLock<Telemetry> = LazyLock::new(|| {
     let (format, output) = (telemetry::Format::Text, telemetry::Output::Stdout);
-    telemetry::start(&telemetry::Config { format, level: "off".into(), output }).unwrap()
+    telemetry::start(&telemetry::Config { format, level: "off".into(), output }, None).unwrap()
 });
 
 /// A relay in this process, with a plugin that has a stamp.

@@ -2,23 +2,28 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ban::Ban;
+use super::config::Config;
 use super::dkim::Dkim;
 use super::explain::Explain;
 use super::history::History;
+use super::manual::Shell;
 use super::queue_args::Queue;
 use super::sts::Sts;
 use super::suppress::Suppress;
+use super::top::Top;
+use super::trace::Trace;
 use super::why::Why;
 use super::workbench::New;
+use crate::admin::Role;
 
 /// Where the configuration is unless somebody says otherwise.
 pub(super) const CONFIGURATION: &str = "/etc/waypost/waypost.toml";
 
 const AFTER: &str = "Exit status: 0 done; 1 refused or failed, with the reasons on standard error; \
-                     2 wrong usage; 3 no relay answers.";
+                     2 wrong usage; 3 no relay answers. See docs/commands.md.";
 
 /// A programmable SMTP mail relay.
 #[derive(Debug, Parser)]
@@ -59,14 +64,22 @@ pub(super) enum Command {
     Run,
     /// Check a configuration and its plugins, without touching a running relay.
     ///
-    /// Reports everything that is wrong at once.
+    /// Reports everything that is wrong at once, and warns of what is unwise: an open relay, passwords in the clear, grants
+    /// beyond need. Each with file, line, key, why, and what to do.
     Check(Check),
+    /// Print the default configuration, its schema, or what is in force.
+    #[command(subcommand)]
+    Config(Config),
     /// Have the running relay read its configuration and plugins anew.
     ///
     /// All of it or nothing: when anything is wrong, the old settings keep serving and the reasons are printed.
     Reload(Weaken),
     /// Show how the running relay stands.
     Status,
+    /// Show what the running relay does: flow, queue, deferrals, plugins; refreshed until q or Ctrl-C.
+    Top(Top),
+    /// Follow sessions, deliveries and decisions as they happen, until Ctrl-C.
+    Trace(Trace),
     /// Look at the running relay's queue, and change what is in it.
     #[command(subcommand)]
     Queue(Queue),
@@ -118,6 +131,17 @@ pub(super) enum Command {
     Sts(Sts),
     /// List the sites that mail goes to, and how they stand.
     Destinations,
+    /// Print what makes a shell complete commands.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write manual pages, one for each command.
+    Man {
+        /// The folder; it is made if need be.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Compile a component from standard input to standard output: the relay's own errand.
     #[command(hide = true)]
     CompileComponent {
@@ -141,6 +165,15 @@ pub(super) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Make a token for the admin API, and print it with the lines of the configuration that let it in.
+    Token {
+        /// Whose it is: what the audit calls whoever uses it.
+        #[arg(value_parser = token_name)]
+        name: String,
+        /// What it may: hand mail in; look at all but content; also work the queue; also reload and change plugins.
+        #[arg(long, value_enum)]
+        role: RoleName,
+    },
     /// Print a line for the file of credentials; reads the password from standard input.
     Password {
         /// The user name.
@@ -153,6 +186,26 @@ pub(super) enum Command {
         #[arg(long)]
         scram: bool,
     },
+}
+
+/// As in `[admin.tokens.NAME]`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum RoleName {
+    Inject,
+    Read,
+    Operate,
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Inject => Self::Inject,
+            RoleName::Read => Self::Read,
+            RoleName::Operate => Self::Operate,
+            RoleName::Admin => Self::Admin,
+        }
+    }
 }
 
 /// Of what changes which plugins serve.
@@ -168,6 +221,12 @@ pub(super) struct Check {
     /// Print the effective configuration, defaults included and secrets left out.
     #[arg(long, conflicts_with = "json")]
     pub(super) print: bool,
+    /// Exit with 1 where something is unwise, too.
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Ask no name server.
+    #[arg(long)]
+    pub(super) offline: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -419,4 +478,11 @@ fn user_name(text: &str) -> Result<String, String> {
         return Err("a name has no colon and no control characters, and does not begin with #".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// A name that can stand in `[admin.tokens.NAME]` as it is.
+fn token_name(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let right = (1..=63).contains(&text.len()) && text.bytes().all(fits);
+    right.then(|| text.to_owned()).ok_or_else(|| "lower case letters, digits and `-`".to_owned())
 }

@@ -4,7 +4,7 @@
 //! state, the content as it would be sent. Goes through the admin socket; must never touch the queue's files.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,8 @@ use serde_json::json;
 use super::args::Common;
 use super::render::count;
 use super::{Failure, connect};
-use crate::admin::{Client, ClientError, FilterForm};
+use crate::admin::{Exported, Imported, Saved};
+use crate::mail::QueueId;
 use crate::time::{Clock as _, System};
 
 /// The first line, before eight digits of the checksum over all that follows that line.
@@ -28,9 +29,6 @@ const ENDING: &str = "waypost";
 /// Written last: without it a backup was broken off.
 const SUMMARY: &str = "backup.json";
 
-/// Messages asked for at a time.
-const PAGE: usize = 500;
-
 /// Octets of the line with the record; the relay takes no more.
 const RECORD_MAX: u64 = 16 << 20;
 
@@ -39,35 +37,74 @@ pub(super) async fn backup(common: &Common, folder: &Path, out: &mut dyn Write) 
     let client = &mut connect(common).await?;
     let version = client.status().await?.version;
     make(folder)?;
-    let (mut after, mut saved, mut gone) = (None, 0_u64, 0_u64);
-    loop {
-        let page = client.queue_list(FilterForm::default(), after, PAGE).await?;
-        for message in &page.messages {
-            match save(client, &message.id, folder).await {
-                Ok(()) => saved += 1,
-                // Delivered since it was listed.
-                Err(ClientError::Refused(why)) if why.iter().any(|why| why.contains("no message")) => gone += 1,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    let summary = json!({"format": 1, "version": version, "at": System.now().rfc3339(), "messages": saved});
+    let mut backup = Backup { folder, file: None, saved: 0, void: Vec::new() };
+    client.queue_export(|part| backup.take(part)).await?;
+    let Backup { saved, void, .. } = backup;
     let path = folder.join(SUMMARY);
+    // One flush for all of them, and then the file that says that they are there.
+    let flushed = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    flushed.map_err(|error| failed(folder, &error))?;
+    let summary = json!({"format": 1, "version": version, "at": System.now().rfc3339(), "messages": saved});
     let mut file = create(&path)?;
     let written = writeln!(file, "{summary}").and_then(|()| file.sync_all());
     written.and_then(|()| File::open(folder)?.sync_all()).map_err(|error| failed(&path, &error))?;
     if common.json {
-        return Ok(writeln!(out, "{}", json!({"messages": saved, "gone": gone}))?);
+        writeln!(out, "{}", json!({"messages": saved, "unreadable": void.len()}))?;
+    } else {
+        writeln!(out, "{} saved in {}", count(saved, "message"), folder.display())?;
     }
-    writeln!(out, "{} saved in {}", count(saved, "message"), folder.display())?;
-    if gone > 0 {
-        writeln!(out, "{} left the queue meanwhile", count(gone, "message"))?;
+    if void.is_empty() { Ok(()) } else { Err(Failure::Refused(void)) }
+}
+
+/// A folder that is being filled.
+struct Backup<'a> {
+    folder: &'a Path,
+    /// That of the message at hand.
+    file: Option<(PathBuf, BufWriter<File>)>,
+    saved: u64,
+    /// Messages that the relay could not read.
+    void: Vec<String>,
+}
+
+impl Backup<'_> {
+    fn take(&mut self, part: Exported<'_>) -> io::Result<()> {
+        let at = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        match part {
+            Exported::Begins(id) => {
+                let path = file_of(self.folder, id);
+                let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+                let mut file = BufWriter::new(made.map_err(|error| at(&path, error))?);
+                // Its place; the checksum is known at the end.
+                file.write_all(first_line(0).as_bytes()).map_err(|error| at(&path, error))?;
+                self.file = Some((path, file));
+            }
+            Exported::Octets(octets) => {
+                if let Some((path, file)) = &mut self.file {
+                    file.write_all(octets).map_err(|error| at(path, error))?;
+                }
+            }
+            Exported::Whole(crc) => {
+                if let Some((path, file)) = self.file.take() {
+                    let file = file.into_inner().map_err(|error| at(&path, error.into_error()))?;
+                    file.write_all_at(first_line(crc).as_bytes(), 0).map_err(|error| at(&path, error))?;
+                    self.saved += 1;
+                }
+            }
+            Exported::Void(why) => {
+                if let Some((path, file)) = self.file.take() {
+                    drop(file.into_parts());
+                    std::fs::remove_file(&path).map_err(|error| at(&path, error))?;
+                    let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    self.void.push(format!("{id}: the relay can't read it: {why}"));
+                }
+            }
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+fn first_line(crc: u32) -> String {
+    format!("{MAGIC}{crc:08x}\n")
 }
 
 /// A folder that has nothing in it: people's mail is for its owner alone.
@@ -91,63 +128,40 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::refused(format!("{}: {error}", path.display()))
 }
 
-/// One message, flushed.
-async fn save(client: &mut Client, id: &str, folder: &Path) -> Result<(), ClientError> {
-    let path = folder.join(format!("{id}.{ENDING}"));
-    let broken = |error: io::Error| ClientError::Broken(format!("{}: {error}", path.display()));
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(broken)?;
-    let file = std::cell::RefCell::new((io::BufWriter::new(made), crc32fast::Hasher::new()));
-    let put = |octets: &[u8]| {
-        let (file, crc) = &mut *file.borrow_mut();
-        crc.update(octets);
-        file.write_all(octets)
-    };
-    let first = |record: &serde_json::Value| {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
-        // Its place; the checksum is known at the end.
-        file.borrow_mut().0.write_all(format!("{MAGIC}{:08x}\n", 0).as_bytes())?;
-        put(&line)
-    };
-    let exported = client.queue_export(id.to_owned(), first, put).await;
-    if exported.is_err() {
-        let _ = std::fs::remove_file(&path);
-    }
-    exported?;
-    let (file, crc) = file.into_inner();
-    let file = file.into_inner().map_err(|error| broken(error.into_error()))?;
-    let line = format!("{MAGIC}{:08x}\n", crc.finalize());
-    file.write_all_at(line.as_bytes(), 0).and_then(|()| file.sync_all()).map_err(broken)
-}
-
 /// Brings the messages of a backup back into the queue of the running relay, with their ids. Those that are there are left alone.
 pub(super) async fn restore(common: &Common, folder: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     if !folder.join(SUMMARY).is_file() {
         let why = format!("{} is no backup, or one that was broken off: it has no {SUMMARY}", folder.display());
         return Err(Failure::Unusable(why));
     }
-    let paths = messages(folder).map_err(|error| failed(folder, &error))?;
+    let mut paths = messages(folder).map_err(|error| failed(folder, &error))?.into_iter();
     let mut client = connect(common).await?;
-    let (mut restored, mut reasons) = (0_u64, Vec::new());
-    for path in paths {
-        match bring(&mut client, &path).await {
-            Ok(()) => restored += 1,
-            Err(ClientError::Refused(why)) => {
-                reasons.extend(why.iter().map(|why| format!("{}: {why}", path.display())));
+    let mut damaged = Vec::new();
+    let next = || {
+        for path in paths.by_ref() {
+            match open(&path) {
+                Ok(saved) => return Ok(Some(saved)),
+                Err(error) => damaged.push(format!("{}: {error}", path.display())),
             }
-            Err(ClientError::Broken(why)) => {
-                reasons.push(format!("{}: {why}", path.display()));
-                client = connect(common).await?;
-            }
-            Err(error) => return Err(error.into()),
+        }
+        Ok(None)
+    };
+    let Imported { messages, present, refused, reasons } = client.queue_import(next).await?;
+    let failed = refused + damaged.len() as u64;
+    if common.json {
+        writeln!(out, "{}", json!({"messages": messages, "present": present, "refused": failed}))?;
+    } else {
+        writeln!(out, "{} restored from {}", count(messages, "message"), folder.display())?;
+        if present > 0 {
+            writeln!(out, "{} in the queue already, and left alone", count(present, "message"))?;
         }
     }
-    if common.json {
-        writeln!(out, "{}", json!({"messages": restored, "refused": reasons.len()}))?;
-    } else {
-        writeln!(out, "{} restored from {}", count(restored, "message"), folder.display())?;
-    }
-    if reasons.is_empty() { Ok(()) } else { Err(Failure::Refused(reasons)) }
+    damaged.extend(reasons.into_iter().map(|(id, why)| format!("{}: {why}", file_of(folder, &id).display())));
+    if failed == 0 { Ok(()) } else { Err(Failure::Refused(damaged)) }
+}
+
+fn file_of(folder: &Path, id: &str) -> PathBuf {
+    folder.join(format!("{id}.{ENDING}"))
 }
 
 /// In the order in which they arrived.
@@ -164,25 +178,30 @@ fn messages(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// What is damaged is refused before the relay hears of it.
-async fn bring(client: &mut Client, path: &Path) -> Result<(), ClientError> {
-    let refused = |why: &str| ClientError::Refused(vec![why.to_owned()]);
-    let unread = |error: io::Error| ClientError::Refused(vec![error.to_string()]);
-    let mut file = BufReader::new(File::open(path).map_err(unread)?);
-    let size = file.get_ref().metadata().map_err(unread)?.len();
-    check(&mut file).map_err(unread)?;
-    file.seek(SeekFrom::Start(FIRST_LINE)).map_err(unread)?;
+fn open(path: &Path) -> io::Result<Saved> {
+    let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+    let mut file = BufReader::new(File::open(path)?);
+    let size = file.get_ref().metadata()?.len();
+    let crc = check(&mut file)?;
+    file.seek(SeekFrom::Start(FIRST_LINE))?;
     let mut record = Vec::new();
-    (&mut file).take(RECORD_MAX).read_until(b'\n', &mut record).map_err(unread)?;
-    let content = size.checked_sub(FIRST_LINE + record.len() as u64);
-    if record.pop() != Some(b'\n') {
-        return Err(refused("it has no record"));
+    (&mut file).take(RECORD_MAX).read_until(b'\n', &mut record)?;
+    if record.last() != Some(&b'\n') {
+        return Err(damaged("it has no record"));
     }
-    let content = content.ok_or_else(|| refused("it is too short"))?;
-    client.queue_import(&record, content, &mut file).await?;
-    Ok(())
+    let size = size.checked_sub(FIRST_LINE + record.len() as u64).ok_or_else(|| damaged("it is too short"))?;
+    let named = serde_json::from_slice::<Named>(&record).map_err(|_| damaged("it has no record"))?;
+    Ok(Saved { id: named.id.to_string(), record, size, content: Box::new(file), crc })
 }
 
-fn check(file: &mut impl Read) -> io::Result<()> {
+/// What of a record is looked at here.
+#[derive(serde::Deserialize)]
+struct Named {
+    id: QueueId,
+}
+
+/// The checksum, which is right.
+fn check(file: &mut impl Read) -> io::Result<u32> {
     let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut line = [0; FIRST_LINE as usize];
     file.read_exact(&mut line).map_err(|_short| damaged("it is no message of a backup"))?;
@@ -196,5 +215,5 @@ fn check(file: &mut impl Read) -> io::Result<()> {
             read => hasher.update(piece.get(..read).unwrap_or_default()),
         }
     }
-    if hasher.finalize() == crc { Ok(()) } else { Err(damaged("its checksum is wrong")) }
+    if hasher.finalize() == crc { Ok(crc) } else { Err(damaged("its checksum is wrong")) }
 }

@@ -1,20 +1,23 @@
 //! The command line: one file for each subcommand. Prints for people, or JSON with `--json`.
 //!
 //! Exit status: 0 done; 1 refused or failed, with the reasons on standard error; 2 the command line makes no sense; 3 no
-//! relay answers. May import `admin`'s client, `config`, `app`, `telemetry`, and for the command that needs no relay
-//! `plugin` (a look into a component). Must never touch the queue's files, which the running relay owns, but for `migrate`, which
-//! runs without one.
+//! relay answers. `docs/commands.md` has them for people. May import `admin`'s client, `config`, `app`, `telemetry`, and for the
+//! command that needs no relay `plugin` (a look into a component). Must never touch the queue's files, which the running relay owns,
+//! but for `migrate`, which runs without one.
 
 mod args;
 mod backup;
 mod ban;
 mod bench;
 mod check;
+mod config;
 mod diff;
 mod dkim;
 mod explain;
 mod generations;
 mod history;
+mod http;
+mod manual;
 mod migrate;
 mod password;
 mod plugin;
@@ -34,6 +37,9 @@ mod sts;
 mod suppress;
 mod talk;
 mod test;
+mod token;
+mod top;
+mod trace;
 mod trial;
 mod why;
 mod workbench;
@@ -45,7 +51,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::admin::{Client, ClientError};
-use crate::config::{self, ConfigError};
+use crate::config::ConfigError;
 use crate::listen::Forms;
 use crate::plugin::{Compiler, compile_for_relay};
 use args::{Cli, Command, Common};
@@ -135,6 +141,11 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         // Its exit statuses are of another kind: see `main`.
         Command::Sendmail { .. } => Err(Failure::Unusable("sendmail is a program of its own".to_owned())),
         Command::Check(check) => wait(check::check(&common, &check, out)),
+        Command::Config(what) => config::config(&common, &what, out),
+        Command::Top(how) => wait(top::top(&common, how, out)),
+        Command::Trace(which) => wait(trace::trace(&common, which, out)),
+        Command::Completions { shell } => manual::completions(&common, shell, out),
+        Command::Man { folder } => manual::man(&common, &folder, out),
         Command::Reload(weaken) => wait(reload::reload(&common, weaken.allow_weaken, out)),
         Command::Status => wait(status::status(&common, out)),
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
@@ -150,6 +161,7 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Destinations => wait(explain::destinations(&common, out)),
         Command::Dkim(command) => wait(dkim::dkim(&common, command, out)),
         Command::Why(which) => wait(why::why(&common, which, out)),
+        Command::Token { name, role } => token::token(&name, role.into(), common.json, out),
         Command::CompileComponent { memory } => {
             compile_for_relay(memory, io::stdin().lock(), io::stdout().lock()).map_err(Failure::refused)
         }
@@ -159,7 +171,7 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
                 (_, true) => Forms::Scram,
                 _ => Forms::Both,
             };
-            password::password(&name, forms, out)
+            password::password(&common, &name, forms, out)
         }
     }
 }
@@ -184,7 +196,7 @@ fn wait<F: Future<Output = Result<(), Failure>>>(command: F) -> Result<(), Failu
 fn socket(common: &Common) -> Result<PathBuf, Failure> {
     match &common.socket {
         Some(socket) => Ok(socket.clone()),
-        None => Ok(config::admin_socket(&common.config)?),
+        None => Ok(crate::config::admin_socket(&common.config)?),
     }
 }
 

@@ -5,16 +5,20 @@ use std::io::{BufRead as _, IsTerminal as _, Write};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Failure;
+use super::args::Common;
 use crate::listen::{Credentials, Forms};
 
 /// Longer than any password, shorter than a file given by mistake.
 const MAX: usize = 1024;
 
 /// Reads a password, prints the line. The password is one line without its end.
-pub(super) fn password(name: &str, forms: Forms, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn password(common: &Common, name: &str, forms: Forms, out: &mut dyn Write) -> Result<(), Failure> {
     let secret = read()?;
     let line =
         Credentials::line(name, &secret, forms).map_err(|error| Failure::refused(format!("waypost: {error}")))?;
+    if common.json {
+        return Ok(writeln!(out, "{}", serde_json::json!({ "line": line }))?);
+    }
     Ok(writeln!(out, "{line}")?)
 }
 

@@ -27,17 +27,7 @@ pub(super) async fn summary(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     usable(&filter)?;
-    let (mut sums, mut next) = (HashMap::new(), Next::default());
-    loop {
-        let (rows, then) = client.queue_summary(filter.clone(), by.clone(), &next).await?;
-        rows.into_iter().for_each(|row| add(&mut sums, row));
-        next = then;
-        if next.next.is_none() {
-            break;
-        }
-    }
-    let mut rows: Vec<SummaryRow> = sums.into_values().collect();
-    rows.sort_by(|a, b| total(b).cmp(&total(a)).then_with(|| a.name.cmp(&b.name)));
+    let (rows, _) = collect(client, filter, &by, usize::MAX).await?;
     if common.json {
         let mut elements = Elements::start(out)?;
         rows.iter().take(limit).try_for_each(|row| elements.add(&json!(row), out))?;
@@ -46,7 +36,29 @@ pub(super) async fn summary(
     Ok(write!(out, "{}", show(&rows, limit, &by))?)
 }
 
-fn total(row: &SummaryRow) -> u64 {
+/// What waits, the most first, and whether that is all: no more than so many steps are made.
+pub(super) async fn collect(
+    client: &mut Client,
+    filter: FilterForm,
+    by: &str,
+    steps: usize,
+) -> Result<(Vec<SummaryRow>, bool), Failure> {
+    let (mut sums, mut next, mut made) = (HashMap::new(), Next::default(), 0);
+    let whole = loop {
+        let (rows, then) = client.queue_summary(filter.clone(), by.to_owned(), &next).await?;
+        rows.into_iter().for_each(|row| add(&mut sums, row));
+        next = then;
+        made += 1;
+        if next.next.is_none() || made >= steps {
+            break next.next.is_none();
+        }
+    };
+    let mut rows: Vec<SummaryRow> = sums.into_values().collect();
+    rows.sort_by(|a, b| total(b).cmp(&total(a)).then_with(|| a.name.cmp(&b.name)));
+    Ok((rows, whole))
+}
+
+pub(super) fn total(row: &SummaryRow) -> u64 {
     row.by_age.iter().sum()
 }
 

@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::args::CONFIGURATION;
 use crate::config;
 use crate::mail::{Domain, Mailbox};
-use crate::maildrop::{self, Answer, Config, Envelope, RecipientAnswer, Server};
+use crate::maildrop::{self, Answer, Config, DropError, Envelope, RecipientAnswer, Server};
 use crate::time::{Clock as _, System};
 use arguments::{Arguments, Mode};
 use message::{Author, Message};
@@ -246,7 +246,7 @@ fn envelope(arguments: &Arguments, author: &Author, recipients: &[String], host:
 fn keep(config: &Config, envelope: &Envelope, content: &[u8]) -> Result<Exit, Failed> {
     match maildrop::write(&config.folder, envelope, content) {
         Ok(_) => Ok(Exit::Ok),
-        Err(error @ maildrop::DropError::NoFolder(_)) => {
+        Err(error @ (DropError::NoFolder(_) | DropError::Unfit(_) | DropError::Full(_))) => {
             Err((Exit::TempFail, format!("the relay at {} does not take mail now, and {error}", config.server)))
         }
         Err(error) => Err((Exit::CantCreate, error.to_string())),

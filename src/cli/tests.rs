@@ -14,9 +14,11 @@ use crate::admin::{
 };
 use crate::hooks::Route;
 use crate::mail::QueueId;
-use crate::queue::{Changed, Counts, Filter, Found, Reach, Rule, RuleKind, Rules, Stepped, Ways};
-use crate::store::Content;
+use crate::queue::{Changed, Counts, Filter, Found, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways};
+use crate::store::{Content, Draft};
 use crate::time::Timestamp;
+
+mod walk;
 
 /// Every command's help, as wide as a usual terminal.
 #[test]
@@ -263,6 +265,18 @@ impl Control for Fake {
         ready(Ok(Some((head, Content::Memory(body.into())))))
     }
 
+    fn queue_whole(&self, _: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes, Content)>> {
+        ready(Ok(None))
+    }
+
+    fn queue_draft(&self) -> Option<Draft> {
+        None
+    }
+
+    fn queue_import(&self, _: admin::Peer, _: crate::queue::Incoming) -> Pending<'_, bool> {
+        ready(Ok(true))
+    }
+
     fn queue_command(&self, _: admin::Peer, _: Filter, reach: Reach, _: crate::queue::Command) -> Pending<'_, Changed> {
         let left = (self.0 as u64).saturating_sub(reach.after.map_or(0, QueueId::to_u64));
         let messages = left.min(1000);
@@ -432,6 +446,10 @@ impl Control for Fake {
         ready(Err(vec![format!("{plugin} is not being recorded")]))
     }
 
+    fn inject(&self, _: admin::Peer, _: admin::Mail) -> Pending<'_, admin::HandedIn> {
+        ready(Ok(admin::HandedIn::Refused { reply: "550 5.0.0 no".into(), later: false }))
+    }
+
     fn suppress(&self, by: admin::Peer, what: admin::SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {
         let entry =
             json!({"pattern": "ann@x.test", "tenant": null, "reason": "why", "by": by.to_string(), "until": null});
@@ -458,7 +476,11 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(admin::serve(admin::bind(&path).unwrap(), Arc::new(Fake(messages)), shutdown.clone()));
+    let server = {
+        let doors = admin::bind(&admin::Config { socket: path.clone(), ..admin::Config::default() }).unwrap();
+        let api = admin::Api::new(Arc::new(Fake(messages)), admin::Surroundings::default());
+        tokio::spawn(admin::serve(doors, api, shutdown.clone()))
+    };
     let socket = path.to_str().unwrap();
     let cli = Cli::try_parse_from(["waypost", "--socket", socket].iter().chain(args)).unwrap();
     let mut out = Vec::new();
@@ -471,6 +493,12 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
         Command::Sts(asked) => sts::sts(&cli.common, asked, &mut out).await,
         Command::Why(which) => why::why(&cli.common, which, &mut out).await,
         Command::Plugin(command) => plugin::plugin(&cli.common, command, &mut out).await,
+        Command::Ban(command) => ban::ban(&cli.common, command, &mut out).await,
+        Command::Explain(about) => explain::explain(&cli.common, about, &mut out).await,
+        Command::Destinations => explain::destinations(&cli.common, &mut out).await,
+        Command::Top(how) => top::top(&cli.common, how, &mut out).await,
+        Command::Backup { folder } => backup::backup(&cli.common, &folder, &mut out).await,
+        Command::Restore { folder } => backup::restore(&cli.common, &folder, &mut out).await,
         other => panic!("{other:?} asks no relay"),
     };
     shutdown.cancel();

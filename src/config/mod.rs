@@ -3,8 +3,10 @@
 //! May import the modules' `Config` types; imported only by `app`, `cli` and `kit`. Never starts anything, and reads no file
 //! but the configuration itself and the secrets it names. `docs/config.md` lists every key; a test holds it to that.
 
+mod advice;
 mod check;
 mod error;
+mod files;
 mod raw;
 mod units;
 
@@ -12,8 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::ConfigError;
+pub use files::drop_in_folder;
+pub use raw::Places;
 
-use crate::{delivery, history, listen, maildrop, plugin, process, queue, routing, signing, suppression, telemetry};
+use crate::{
+    admin, delivery, history, listen, maildrop, plugin, process, queue, routing, signing, suppression, telemetry,
+};
 
 /// A checked configuration: each module's own settings.
 #[derive(Clone, Debug)]
@@ -38,26 +44,63 @@ pub struct Settings {
     pub plugins: plugin::Config,
     /// `[signing]`, `[dkim]`, `[arc]`.
     pub signing: signing::Config,
-    /// `[admin]`: where the admin socket is.
-    pub admin: PathBuf,
+    /// `[admin]`.
+    pub admin: admin::Config,
     /// `[log]`.
     pub log: telemetry::Config,
     /// `[process]`.
     pub process: process::Config,
     /// `[sendmail]`.
     pub sendmail: maildrop::Config,
+    /// `[telemetry.otlp]`; none: no traces are told.
+    pub traces: Option<telemetry::otlp::Config>,
 }
 
-/// Larger than any configuration written by hand; a mistyped path must not fill the memory.
-const MAX_FILE: u64 = 4 << 20;
+/// A configuration that is good, and what is to be said of it all the same.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What it says.
+    pub settings: Settings,
+    /// Where it says so.
+    pub places: Places,
+    /// What is unwise in it, in the order of the files.
+    pub warnings: Vec<ConfigError>,
+    /// The files it was read from, the main one first.
+    pub files: Vec<Arc<str>>,
+    /// What they say together, without secrets.
+    pub written: serde_json::Value,
+}
 
-/// Reads and checks a configuration file.
+impl Checked {
+    /// Puts findings in the order of the files and their lines.
+    pub fn sort(&self, findings: &mut Vec<ConfigError>) {
+        let file = |finding: &ConfigError| self.files.iter().position(|file| *file == finding.file);
+        findings.sort_by(|a, b| (file(a), a.line, &a.key, &a.problem).cmp(&(file(b), b.line, &b.key, &b.problem)));
+        findings.dedup();
+    }
+}
+
+/// The default configuration, every key in it with its default and what it does, all of them commented out but those that
+/// have to be set.
+pub const DEFAULT: &str = include_str!("generated/default.toml");
+
+/// The JSON Schema of a configuration.
+pub const SCHEMA: &str = include_str!("generated/schema.json");
+
+/// Reads and checks a configuration file and its drop-ins.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the file.
+/// Everything that is wrong with them, in the order of the files.
 pub fn load(path: &Path) -> Result<Settings, Vec<ConfigError>> {
-    let text = read(path).map_err(|error| vec![error])?;
-    parse(path, &text)
+    Ok(examine(path)?.settings)
+}
+
+/// As [`load`]; with what is unwise.
+///
+/// # Errors
+/// As [`load`].
+pub fn examine(path: &Path) -> Result<Checked, Vec<ConfigError>> {
+    check_files(path, &files::read_all(path)?)
 }
 
 /// Checks the text of a configuration file; `path` is what relative paths start from, and what errors name.
@@ -65,10 +108,25 @@ pub fn load(path: &Path) -> Result<Settings, Vec<ConfigError>> {
 /// # Errors
 /// Everything that is wrong with it, in the order of the file.
 pub fn parse(path: &Path, text: &str) -> Result<Settings, Vec<ConfigError>> {
-    let source = raw::Source::new(&path.display().to_string(), text);
-    let settings = check_source(&source, path, text);
-    match settings {
-        Some(settings) if source.is_clean() => Ok(settings),
+    Ok(check_files(path, &[raw::Written::new(&path.display().to_string(), text)])?.settings)
+}
+
+fn check_files(path: &Path, files: &[raw::Written]) -> Result<Checked, Vec<ConfigError>> {
+    let source = raw::Source::new(files);
+    let Some(table) = source.parse(files) else { return Err(source.into_errors()) };
+    match check::settings(&raw::Table::root(&source, &table), path) {
+        Some(settings) if source.is_clean() => {
+            let places = source.places(&table);
+            let mut warnings = source.warnings();
+            warnings.extend(advice::advise(&settings, &places));
+            let mut written = raw::json(&table);
+            hide(&mut written);
+            let files = files.iter().map(|file| file.name.clone()).collect();
+            let mut checked = Checked { settings, places, warnings: Vec::new(), files, written };
+            checked.sort(&mut warnings);
+            checked.warnings = warnings;
+            Ok(checked)
+        }
         _ => Err(source.into_errors()),
     }
 }
@@ -77,13 +135,13 @@ pub fn parse(path: &Path, text: &str) -> Result<Settings, Vec<ConfigError>> {
 /// somebody is editing the file.
 ///
 /// # Errors
-/// When the file can't be read or is no TOML.
+/// When a file can't be read or is no TOML.
 pub fn admin_socket(path: &Path) -> Result<PathBuf, Vec<ConfigError>> {
-    let text = read(path).map_err(|error| vec![error])?;
-    let source = raw::Source::new(&path.display().to_string(), &text);
-    let socket = source.parse(&text).map(|table| {
+    let files = files::read_all(path)?;
+    let source = raw::Source::new(&files);
+    let socket = source.parse(&files).map(|table| {
         let root = raw::Table::root(&source, &table);
-        check::admin(&root, &check::Base::of(&root, path))
+        check::admin_socket(&root, &check::Base::of(&root, path))
     });
     socket.ok_or_else(|| source.into_errors())
 }
@@ -91,9 +149,9 @@ pub fn admin_socket(path: &Path) -> Result<PathBuf, Vec<ConfigError>> {
 /// Where `waypost sendmail` takes its mail, and this relay's name, by a configuration that need not be right: mail must not wait for
 /// whoever is editing the file, and a user who may not read it sends mail all the same.
 pub fn sendmail(path: &Path) -> (maildrop::Config, Option<Arc<str>>) {
-    let Ok(text) = read(path) else { return (maildrop::Config::default(), None) };
-    let source = raw::Source::new(&path.display().to_string(), &text);
-    let Some(table) = source.parse(&text) else { return (maildrop::Config::default(), None) };
+    let Ok(files) = files::read_all(path) else { return (maildrop::Config::default(), None) };
+    let source = raw::Source::new(&files);
+    let Some(table) = source.parse(&files) else { return (maildrop::Config::default(), None) };
     check::sendmail(&raw::Table::root(&source, &table), path)
 }
 
@@ -106,7 +164,8 @@ pub fn read_route(text: &str, config: &delivery::Config) -> Result<crate::hooks:
     let text = text.trim();
     let written = if text.starts_with('{') { text.to_owned() } else { toml::Value::from(text).to_string() };
     let written = format!("route = {written}\n");
-    let source = raw::Source::new("route", &written);
+    let written = [raw::Written::new("route", &written)];
+    let source = raw::Source::new(&written);
     let route = source.parse(&written).and_then(|table| check::route(&raw::Table::root(&source, &table), config));
     match route {
         Some(route) if source.is_clean() => Ok(route),
@@ -132,7 +191,7 @@ impl Settings {
         let above = |path: &Path| path.parent().map(Path::to_owned).filter(|folder| !folder.as_os_str().is_empty());
         let mut folders = vec![(self.queue.path.clone(), 0o700), (self.plugins.host.path.clone(), 0o700)];
         folders.extend(self.history.record.then(|| (self.history.path.clone(), 0o700)));
-        folders.extend(above(&self.admin).map(|folder| (folder, 0o755)));
+        folders.extend(above(&self.admin.socket).map(|folder| (folder, 0o755)));
         if let telemetry::Output::File(path) = &self.log.output {
             folders.extend(above(path).map(|folder| (folder, 0o750)));
         }
@@ -153,25 +212,38 @@ impl Settings {
         named.extend(self.listen.senders.iter().map(|path| ("auth.senders".to_owned(), &**path)));
         named.extend(self.plugins.plugins.iter().map(|(name, p)| (format!("plugins.{name}.path"), &*p.path)));
         named.extend(self.signing.files());
+        if let Some(certificate) = self.admin.http.as_ref().and_then(|http| http.certificate.as_ref()) {
+            named.push(("admin.http.certificate".to_owned(), &*certificate.chain));
+            named.push(("admin.http.key".to_owned(), &*certificate.key));
+        }
+        let headers = self.traces.iter().filter_map(|traces| traces.headers.as_deref());
+        named.extend(headers.map(|path| ("telemetry.otlp.headers-file".to_owned(), path)));
         let absent = named.into_iter().filter(|(_, path)| !path.is_file());
         absent.map(|(key, path)| format!("{key}: there is no file {}", path.display())).collect()
     }
 }
 
-fn check_source(source: &raw::Source, path: &Path, text: &str) -> Option<Settings> {
-    let table = source.parse(text)?;
-    check::settings(&raw::Table::root(source, &table), path)
-}
-
-fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |error: std::io::Error| {
-        ConfigError::of_file(path, format!("can't be read: {error}"), "name the configuration with --config FILE")
+/// Hides the secrets of what is written: passwords, what tokens are proved by, and plugins' own.
+fn hide(written: &mut serde_json::Value) {
+    let entries = |written: &mut serde_json::Value, pointer: &str, hide: &dyn Fn(&mut serde_json::Value)| {
+        let table = written.pointer_mut(pointer).and_then(serde_json::Value::as_object_mut);
+        table.into_iter().flatten().for_each(|(_, value)| hide(value));
     };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_FILE {
-        return Err(ConfigError::of_file(path, "is larger than 4 MiB".to_owned(), "is it the right file?"));
-    }
-    std::fs::read_to_string(path).map_err(failed)
+    let key = |key: &'static str| {
+        move |value: &mut serde_json::Value| {
+            if let Some(secret) = value.get_mut(key) {
+                *secret = "(redacted)".into();
+            }
+        }
+    };
+    entries(written, "/credentials", &key("secret"));
+    entries(written, "/admin/tokens", &key("hash"));
+    let own = |value: &mut serde_json::Value| {
+        for at in ["/config", "/candidate/config"] {
+            value.pointer_mut(at).into_iter().for_each(redact);
+        }
+    };
+    entries(written, "/plugins", &own);
 }
 
 /// Hides texts under keys that sound like secrets.

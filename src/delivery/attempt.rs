@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::Config;
+use super::counted::Ended;
 use super::dispatch::Dispatcher;
 use super::job::Job;
 use super::lane::Lane;
@@ -25,6 +26,7 @@ use crate::hooks::{
     AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, NextHop, Outcome, OutcomeKind, Route, Stage, Subject,
 };
 use crate::mail::{Recipient, Requests};
+use crate::pulse::Tally;
 use crate::queue::{Change, Lease, Record, Schedule, Settled, hop_text};
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
@@ -177,6 +179,9 @@ impl<'a> Attempt<'a> {
             }
             Contact::None => {}
         }
+        if let (Some(pulse), Some((_, tls))) = (dispatcher.pulse(), &done.remote) {
+            Tally::count(if tls.is_some() { &pulse.tally().tls_out } else { &pulse.tally().plain_out });
+        }
         let dispositions = self.tell(&done).await;
         (self.took, self.hop, self.dialogue) = (done.took, done.hop, done.dialogue);
         self.conclude(done.outcomes, dispositions, done.reporting).await;
@@ -321,6 +326,12 @@ impl<'a> Attempt<'a> {
         let annotations = self.annotations();
         let line = self.line(&settled, now);
         self.learn(&settled);
+        if let Some(pulse) = self.dispatcher.pulse() {
+            let took = self.hop.is_some().then_some(self.took);
+            let (record, recipients, next_hop) = (&*self.lease.record, &*self.recipients, &*self.next_hop);
+            Ended { record, recipients, next_hop, took, now }.count(pulse, &settled);
+            Tally::add(&pulse.tally().notices, notices.len() as u64);
+        }
         let dispatcher = self.dispatcher;
         if dispatcher.settle(self.lease, settled, annotations, notices).await
             && let (Some(history), Some(line)) = (dispatcher.history(), line)

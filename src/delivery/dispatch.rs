@@ -35,6 +35,7 @@ use super::trials::Trials;
 use crate::history::History;
 use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
+use crate::pulse::Pulse;
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
 use crate::store::StoreError;
@@ -90,6 +91,8 @@ pub struct Dispatcher {
     history: OnceLock<History>,
     /// Whom nothing is sent to.
     suppression: OnceLock<Suppression>,
+    /// Where it is counted what attempts come to.
+    pulse: OnceLock<Pulse>,
     tasks: TaskTracker,
     /// Nothing new is begun.
     closing: CancellationToken,
@@ -130,6 +133,7 @@ impl Dispatcher {
             paused: Mutex::default(),
             history: OnceLock::new(),
             suppression: OnceLock::new(),
+            pulse: OnceLock::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -146,6 +150,17 @@ impl Dispatcher {
     pub fn heed(&self, list: Suppression) {
         // Said once, as above.
         let _ = self.suppression.set(list);
+    }
+
+    /// Has it counted, and told, what attempts come to from here on.
+    pub fn count_in(&self, pulse: Pulse) {
+        // Said once, as above.
+        let _ = self.pulse.set(pulse);
+    }
+
+    /// Where it is counted, if it is.
+    pub(super) fn pulse(&self) -> Option<&Pulse> {
+        self.pulse.get()
     }
 
     /// The same, heeding the policies that domains publish, and counting for their reports. Before it runs.

@@ -2,7 +2,7 @@
 //!
 //! A dispatch loop leases, routes, groups by next hop and hands to lanes; a lane's workers hold connections and speak
 //! through the client machine, which does no I/O. May import `mail`, `smtp`, `hooks`, `queue`, `routing`, `bounce`,
-//! `store`, `tls`, `signing`, `sts`, `tlsrpt`, `time`; never `listen`, `session`, `plugin`.
+//! `store`, `tls`, `signing`, `sts`, `tlsrpt`, `pulse`, `time`; never `listen`, `session`, `plugin`.
 
 mod attach;
 mod attempt;
@@ -10,6 +10,7 @@ pub mod client;
 mod config;
 pub mod connection;
 pub mod connector;
+mod counted;
 mod dispatch;
 mod egress;
 mod explain;

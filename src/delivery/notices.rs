@@ -157,7 +157,7 @@ impl Desk<'_> {
 
     async fn incoming(&self, notice: Notice, id: QueueId, action: Action) -> Incoming {
         let queue_id = self.attempt.lease.record.id;
-        tracing::info!(%queue_id, notice = %id, to = %notice.recipient, ?action, "notice made");
+        tracing::info!(%queue_id, notice = %id, to = %notice.recipient, ?action, record = "bounce", "notice made");
         let signing = &self.attempt.config.notices.signing;
         let head = signing.sign_own(&notice.head, &notice.body, self.now).await;
         incoming(Notice { head, ..notice }, id, self.now)

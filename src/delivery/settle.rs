@@ -188,7 +188,11 @@ impl One<'_> {
             stage = ?outcome.stage,
             reply = outcome.reply.as_ref().map(tracing::field::display),
             error = outcome.error.as_deref(),
+            attempts = self.queued.state.attempts.saturating_add(1),
+            took_ms = u64::try_from(self.case.took.as_millis()).unwrap_or(u64::MAX),
             delay_ms = u64::try_from(self.case.now.since(self.case.record.arrived).as_millis()).unwrap_or(u64::MAX),
+            record = "attempt",
+            outcome = what,
             "{what}",
         );
     }

@@ -91,6 +91,7 @@ pub(super) struct Settled<'a> {
 
 impl Settled<'_> {
     pub(super) fn tell<V: Verdict>(&self, round: &Round<'_>, verdict: &V) {
+        self.log(round, verdict.word());
         round.tell(&Decision {
             hook: round.hook,
             generation: round.generation,
@@ -104,5 +105,26 @@ impl Settled<'_> {
             failure: self.failure,
             cost: self.cost,
         });
+    }
+
+    /// For who follows single mails: unlike the record of decisions, the log has room for few.
+    fn log(&self, round: &Round<'_>, verdict: &'static str) {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        tracing::debug!(
+            target: "decision",
+            record = "decision",
+            hook = round.hook.interface(),
+            plugin = &*self.binding.plugin,
+            version = &*self.binding.version,
+            generation = round.generation,
+            verdict,
+            failure = self.failure.map(CallError::kind),
+            queue_id = self.subject.queue_id().map(tracing::field::display),
+            session = self.subject.session.as_ref().map(|session| &*session.id),
+            wall_us = micros(self.cost.wall),
+            cpu_us = micros(self.cost.cpu),
+            edits = self.edits.len(),
+            "decided"
+        );
     }
 }

@@ -20,6 +20,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -57,6 +58,15 @@ pub struct Terms {
     pub port: u16,
     /// Addresses that may be connected to although they are not public.
     pub networks: Vec<IpNet>,
+}
+
+/// What protects a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// TLS, with a certificate that verifies.
+    Verified,
+    /// Nothing: for a server that the operator has named so.
+    Plain,
 }
 
 /// An answer.
@@ -108,7 +118,7 @@ impl Client {
     /// When there is no answer; one that says "no" is an answer.
     pub async fn get(&self, host: &str, path: &str, terms: &Terms) -> Result<Answer, Fault> {
         let request = Request::get(path).header(header::ACCEPT, "text/plain");
-        self.ask(host, request, Bytes::new(), terms).await
+        self.ask(Security::Verified, host, request, Bytes::new(), terms).await
     }
 
     /// POST.
@@ -116,48 +126,62 @@ impl Client {
     /// # Errors
     /// When there is no answer; one that says "no" is an answer.
     pub async fn post(&self, host: &str, path: &str, media: &str, body: Bytes, terms: &Terms) -> Result<Answer, Fault> {
-        self.ask(host, Request::post(path).header(header::CONTENT_TYPE, media), body, terms).await
+        let request = Request::post(path).header(header::CONTENT_TYPE, media);
+        self.ask(Security::Verified, host, request, body, terms).await
+    }
+
+    /// POST of protobuf to a host and a path that the operator has named, with fields of theirs.
+    ///
+    /// # Errors
+    /// When there is no answer; one that says "no" is an answer.
+    pub async fn post_as(
+        &self,
+        security: Security,
+        (host, path): (&str, &str),
+        fields: &[(String, String)],
+        body: Bytes,
+        terms: &Terms,
+    ) -> Result<Answer, Fault> {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/x-protobuf");
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(name, value));
+        self.ask(security, host, request, body, terms).await
     }
 
     async fn ask(
         &self,
+        security: Security,
         host: &str,
         request: http::request::Builder,
         body: Bytes,
         terms: &Terms,
     ) -> Result<Answer, Fault> {
-        let authority = if terms.port == 443 { host.to_owned() } else { format!("{host}:{}", terms.port) };
+        let usual = if security == Security::Verified { 443 } else { 80 };
+        let name = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let authority = if terms.port == usual { name } else { format!("{name}:{}", terms.port) };
         let request = request
             .header(header::HOST, authority)
             .header(header::USER_AGENT, "waypost")
             .header(header::CONNECTION, "close")
             .body(Full::new(body))
             .map_err(|e| Fault::Protocol(e.to_string().into()))?;
-        timeout(terms.time, self.exchange(host, request, terms)).await.unwrap_or(Err(Fault::Late))
+        timeout(terms.time, self.exchange(security, host, request, terms)).await.unwrap_or(Err(Fault::Late))
     }
 
-    async fn exchange(&self, host: &str, request: Request<Full<Bytes>>, terms: &Terms) -> Result<Answer, Fault> {
+    async fn exchange(
+        &self,
+        security: Security,
+        host: &str,
+        request: Request<Full<Bytes>>,
+        terms: &Terms,
+    ) -> Result<Answer, Fault> {
         let addresses = self.addresses(host, terms).await?;
         let stream = connect(&addresses, terms).await?;
+        if security == Security::Plain {
+            return converse(stream, request, terms).await;
+        }
         let secured = self.tls.connect(stream, host, TlsPolicy::Verify).await;
         let (stream, _) = secured.map_err(|error| Fault::Tls(tls::Fault::of(&error)))?;
-        let mut http = http1::Builder::new();
-        http.max_buf_size(HEAD_MAX).max_headers(FIELDS_MAX);
-        let (mut sender, connection) = http.handshake(HyperStream::new(stream)).await.map_err(|e| broken(&e))?;
-        let mut connection = std::pin::pin!(connection);
-        let mut answer = std::pin::pin!(async {
-            let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
-            let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-            let media = media.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-            let status = response.status().as_u16();
-            Ok(Answer { status, media, body: read(response.into_body(), terms.octets).await? })
-        });
-        tokio::select! {
-            biased;
-            answer = &mut answer => answer,
-            // It ends with the server's last octet; what was read by then is an answer, or an error of its own.
-            _ = &mut connection => answer.await,
-        }
+        converse(stream, request, terms).await
     }
 
     async fn addresses(&self, host: &str, terms: &Terms) -> Result<Vec<IpAddr>, Fault> {
@@ -175,6 +199,31 @@ impl Client {
             (true, None) => Err(Fault::Name(format!("{host} has no address").into())),
             (false, _) => Ok(good),
         }
+    }
+}
+
+/// One request and its answer.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    terms: &Terms,
+) -> Result<Answer, Fault> {
+    let mut http = http1::Builder::new();
+    http.max_buf_size(HEAD_MAX).max_headers(FIELDS_MAX);
+    let (mut sender, connection) = http.handshake(HyperStream::new(stream)).await.map_err(|e| broken(&e))?;
+    let mut connection = std::pin::pin!(connection);
+    let mut answer = std::pin::pin!(async {
+        let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
+        let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media = media.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let status = response.status().as_u16();
+        Ok(Answer { status, media, body: read(response.into_body(), terms.octets).await? })
+    });
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // It ends with the server's last octet; what was read by then is an answer, or an error of its own.
+        _ = &mut connection => answer.await,
     }
 }
 

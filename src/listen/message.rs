@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -16,6 +16,7 @@ use crate::hooks::{
     Stage, Subject, TransactionFacts,
 };
 use crate::mail::{Param, QueueId, Recipient, Requests};
+use crate::pulse::Tally;
 use crate::queue::{BodyPlace, Incoming, Origin, QueueError, QueuedRecipient, RecipientState, Record};
 use crate::session::MessageAnswer;
 use crate::smtp::{Reply, Status};
@@ -101,11 +102,11 @@ impl Serve {
             MessageVerdict::Proceed | MessageVerdict::Accept => None,
             MessageVerdict::Quarantine(why) => Some(why),
             MessageVerdict::Discard(why) => {
-                tracing::info!(queue_id = %id, %why, "message discarded by a plugin");
+                tracing::info!(queue_id = %id, %why, record = "reception", outcome = "discarded", "message discarded by a plugin");
                 return Err(MessageAnswer::Discarded(id));
             }
             MessageVerdict::Reject(reply) | MessageVerdict::Tempfail(reply) => {
-                tracing::info!(queue_id = %id, %reply, "message refused by a plugin");
+                tracing::info!(queue_id = %id, %reply, record = "reception", outcome = "refused", "message refused by a plugin");
                 return Err(MessageAnswer::Refused(reply));
             }
         };
@@ -127,7 +128,8 @@ impl Serve {
             RoutingVerdict::Proceed => Vec::new(),
             RoutingVerdict::Assign(groups) => groups,
             RoutingVerdict::Reject(reply) | RoutingVerdict::Tempfail(reply) => {
-                tracing::info!(queue_id = %id_of(&subject), %reply, "message refused by a plugin");
+                let id = id_of(&subject);
+                tracing::info!(queue_id = %id, %reply, record = "reception", outcome = "refused", "message refused by a plugin");
                 return Err(reply);
             }
         };
@@ -147,7 +149,8 @@ impl Serve {
         let mut replies = recipients.iter().map(|r| refused(r.index));
         match replies.next() {
             Some(Some(first)) if replies.all(|r| r.is_some()) => {
-                tracing::info!(queue_id = %id_of(&subject), reply = %first, "a plugin failed every recipient");
+                let id = id_of(&subject);
+                tracing::info!(queue_id = %id, reply = %first, record = "reception", outcome = "refused", "a plugin failed every recipient");
                 Err(first)
             }
             _ => Ok((subject, assigned)),
@@ -157,7 +160,7 @@ impl Serve {
     async fn keep_message(&self, decided: Decided) -> MessageAnswer {
         let id = decided.transaction.id;
         if decided.transaction.recipients.is_empty() {
-            tracing::info!(queue_id = %id, "message discarded: a plugin removed every recipient");
+            tracing::info!(queue_id = %id, record = "reception", outcome = "discarded", "message discarded: a plugin removed every recipient");
             return MessageAnswer::Discarded(id);
         }
         let mut decided = decided;
@@ -166,16 +169,23 @@ impl Serve {
             Ok(fields) => fields,
             Err(reply) => return MessageAnswer::Refused(reply),
         };
+        let started = decided.transaction.started_at;
         let incoming = incoming(decided, &fields, &self.config, self.reception.clock.now());
         let (size, recipients) = (incoming.head.len() as u64 + incoming.body.len(), incoming.record.recipients.len());
         let (sender, held) = (incoming.record.sender.clone(), incoming.record.held.is_some());
+        let (tally, begun) = (self.reception.pulse.tally(), Instant::now());
         match self.reception.queue.accept(incoming).await {
             Ok(id) => {
-                tracing::info!(queue_id = %id, %sender, recipients, size, held, "accepted");
+                tally.flushes.observe(begun.elapsed());
+                Tally::count(&tally.accepted);
+                Tally::add(&tally.accepted_recipients, recipients as u64);
+                Tally::add(&tally.accepted_octets, size);
+                let took_ms = millis(self.reception.clock.now().since(started));
+                tracing::info!(queue_id = %id, %sender, recipients, size, held, took_ms, record = "reception", outcome = "accepted", "accepted");
                 MessageAnswer::Queued(id, refused)
             }
             Err(error) => {
-                tracing::error!(queue_id = %id, %error, "not accepted");
+                tracing::error!(queue_id = %id, %error, record = "reception", outcome = "failed", "not accepted");
                 MessageAnswer::Refused(match &error {
                     QueueError::Store(error) => store_reply(error),
                     _ => local_error(),
@@ -197,6 +207,10 @@ fn refused_by_route(decided: &mut Decided) -> Vec<(u32, Reply)> {
         transaction.recipients.retain(|r| !refused.iter().any(|(index, _)| *index == r.index));
     }
     refused
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn id_of(subject: &Subject) -> QueueId {

@@ -1,6 +1,6 @@
 //! Listeners: sockets bound, connections counted, each driven by one loop around a session.
 //!
-//! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`; `signing`; never `delivery`, `routing`, `plugin`.
+//! May touch tokio's network, `session`, `hooks`, `queue`, `store`, `tls`, `time`, `pulse`; `signing`; never `delivery`, `routing`, `plugin`.
 
 mod activation;
 mod bind;
@@ -8,6 +8,7 @@ mod config;
 mod credentials;
 mod deadlines;
 mod guard;
+mod inject;
 mod message;
 mod patience;
 mod perform;
@@ -19,6 +20,7 @@ mod signatures;
 mod stream;
 mod submission;
 mod trace;
+mod watched;
 mod wire;
 
 use std::future::Future;
@@ -40,6 +42,7 @@ pub use bind::{Bound, bind_ahead, fits};
 pub use config::{Address, BanRule, Config, Limits, Listener, ProxyFrom, Tarpit, TlsMode};
 pub use credentials::{CredentialError, Credentials, Forms};
 pub use guard::{BanInForce, Load, ShedCounts};
+pub use inject::{Injected, Injection};
 pub use results::{Inquiry, SenderResults};
 pub use senders::{SenderError, Senders};
 pub use stream::local_client;
@@ -51,6 +54,7 @@ pub use proxy::fuzz_proxy;
 
 use crate::hooks::{Hooks, SessionFacts};
 use crate::mail::QueueIds;
+use crate::pulse::Pulse;
 use crate::queue::Queue;
 use crate::session::{self, AuthMeans};
 use crate::signing::Signing;
@@ -78,6 +82,8 @@ pub struct Reception {
     pub results: Option<Arc<SenderResults>>,
     /// Signs what clients send.
     pub signing: Signing,
+    /// What happens is counted and told here.
+    pub pulse: Pulse,
     /// Session ids.
     pub session_ids: Arc<QueueIds>,
     /// Cancelled when no new work is to begin.
@@ -134,6 +140,7 @@ impl Reception {
             client_names,
             results: None,
             signing: Signing::default(),
+            pulse: Pulse::default(),
             session_ids: Arc::default(),
             draining,
             guard: Guard::new(),

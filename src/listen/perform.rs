@@ -4,6 +4,7 @@ use super::guard::Fault;
 use super::serve::Serve;
 use crate::hooks::{AuthAttempt, AuthVerdict, Hook, Identity, SessionVerdict, Subject};
 use crate::listen::Credentials;
+use crate::pulse::Refused;
 use crate::session::{Answer, Question, ScramVerifier, Vouches};
 use crate::smtp::{Reply, Status};
 use crate::store::StoreError;
@@ -18,7 +19,12 @@ impl Serve {
             Question::Rcpt(subject) => self.ask_rcpt(subject).await,
             Question::Verifier(name) => Answer::Verifier(self.verifier(&name)),
             Question::Auth(subject, attempt, vouches) => self.ask_auth(subject, attempt, vouches).await,
-            Question::Message(subject) => Answer::Message(self.take_message(subject).await),
+            Question::Message(subject) => {
+                let seen = super::watched::message(&self.reception.pulse, &subject);
+                let answer = self.take_message(subject).await;
+                super::watched::taken(&self.reception.pulse, seen, &answer);
+                Answer::Message(answer)
+            }
         };
         self.session.answer(answer);
     }
@@ -101,6 +107,7 @@ impl Serve {
         }
         if matches!(verdict, AuthVerdict::Failure(_) | AuthVerdict::Proceed) {
             self.permit.err(Fault::Auth, 1, &self.rules.config.limits);
+            self.reception.pulse.tally().refuse(Refused::Authentication, 1);
         }
         Answer::Auth(subject, verdict)
     }

@@ -24,6 +24,7 @@ use super::wire::{Arrived, Wire};
 use super::{ClientCertificates, Listener, Reception, Rules, TlsMode};
 use crate::hooks::{Endpoint, Hooks, SessionFacts, TlsFacts};
 use crate::mail::Annotations;
+use crate::pulse::{Refused, Tally};
 use crate::session::{Action, Faults, Input, RelayAccess, Session};
 use crate::store::Draft;
 
@@ -170,6 +171,7 @@ async fn converse(
     permit: Permit,
 ) {
     tracing::debug!("connected");
+    super::watched::connected(&reception.pulse, &facts);
     let hooks = rules.hooks.clone();
     let config = listener.session.clone();
     let session = Session::new(config.clone(), facts).with_means(rules.auth_means(&config));
@@ -177,7 +179,9 @@ async fn converse(
     let (draft, results) = (None, listener.authentication_results);
     let mut serve =
         Serve { reception, rules, session, config, hooks, draft, permit, results, clients, wire, patience, told, out };
-    match serve.run().await {
+    let ended = serve.run().await;
+    super::watched::ended(&serve.reception.pulse, serve.session.facts(), ended.as_ref().err());
+    match ended {
         Ok(()) => tracing::debug!("disconnected"),
         Err(error) => tracing::info!(%error, "connection lost"),
     }
@@ -207,7 +211,7 @@ impl Starting<'_> {
         let mut tls = None;
         if listener.tls == TlsMode::Implicit {
             let clients = listener.client_certificates;
-            tls = Some(start_tls(&mut wire, rules, clients, permit, &reception.draining).await?);
+            tls = Some(start_tls(&mut wire, rules, clients, permit, reception).await?);
         }
         let client_name = match ip {
             Some(ip) if rules.config.client_names => (reception.client_names)(ip).await,
@@ -240,14 +244,16 @@ async fn start_tls(
     rules: &Rules,
     clients: ClientCertificates,
     permit: &Permit,
-    draining: &CancellationToken,
+    reception: &Reception,
 ) -> io::Result<TlsFacts> {
     let tls = rules.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
     let limits = &rules.config.limits;
     let within = Deadlines::for_handshake(permit.guard().is_stressed(), limits);
     let handshake = tokio::time::timeout(within, wire.start_tls(tls, clients));
-    let shaken = draining.run_until_cancelled(handshake).await.ok_or(io::ErrorKind::Interrupted)?;
+    let shaken = reception.draining.run_until_cancelled(handshake).await.ok_or(io::ErrorKind::Interrupted)?;
     let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let tally = reception.pulse.tally();
+    Tally::count(if shaken.is_ok() { &tally.tls_in } else { &tally.tls_in_failed });
     if shaken.is_err() {
         permit.err(Fault::Tls, 1, limits);
     }
@@ -268,6 +274,7 @@ impl Serve {
         match action {
             Action::Read { data } => return self.read(data).await,
             Action::Send(octets) => {
+                super::watched::told(&self.reception.pulse, &self.session, &octets);
                 self.out.extend_from_slice(&octets);
                 if self.out.len() > OUT_MAX {
                     self.flush().await?;
@@ -278,15 +285,17 @@ impl Serve {
                 self.session.receive(Input::Listened);
             }
             // What a question may lead to is larger than all the rest of a connection.
-            Action::Ask(question) => Box::pin(self.perform(*question)).await,
+            Action::Ask(question) => {
+                super::watched::asked(&self.reception.pulse, self.session.facts(), &question);
+                Box::pin(self.perform(*question)).await;
+            }
             Action::Begin => self.begin(),
             Action::Open => self.draft = Some(self.reception.queue.spool().draft()),
             Action::Keep(octets) => Box::pin(self.keep(&octets)).await,
             Action::Discard => self.draft = None,
             Action::StartTls => {
                 self.flush().await?;
-                let (clients, draining) = (self.clients, &self.reception.draining);
-                let handshake = start_tls(&mut self.wire, &self.rules, clients, &self.permit, draining);
+                let handshake = start_tls(&mut self.wire, &self.rules, self.clients, &self.permit, &self.reception);
                 let facts = Box::pin(handshake).await?;
                 self.session.receive(Input::Tls(facts));
             }
@@ -345,6 +354,10 @@ impl Serve {
             return false;
         }
         self.told = now;
+        let tally = self.reception.pulse.tally();
+        tally.refuse(Refused::Permanent, now.refused.saturating_sub(told.refused).into());
+        tally.refuse(Refused::Protocol, now.violations.saturating_sub(told.violations).into());
+        tally.refuse(Refused::Authentication, now.proofs.saturating_sub(told.proofs).into());
         let limits = &self.rules.config.limits;
         let violated = self.permit.err(Fault::Violation, now.violations.saturating_sub(told.violations), limits);
         let guessed = self.permit.err(Fault::Auth, now.proofs.saturating_sub(told.proofs), limits);

@@ -160,3 +160,50 @@ async fn where_the_store_is_broken_nobody_is_let_in_and_nobody_goes_on() {
     accepting.await.unwrap();
     reception.drained().await;
 }
+
+#[tokio::test]
+async fn what_is_handed_in_goes_through_a_session_and_is_in_the_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Sled::open(&folder.path().join("db"), 1 << 20).unwrap());
+    let path = folder.path().to_owned();
+    let settings = queue::Config {
+        path,
+        min_free: 1,
+        cache: 1 << 20,
+        window: 10,
+        hot_bytes: 1 << 20,
+        bounds: queue::Bounds::default(),
+    };
+    let queue = Queue::open(settings, store, Arc::new(System)).await.unwrap();
+    let hooks: Arc<dyn Hooks> = Arc::new(crate::plugin::PluginSet::empty(1));
+    let rules = Rules { config: config(), tls: None, credentials: None, senders: None, hooks };
+    let rules = Arc::new(ArcSwap::from_pointee(rules));
+    let names: Arc<ClientNames> = Arc::new(|_| Box::pin(std::future::ready(None)));
+    let draining = CancellationToken::new();
+    let reception = Reception::new(queue.clone(), rules, Arc::new(System), names, draining.clone());
+    let mailbox = |text: &str| crate::mail::Mailbox::parse(text, true).unwrap();
+    let mail = Injection {
+        sender: Some(mailbox("ann@example.org")),
+        recipients: vec![mailbox("bob@far.test"), mailbox("eve@far.test")],
+        content: Bytes::from_static(b"Subject: x\n\n.dot\nlast"),
+        client: "192.0.2.9".parse().ok(),
+        by: "shop".into(),
+    };
+    let Injected::Taken { id, refused } = reception.inject(mail.clone()).await.unwrap() else { panic!("refused") };
+    assert!(refused.is_empty());
+    let (record, head, body) = queue.whole(id.parse().unwrap()).await.unwrap().unwrap();
+    let origin = record.origin.as_ref().unwrap();
+    assert_eq!((origin.identity.as_deref(), &*origin.client.address), (Some("shop"), "192.0.2.9"));
+    assert_eq!(record.recipients.len(), 2);
+    let head = String::from_utf8(head.to_vec()).unwrap();
+    assert!(head.starts_with("Received: ") && head.contains("[192.0.2.9]"), "{head}");
+    assert_eq!(&body.read_at(0, 100).await.unwrap()[..], b".dot\r\nlast\r\n");
+    assert_eq!(reception.pulse.tally().totals().accepted, 1);
+
+    let none = Injection { content: Bytes::from_static(b"Subject: x\n\na\0b"), ..mail };
+    let refused = reception.inject(none.clone()).await.unwrap();
+    assert!(matches!(refused, Injected::Refused { later: false, .. }), "{refused:?}");
+    draining.cancel();
+    assert!(matches!(reception.inject(none).await.unwrap(), Injected::Refused { later: true, .. }));
+    tokio::time::timeout(Duration::from_secs(10), reception.drained()).await.unwrap();
+}

@@ -5,7 +5,7 @@
 //! that it was made there: a hard link to somebody else's file, or a file that was moved there, has another group. While it is
 //! being written a file is its owner's alone.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,13 @@ const MAGIC: &[u8] = b"waypost-maildrop 1\n";
 
 /// Octets of the envelope's line: ten thousand recipients.
 const ENVELOPE_MAX: u64 = 1 << 20;
+
+/// Octets of the disk that are left alone: below twice that the relay takes no mail by itself (`queue.min-free`), and what it would
+/// have taken must not use up the rest.
+const FLOOR: u64 = 128 << 20;
+
+/// Messages looked at in one turn: those of a user who makes more wait for the next ones.
+const TURN: usize = 10_000;
 
 /// While it is written, a file is its owner's alone; then the relay's group may read it.
 const WRITING: u32 = 0o600;
@@ -34,6 +41,12 @@ pub enum DropError {
     /// There is no such folder: nobody set the relay up for it.
     #[error("there is no folder {0} to keep mail in while the relay can't take it")]
     NoFolder(PathBuf),
+    /// Files in it would not get its group, and the relay would not take them for mail.
+    #[error("the folder {0} can't keep mail: its mode has to be 3733")]
+    Unfit(PathBuf),
+    /// What is left of the disk is for the relay, which needs it to get rid of mail.
+    #[error("{0}: too little space is left to keep mail there")]
+    Full(PathBuf),
     /// The system said no.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
@@ -70,10 +83,17 @@ pub enum Refused {
 /// # Errors
 /// When it is not kept.
 pub fn write(folder: &Path, envelope: &Envelope, content: &[u8]) -> Result<PathBuf, DropError> {
-    if !folder.is_dir() {
-        return Err(DropError::NoFolder(folder.to_owned()));
+    match std::fs::metadata(folder) {
+        Ok(facts) if !facts.is_dir() => return Err(DropError::NoFolder(folder.to_owned())),
+        Ok(facts) if !is_fit(&facts) => return Err(DropError::Unfit(folder.to_owned())),
+        Ok(_) => {}
+        Err(_gone) => return Err(DropError::NoFolder(folder.to_owned())),
     }
     let failed = |error: io::Error| DropError::Io(folder.to_owned(), error);
+    let space = rustix::fs::statvfs(folder).map_err(|error| failed(error.into()))?;
+    if space.f_bavail.saturating_mul(space.f_frsize) < FLOOR.saturating_add(content.len() as u64) {
+        return Err(DropError::Full(folder.to_owned()));
+    }
     let mut name = [0; 16];
     getrandom::getrandom(&mut name).map_err(|error| failed(io::Error::other(error.to_string())))?;
     let name: String = name.iter().map(|octet| format!("{octet:02x}")).collect();
@@ -86,6 +106,11 @@ pub fn write(folder: &Path, envelope: &Envelope, content: &[u8]) -> Result<PathB
         return Err(failed(error));
     }
     Ok(path)
+}
+
+/// Whether a folder is one for mail: the set-group-id bit tells what was made there, the sticky bit keeps users apart.
+pub fn is_fit(folder: &Metadata) -> bool {
+    folder.permissions().mode() & 0o3000 == 0o3000
 }
 
 fn fill(file: &mut File, envelope: &Envelope, content: &[u8]) -> io::Result<()> {
@@ -102,7 +127,7 @@ fn fill(file: &mut File, envelope: &Envelope, content: &[u8]) -> io::Result<()> 
     Ok(rustix::fs::syncfs(&*file)?)
 }
 
-/// All that may be messages, in no order. Blocks.
+/// Those that may be messages, in no order, as many as fit into a turn. Blocks.
 ///
 /// # Errors
 /// When the folder can't be read.
@@ -112,6 +137,9 @@ pub fn look(folder: &Path) -> io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == ENDING) {
             paths.push(path);
+        }
+        if paths.len() >= TURN {
+            break;
         }
     }
     Ok(paths)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use dialogue::{Answer, HandOverError, RecipientAnswer, hand_over};
-pub use file::{DropError, Found, Refused, look, open, write};
+pub use file::{DropError, Found, Refused, is_fit, look, open, write};
 
 /// `[sendmail]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,6 +40,17 @@ fn a_message_is_read_as_it_was_written_and_by_nobody_else() {
 }
 
 #[test]
+fn a_folder_whose_files_would_be_taken_for_foreign_ones_keeps_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [0o1733, 0o2733, 0o777] {
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let refused = write(folder.path(), &envelope(), CONTENT).unwrap_err();
+        assert!(matches!(refused, DropError::Unfit(_)), "{mode:o}: {refused}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn what_sendmail_did_not_write_there_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let drop = folder.path().join("maildrop");

@@ -263,7 +263,9 @@ impl Plugin {
         if let Err(error) = &outcome {
             self.counters.failed(error);
         }
-        Called { outcome, cost: meter.cost(began.elapsed()) }
+        let cost = meter.cost(began.elapsed());
+        self.counters.took(A::HOOK, cost.wall, cost.cpu, outcome.is_err());
+        Called { outcome, cost }
     }
 
     /// Says that the breaker opened or closed. Of a candidate only the log hears: it is left out, and nothing has to be

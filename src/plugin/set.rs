@@ -288,6 +288,7 @@ impl PluginSet {
             warnings: member.warnings.clone(),
             calls: count(&|p| p.counters.calls.load(Ordering::Relaxed)),
             failures: plugin.map(|p| p.counters.failures()).unwrap_or_default(),
+            by_hook: plugin.map(|p| p.counters.by_hook()).unwrap_or_default(),
             breaker: plugin.and_then(|p| p.breaker_info()),
             candidate: member.trial.as_ref().map(|tried| match tried {
                 Ok(trial) => trial.info(),

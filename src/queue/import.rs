@@ -1,19 +1,24 @@
 //! Messages that come back from a backup, and stored records brought into the form of today.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::refill::after;
-use super::{Incoming, Queue, QueueError, keys, stored};
-use crate::mail::QueueId;
+use super::{Incoming, Queue, QueueError, Record, keys, stored};
+use crate::mail::{Mailbox, Param, QueueId, QueueIds};
 use crate::store::{Store, StoreError, Write};
+use crate::time::Timestamp;
 
 /// Records looked at, and written in one batch, at a time.
 const PAGE: usize = 256;
 
 /// One that was tried is never taken for a fresh one: it is due a moment later.
 const SOON: Duration = Duration::from_secs(1);
+
+/// How far clocks of two machines may be apart.
+const AHEAD: Duration = Duration::from_secs(86_400);
 
 /// How often, and how far apart, it is looked whether an id is free again.
 const TRIES: u32 = 100;
@@ -23,12 +28,13 @@ impl Queue {
     /// Takes a message with the id it had, durable when this returns; false, and nothing is taken, if there is one of that id.
     ///
     /// # Errors
-    /// As [`Self::accept`].
+    /// As [`Self::accept`]; and [`QueueError::Damaged`] for one that no queue can have had.
     pub async fn import(&self, mut incoming: Incoming) -> Result<bool, QueueError> {
         let id = incoming.record.id;
+        sound(&incoming.record, self.shared.clock.now()).map_err(|why| QueueError::Damaged(id, why.into()))?;
         let shared = Arc::clone(&self.shared);
         let known = tokio::task::spawn_blocking(move || shared.find(id).map(|found| found.is_some())).await;
-        if known.unwrap_or(Err(StoreError::Closed.into()))? || id.to_u64() == 0 {
+        if known.unwrap_or(Err(StoreError::Closed.into()))? {
             return Ok(false);
         }
         self.let_go(id).await?;
@@ -69,6 +75,31 @@ impl Queue {
         }
         Err(QueueError::Recent(id))
     }
+}
+
+/// Whether a record can be one that a queue had: what it says goes into commands and keys as it is.
+fn sound(record: &Record, now: Timestamp) -> Result<(), &'static str> {
+    // Ids only grow, from the highest one that was seen: one of another century would be the last there is.
+    let newest = QueueIds::default().next(now.plus(AHEAD));
+    if record.id.to_u64() == 0 || record.id > newest {
+        return Err("its id is of no time there was");
+    }
+    let plain = |text: &str| !text.chars().any(char::is_control);
+    let mailbox = |mailbox: &Mailbox| plain(&mailbox.local_part) && plain(mailbox.domain.as_str());
+    let params = |params: &[Param]| {
+        let word = |text: &str| text.bytes().all(|octet| octet > b' ' && octet != 127);
+        params.iter().all(|param| word(&param.keyword) && param.value.as_deref().is_none_or(word))
+    };
+    let recipients = &record.recipients;
+    let addresses = recipients.iter().all(|r| mailbox(&r.mailbox) && mailbox(&r.original) && params(&r.params));
+    if !addresses || !record.sender.0.as_ref().is_none_or(mailbox) || !params(&record.sender_params) {
+        return Err("an address or a parameter in it can't be sent");
+    }
+    let indices: HashSet<u32> = recipients.iter().map(|recipient| recipient.index).collect();
+    if recipients.is_empty() || indices.len() != recipients.len() {
+        return Err("its recipients are none, or not told apart");
+    }
+    Ok(())
 }
 
 /// What a migration found and did.

@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
@@ -21,6 +21,7 @@ use hickory_resolver::{Hosts, NameServerPool, PoolContext, TlsConfig};
 use super::{
     Answer, Dns, Dnssec, Exchangers, Host, Lookup, Mx, Prefer, RecordData, RecordKind, ResolveError, Resolver,
 };
+use crate::pulse::{Pulse, Tally};
 use ask::{Asker, Found, Servers};
 use cache::Cache;
 use data::{qualified, type_of};
@@ -41,7 +42,7 @@ const KEYS: usize = 4096;
 
 /// A caching stub resolver. Clones share the cache, and the settings.
 #[derive(Clone)]
-pub struct Hickory(Arc<ArcSwap<Set>>);
+pub struct Hickory(Arc<ArcSwap<Set>>, Arc<OnceLock<Pulse>>);
 
 /// The settings, and what was made of them.
 struct Set {
@@ -125,12 +126,18 @@ impl Hickory {
             negative_ttl: dns.negative_ttl,
             patience,
         };
-        Ok(Self(Arc::new(ArcSwap::from_pointee(Set { dns: dns.clone(), asker }))))
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Set { dns: dns.clone(), asker })), Arc::default()))
     }
 
     /// The settings in force.
     pub fn settings(&self) -> Dns {
         self.0.load().dns.clone()
+    }
+
+    /// Has it counted how long questions take, from here on.
+    pub fn count_in(&self, pulse: Pulse) {
+        // Said once, by whoever puts the relay together.
+        let _ = self.1.set(pulse);
     }
 
     /// Goes on as `other` does, with its cache. Questions under way end as they began.
@@ -153,7 +160,14 @@ impl Hickory {
             // RFC 6761 section 6.4.
             return Err(ResolveError::NoSuchName);
         }
+        let begun = Instant::now();
         let (answer, ttl) = self.0.load_full().asker.ask(&name, kind).await;
+        if let Some(pulse) = self.1.get() {
+            pulse.tally().dns.observe(begun.elapsed());
+            if matches!(answer, Err(ResolveError::Temporary(_))) {
+                Tally::count(&pulse.tally().dns_failures);
+            }
+        }
         Ok((answer?, ttl))
     }
 

@@ -4,6 +4,7 @@ use ring::digest::{SHA256, digest};
 use x509_parser::prelude::{
     AttributeTypeAndValue, FromDer as _, GeneralName, SubjectPublicKeyInfo, X509Certificate, X509Name,
 };
+use x509_parser::public_key::PublicKey;
 
 use crate::hooks::ClientCertificate;
 
@@ -80,6 +81,34 @@ pub(super) fn untimely(der: &[u8], now: i64) -> Option<String> {
         return Some(format!("the certificate expired on {to}"));
     }
     (now < from.timestamp()).then(|| format!("the certificate is not valid before {from}"))
+}
+
+/// When it ends, if that is before this moment; in seconds since 1970.
+pub(super) fn ends_before(der: &[u8], moment: i64) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let to = certificate.validity().not_after;
+    (to.timestamp() < moment).then(|| to.to_string())
+}
+
+/// Why others may not take it, whoever signed it: a key that is too short, a signature that can be forged.
+pub(super) fn weakness(der: &[u8]) -> Option<String> {
+    /// MD5 and SHA-1 with RSA, SHA-1 with DSA and ECDSA.
+    const FORGEABLE: [&str; 4] =
+        ["1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.2.840.10040.4.3", "1.2.840.10045.4.1"];
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed()
+        && key.key_size() < 2048
+    {
+        return Some(format!("its RSA key has {} bits", key.key_size()));
+    }
+    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+    FORGEABLE.contains(&&*algorithm).then(|| "it is signed with SHA-1 or MD5, which can be forged".to_owned())
+}
+
+/// True if it was signed by its own key, false if by another's; none where it can't be read.
+pub(super) fn common_issuer(der: &[u8]) -> Option<bool> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.subject().as_raw() == certificate.issuer().as_raw())
 }
 
 /// The facts of a certificate that a client showed. One that can't be read has its digest.

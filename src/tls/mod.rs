@@ -9,6 +9,7 @@ mod client;
 mod dane;
 mod fault;
 mod names;
+mod outlook;
 mod pem;
 mod server;
 mod verify;
@@ -20,6 +21,7 @@ use rustls::CommonState;
 pub use client::TlsClients;
 pub use dane::{Dane, Mismatch, TlsaRecord};
 pub use fault::Fault;
+pub use outlook::{Remark, remarks};
 pub use server::{Certificate, ClientCertificates, Minimum, ServerSettings, Stamps, Tls};
 
 use crate::hooks::TlsFacts;

@@ -95,6 +95,9 @@ mod why;
 /// Calls of plugins recorded and replayed.
 mod record;
 
+/// What is logged, and told to a receiver of traces.
+mod records;
+
 /// The test kit: scenarios, measurements, sessions on the terminal.
 mod kit;
 

@@ -104,7 +104,7 @@ fn a_key_that_is_not_there_keeps_the_relay_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("waypost.toml");
     let key = "[dkim.a]\ndomain = 'example.org'\nselector = 'a'\nkey-file = 'lost.pem'\n";
-    let rest = "hostname = 'relay.test'\n[listeners.smtp]\naddress = '127.0.0.1:0'\n[admin]\nsocket = 'a.sock'\n[process]\nallow-root = true\n";
+    let rest = "hostname = 'relay.test'\n[listeners.smtp]\naddress = '127.0.0.1:0'\n[admin]\nsocket = 'a.sock'\n";
     std::fs::write(&config, format!("{rest}{key}")).unwrap();
     for command in ["run", "check"] {
         let done =

@@ -42,9 +42,9 @@ pub(super) enum Mode {
 }
 
 /// Options that take a value, in the same word or in the next one.
-const WITH_VALUE: &[u8] = b"fFrBNRVhLOpXCboA";
+const WITH_VALUE: &[u8] = b"fFrBNRVhLOpXCboAM";
 /// Options that take the rest of their word, if there is any.
-const WITH_REST: &[u8] = b"qdeDM";
+const WITH_REST: &[u8] = b"qdeD";
 /// Options by themselves; more than one may stand in a word.
 const ALONE: &[u8] = b"tivnmUGxsI";
 
@@ -132,7 +132,9 @@ impl Arguments {
             }
             'V' => self.envid = Some(xtext(&value)),
             'b' => self.mode = mode(&value)?,
+            'o' if value == "itrue" => self.ignore_dots = true,
             'C' => return Err("-C: another configuration is not for those who send mail to name".to_owned()),
+            'M' => return Err("-M: what Exim does to its queue by it, `waypost queue` does here".to_owned()),
             'X' => return Err("-X: no log is written for the caller".to_owned()),
             // -B says what the content shows; -h, -L, -O, -p, -A and other -o have no meaning here.
             _ => {}
@@ -220,6 +222,7 @@ mod tests {
         for words in [
             &["-C", "/tmp/x", "a@x.test"][..],
             &["-bd"],
+            &["-Mrm", "1abcde-000000-00"],
             &["-X", "/tmp/log", "a@x.test"],
             &["-Z", "a@x.test"],
             &[],

@@ -1,6 +1,7 @@
 //! `[routing]`, `[delivery]`, `[destinations.NAME]`, `[credentials.NAME]`, `[sources.NAME]`, `[lanes.NAME]`, `[retry]`.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,6 +170,10 @@ fn credential(table: &Table<'_>, base: &Base) -> Option<Credential> {
 /// The first line of a file.
 fn secret_file(value: &Value<'_>, base: &Base) -> Option<Arc<str>> {
     let path = base.resolve(value.text()?);
+    if std::fs::metadata(&path).is_ok_and(|found| found.mode() & 0o004 != 0) {
+        let problem = format!("every user of this machine can read {}", path.display());
+        value.unwise(problem, &format!("chmod o-r {}", path.display()));
+    }
     match std::fs::read_to_string(&path) {
         Ok(text) => Some(text.lines().next().unwrap_or_default().into()),
         Err(error) => {
@@ -224,7 +229,7 @@ fn lane(table: &Table<'_>, usual: LaneLimits) -> LaneLimits {
 fn schedule(table: &Table<'_>, usual: &Schedule) -> Schedule {
     let percent = |key, usual: u32, range| u32::try_from(table.integer(key, usual.into(), range)).unwrap_or(usual);
     let warn_after = match table.get("warn-after") {
-        Some(value) if value.as_text() == Some("never") => None,
+        Some(value) if value.is_word("never") => None,
         Some(value) => value.duration(SECOND..=YEAR).or(usual.warn_after),
         None => usual.warn_after,
     };

@@ -35,12 +35,12 @@ pub(super) fn source(table: &Table<'_>, credentials: &BTreeMap<Arc<str>, Credent
         _ => Err((format!("{text:?} is no host name"), "write the name that the addresses have in DNS".to_owned())),
     });
     let proxy = proxy(table, credentials);
+    let warm_up = table.get("warm-up").and_then(|value| warm_up(&value));
     let empty = ["addresses", "interface", "proxy"].iter().all(|key| table.get(key).is_none());
     if empty {
         table.missing("addresses", "list addresses of this host: addresses = [\"192.0.2.1\"]");
         return None;
     }
-    let warm_up = table.get("warm-up").and_then(|value| warm_up(&value));
     Some(Source { addresses, ehlo, interface, proxy, warm_up })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Defaults that are not the module's own stand here, each with its reason in `docs/config.md`.
 
+mod admin;
 mod auth;
 mod delivery;
 mod dialogue;
@@ -24,6 +25,7 @@ mod sendmail;
 mod shaping;
 mod signing;
 mod suppression;
+mod telemetry;
 mod tls;
 mod tls_out;
 
@@ -31,11 +33,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use admin::socket as admin_socket;
+
 use super::Settings;
 use super::raw::{Table, Value};
 use crate::mail::Domain;
 use crate::suggest::nearest;
-use crate::telemetry;
+use crate::telemetry as logging;
 
 /// No time limit or schedule of a relay is longer than this.
 const YEAR: Duration = Duration::from_secs(366 * 86400);
@@ -134,10 +138,11 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let plugins = plugins::config(root, &base, &queue.path);
     let listeners: Vec<Arc<str>> = listen.listeners.iter().map(|listener| listener.name.clone()).collect();
     let signing = signing::config(root, &base, &listeners);
-    let admin = admin(root, &base);
+    let admin = admin::config(root, &base);
     let log = log(&root.table("log"), &base);
     let process = process::config(&root.table("process"));
     let sendmail = sendmail::config(&root.table("sendmail"), &base, &listen.listeners);
+    let traces = telemetry::config(&root.table("telemetry"), &base);
     root.finish();
     Some(Settings {
         hostname: hostname?,
@@ -154,6 +159,7 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
         log,
         process,
         sendmail,
+        traces,
     })
 }
 
@@ -172,28 +178,13 @@ fn hostname(root: &Table<'_>) -> Option<Arc<str>> {
     })
 }
 
-/// `[admin]`.
-pub(super) fn admin(root: &Table<'_>, base: &Base) -> PathBuf {
-    let table = root.table("admin");
-    let socket = base.resolve(table.text("socket").unwrap_or("waypost-data/admin.sock"));
-    if socket.as_os_str().len() > SOCKET_PATH {
-        let problem = format!("{} is longer than {SOCKET_PATH} octets", socket.display());
-        match table.get("socket") {
-            Some(value) => value.wrong(problem, "sockets need a shorter path, such as /run/waypost/admin.sock"),
-            None => table.wrong(problem, "set socket to a shorter path, such as /run/waypost/admin.sock"),
-        }
-    }
-    table.finish();
-    socket
-}
-
-fn log(table: &Table<'_>, base: &Base) -> telemetry::Config {
-    use telemetry::{Format, Output};
+fn log(table: &Table<'_>, base: &Base) -> logging::Config {
+    use logging::{Format, Output};
     let format = table.choice("format", Format::Text, &[("text", Format::Text), ("json", Format::Json)]);
     let level = table.parsed("level", |text| {
         let help =
             "write a level (error, warn, info, debug, trace), or several, such as \"info,waypost::delivery=debug\"";
-        telemetry::check_level(text).map_err(|problem| (problem, help.to_owned()))?;
+        logging::check_level(text).map_err(|problem| (problem, help.to_owned()))?;
         Ok(text.to_owned())
     });
     let output = match table.text("output") {
@@ -201,5 +192,5 @@ fn log(table: &Table<'_>, base: &Base) -> telemetry::Config {
         Some(path) => Output::File(base.resolve(path)),
     };
     table.finish();
-    telemetry::Config { format, level: level.unwrap_or_else(|| "info".to_owned()), output }
+    logging::Config { format, level: level.unwrap_or_else(|| "info".to_owned()), output }
 }

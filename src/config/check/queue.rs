@@ -30,6 +30,6 @@ pub(super) fn config(table: &Table<'_>, base: &Base) -> queue::Config {
 
 /// How long held mail is kept; none: for ever.
 fn held(table: &Table<'_>) -> Option<Duration> {
-    let value = table.get("held-expire").filter(|value| value.as_text() != Some("never"))?;
+    let value = table.get("held-expire").filter(|value| !value.is_word("never"))?;
     value.duration(HOUR..=10 * YEAR)
 }

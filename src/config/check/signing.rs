@@ -212,7 +212,7 @@ fn names(table: &Table<'_>, key: &'static str, usual: &[&str]) -> Vec<Arc<str>> 
 /// Shorter than an hour, a signature would be over before mail has come through a queue.
 fn expires(table: &Table<'_>) -> Option<Duration> {
     match table.get("expires") {
-        Some(value) if value.as_text() == Some("never") => None,
+        Some(value) if value.is_word("never") => None,
         Some(value) => value.duration(Duration::from_secs(3600)..=YEAR),
         None => None,
     }

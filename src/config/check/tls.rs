@@ -28,7 +28,7 @@ fn watch(table: &Table<'_>) -> Option<Duration> {
     const USUAL: Duration = Duration::from_secs(60);
     const DAY: Duration = Duration::from_secs(86400);
     match table.get("watch") {
-        Some(value) if value.as_text() == Some("never") => None,
+        Some(value) if value.is_word("never") => None,
         Some(value) => value.duration(Duration::from_secs(1)..=DAY).or(Some(USUAL)),
         None => Some(USUAL),
     }

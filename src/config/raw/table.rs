@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Place, Source, Value};
+use super::{Place, Shape, Source, Value};
 use crate::suggest::nearest;
 
 /// A table, or the place where one is missing.
@@ -114,6 +114,7 @@ impl<'a> Table<'a> {
 
     /// As `names`, without rules for names: domains, keys of a plugin's own settings.
     pub(in crate::config) fn open_entries(&self) -> Vec<(Arc<str>, Value<'a>)> {
+        self.source.shape(&self.place, Shape::Named);
         let known = self.known.borrow();
         let entries = self.entries.into_iter().flat_map(|entries| entries.iter());
         entries
@@ -139,20 +140,20 @@ impl<'a> Table<'a> {
                 None => format!("known here: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
             };
             let place = self.place.below(name, name, key.span());
-            self.source.note(self.source.line(&place.span), &place.path, "no such key".to_owned(), &help);
+            self.source.note(&place.span, &place.path, "no such key".to_owned(), &help);
         }
     }
 
     /// Notes a mistake of the table as a whole.
     pub(in crate::config) fn wrong(&self, problem: impl Into<String>, help: &str) {
-        self.source.note(self.source.line(&self.place.span), &self.place.path, problem.into(), help);
+        self.source.note(&self.place.span, &self.place.path, problem.into(), help);
     }
 
     /// Notes that a key is missing.
     pub(in crate::config) fn missing(&self, key: &'static str, help: &str) {
         self.know(key);
         let place = self.place.below(key, key, self.place.span.clone());
-        self.source.note(self.source.line(&place.span), &place.path, "is missing".to_owned(), help);
+        self.source.note(&place.span, &place.path, "is missing".to_owned(), help);
     }
 
     fn know(&self, key: &'static str) {

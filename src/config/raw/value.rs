@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_spanned::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
-use super::{Place, Source, Table};
+use super::{Place, Shape, Source, Table};
 use crate::config::units;
 use crate::suggest::nearest;
 
@@ -24,11 +24,27 @@ impl<'a> Value<'a> {
 
     /// Notes a mistake here.
     pub(in crate::config) fn wrong(&self, problem: impl Into<String>, help: &str) {
-        self.source.note(self.source.line(&self.place.span), &self.place.path, problem.into(), help);
+        self.source.note(&self.place.span, &self.place.path, problem.into(), help);
+    }
+
+    /// Notes that something here is right, and unwise.
+    pub(in crate::config) fn unwise(&self, problem: impl Into<String>, help: &str) {
+        self.source.warn(&self.place.span, &self.place.path, problem.into(), help);
     }
 
     /// A text.
     pub(in crate::config) fn text(&self) -> Option<&'a str> {
+        self.shaped(Shape::Text);
+        self.plain_text()
+    }
+
+    /// True if it is this word, beside what else it may be.
+    pub(in crate::config) fn is_word(&self, word: &str) -> bool {
+        self.shaped(Shape::Words(vec![word.to_owned()]));
+        self.as_text() == Some(word)
+    }
+
+    fn plain_text(&self) -> Option<&'a str> {
         match self.written {
             DeValue::String(text) => Some(text.as_ref()),
             _ => self.not("a text", "write it in quotes"),
@@ -61,6 +77,7 @@ impl<'a> Value<'a> {
 
     /// True or false.
     pub(in crate::config) fn bool(&self) -> Option<bool> {
+        self.shaped(Shape::Flag);
         match self.written {
             DeValue::Boolean(value) => Some(*value),
             _ => self.not("true or false", "write true or false, without quotes"),
@@ -69,6 +86,7 @@ impl<'a> Value<'a> {
 
     /// A whole number within a range.
     pub(in crate::config) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        self.shaped(Shape::Integer((*range.start()).into(), (*range.end()).into()));
         let help = format!("write a whole number from {} to {}", range.start(), range.end());
         match self.written {
             DeValue::Integer(_) => match self.signed() {
@@ -84,6 +102,7 @@ impl<'a> Value<'a> {
 
     /// A whole number that may be negative.
     pub(in crate::config) fn signed_integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
+        self.shaped(Shape::Integer((*range.start()).into(), (*range.end()).into()));
         let help = format!("write a whole number from {} to {}", range.start(), range.end());
         match (self.written, self.signed()) {
             (DeValue::Integer(_), Some(number)) if range.contains(&number) => Some(number),
@@ -97,6 +116,7 @@ impl<'a> Value<'a> {
 
     /// A duration within a range.
     pub(in crate::config) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        self.shaped(Shape::Duration);
         let DeValue::String(text) = self.written else { return self.not("a duration", units::DURATION_HELP) };
         let Some(duration) = units::duration(text) else {
             self.wrong(format!("{text:?} is no duration"), units::DURATION_HELP);
@@ -113,6 +133,7 @@ impl<'a> Value<'a> {
 
     /// A size within a range: a text with a unit, or a number of octets.
     pub(in crate::config) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        self.shaped(Shape::Size);
         let octets = match self.written {
             DeValue::String(text) => units::size(text),
             DeValue::Integer(_) => self.signed().and_then(|n| u64::try_from(n).ok()),
@@ -133,7 +154,8 @@ impl<'a> Value<'a> {
 
     /// One of a few words.
     pub(in crate::config) fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
-        let text = self.text()?;
+        self.shaped(Shape::Words(words.iter().map(|(word, _)| (*word).to_owned()).collect()));
+        let text = self.plain_text()?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let all = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(", ");
@@ -148,18 +170,20 @@ impl<'a> Value<'a> {
 
     /// The elements of an array.
     pub(in crate::config) fn array(&self) -> Option<Vec<Value<'a>>> {
+        self.shaped(Shape::List);
         let DeValue::Array(elements) = self.written else {
             return self.not("a list", "write it in brackets: [\"…\", \"…\"]");
         };
         let element = |(at, value): (usize, &'a Spanned<DeValue<'a>>)| {
-            let path = format!("{}[{at}]", self.place.path);
-            Value::new(self.source, Place { path, pattern: self.place.pattern.clone(), span: value.span() }, value)
+            let (path, pattern) = (format!("{}[{at}]", self.place.path), format!("{}[]", self.place.pattern));
+            Value::new(self.source, Place { path, pattern, span: value.span() }, value)
         };
         Some(elements.iter().enumerate().map(element).collect())
     }
 
     /// A table.
     pub(in crate::config) fn table(&self) -> Option<Table<'a>> {
+        self.shaped(Shape::Table);
         match self.written {
             DeValue::Table(entries) => Some(Table::new(self.source, self.place.clone(), Some(entries))),
             _ => {
@@ -171,6 +195,7 @@ impl<'a> Value<'a> {
 
     /// As JSON, for a plugin's own settings. Infinity and NaN, which JSON lacks, become null.
     pub(in crate::config) fn json(&self) -> serde_json::Value {
+        self.shaped(Shape::Foreign);
         json(self.written)
     }
 
@@ -182,6 +207,10 @@ impl<'a> Value<'a> {
             self.wrong(format!("{name:?} is no name"), "use 1 to 64 of a-z, 0-9, - and _");
         }
         good
+    }
+
+    fn shaped(&self, shape: Shape) {
+        self.source.shape(&self.place, shape);
     }
 
     fn signed(&self) -> Option<i64> {
@@ -204,6 +233,12 @@ impl<'a> Value<'a> {
     }
 }
 
+/// A whole table as JSON.
+pub(in crate::config) fn json_of(table: &DeTable<'_>) -> serde_json::Value {
+    let entries = table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())));
+    entries.collect::<serde_json::Map<_, _>>().into()
+}
+
 fn json(value: &DeValue<'_>) -> serde_json::Value {
     match value {
         DeValue::String(text) => text.as_ref().into(),
@@ -214,10 +249,6 @@ fn json(value: &DeValue<'_>) -> serde_json::Value {
         DeValue::Boolean(value) => (*value).into(),
         DeValue::Datetime(date) => date.to_string().into(),
         DeValue::Array(elements) => elements.iter().map(|element| json(element.get_ref())).collect(),
-        DeValue::Table(entries) => entries
-            .iter()
-            .map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())))
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
+        DeValue::Table(entries) => json_of(entries),
     }
 }
