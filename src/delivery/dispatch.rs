@@ -303,7 +303,7 @@ impl Dispatcher {
             };
             let on_trial = lane.on_trial(Instant::now());
             let on_trial = on_trial.filter(|_| lane.site().is_some() || !self.sites.presumes(&config, &lane.key));
-            let turn = on_trial.map(|held| self.trials.turn(held, job.was_tried())).transpose();
+            let turn = on_trial.map(|held| self.trials.turn(held, job.was_tried(self.clock.now()))).transpose();
             let pushed = match turn {
                 Err(after) => Pushed::Full(Box::new(job), after),
                 Ok(turn) => {
@@ -329,7 +329,7 @@ impl Dispatcher {
     fn push(self: &Arc<Self>, lane: &Arc<Lane>, job: Job, config: &Arc<Config>) -> Pushed {
         match lane.push(job, config) {
             Pushed::Astray(job) => {
-                self.attach(lane, config, job.was_tried());
+                self.attach(lane, config, job.was_tried(self.clock.now()));
                 lane.push(*job, config)
             }
             pushed => pushed,

@@ -2,8 +2,8 @@
 //!
 //! A dead host is found out by waiting for it, and whoever waits holds a place in the window. With thousands of dead next
 //! hops all places would wait, and mail for hosts that answer could not come in. So what is on trial needs a turn: mail that
-//! was never tried from one lot, mail that failed before, or found none, from a smaller one, and the fewer turns are left, the fewer one next
-//! hop may have. What gets no turn goes back to the queue. Never waits, never speaks to anybody.
+//! was never tried from one lot, mail that failed before, or found none for long, from a smaller one, and the fewer turns are
+//! left, the fewer one next hop may have. What gets no turn goes back to the queue. Never waits, never speaks to anybody.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,14 +20,12 @@ const AGAIN_SHARE: usize = 8;
 /// Of the turns that are left, for one next hop: a few with much mail don't leave the many without.
 const PART: usize = 16;
 
-/// How long mail stays away that was never tried, or put off, before.
-const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// The first wait of new mail that gets no turn, and the longest: the first ones will soon have found out, and if they found
+/// somebody no turn is needed.
+const FIRST_WAITS: Waits = Waits { first: 2, longest: 30 };
 
-/// The first wait of what failed before and got no turn.
-const WAIT: u32 = 5;
-
-/// No wait is longer.
-const WAIT_MAX: u32 = 300;
+/// The same of what failed before.
+const AGAIN_WAITS: Waits = Waits { first: 5, longest: 300 };
 
 /// A turn. It ends when the job is done with, in whatever way.
 pub(super) type Turn = OwnedSemaphorePermit;
@@ -39,10 +37,18 @@ pub(super) struct Trials {
     again: Lot,
 }
 
+/// Seconds that jobs without a turn stay away.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    first: u32,
+    longest: u32,
+}
+
 #[derive(Debug)]
 struct Lot {
     turns: Arc<Semaphore>,
     most: usize,
+    waits: Waits,
     /// Jobs that got none since half of them were free.
     refused: AtomicU32,
 }
@@ -50,7 +56,7 @@ struct Lot {
 impl Trials {
     /// For a queue that has this many messages in memory.
     pub(super) fn new(window: usize) -> Self {
-        Self { first: Lot::new(window / FIRST_SHARE), again: Lot::new(window / AGAIN_SHARE) }
+        Self { first: Lot::new(window / FIRST_SHARE, FIRST_WAITS), again: Lot::new(window / AGAIN_SHARE, AGAIN_WAITS) }
     }
 
     /// A turn for a job to a next hop that has `held` jobs already; `again`: it failed before.
@@ -58,18 +64,14 @@ impl Trials {
     /// # Errors
     /// When there is none: how long the job should stay away.
     pub(super) fn turn(&self, held: usize, again: bool) -> Result<Turn, Duration> {
-        if again {
-            return self.again.turn(held);
-        }
-        // Once, and soon: the first ones will have found out by then, and if they found somebody no turn is needed.
-        self.first.turn(held).map_err(|_later| FIRST_WAIT)
+        if again { self.again.turn(held) } else { self.first.turn(held) }
     }
 }
 
 impl Lot {
-    fn new(most: usize) -> Self {
+    fn new(most: usize, waits: Waits) -> Self {
         let most = most.max(1);
-        Self { turns: Arc::new(Semaphore::new(most)), most, refused: AtomicU32::new(0) }
+        Self { turns: Arc::new(Semaphore::new(most)), most, waits, refused: AtomicU32::new(0) }
     }
 
     fn turn(&self, held: usize) -> Result<Turn, Duration> {
@@ -86,7 +88,8 @@ impl Lot {
         // The more are refused, the later they come back: each time they are written anew.
         let refused = self.refused.fetch_add(1, Ordering::Relaxed);
         let rounds = refused / u32::try_from(self.most).unwrap_or(u32::MAX).max(1);
-        Err(Duration::from_secs(WAIT.saturating_mul(rounds.saturating_add(1)).min(WAIT_MAX).into()))
+        let Waits { first, longest } = self.waits;
+        Err(Duration::from_secs(first.saturating_mul(rounds.saturating_add(1)).min(longest).into()))
     }
 }
 
@@ -135,7 +138,7 @@ mod tests {
     fn mail_that_was_never_tried_comes_back_soon() {
         let trials = Trials::new(400);
         let _turns: Vec<Turn> = (0..100).filter_map(|_| trials.turn(0, false).ok()).collect();
-        let waits: Vec<Duration> = (0..10_000).filter_map(|_| trials.turn(0, false).err()).collect();
-        assert!(waits.len() == 10_000 && waits.iter().all(|wait| *wait == FIRST_WAIT));
+        let waits: Vec<u64> = (0..10_000).filter_map(|_| trials.turn(0, false).err()).map(|d| d.as_secs()).collect();
+        assert_eq!((waits[0], waits[99], waits[100], waits[9999]), (2, 2, 4, 30));
     }
 }
