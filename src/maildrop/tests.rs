@@ -31,7 +31,7 @@ fn a_message_is_read_as_it_was_written_and_by_nobody_else() {
     make_folder(&drop).unwrap();
     let path = write(&drop, &envelope(), CONTENT).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-    assert_eq!(look(&drop).unwrap(), [path.clone()]);
+    assert_eq!(look(&drop).unwrap(), std::slice::from_ref(&path));
     let found = open(&path, group(&drop), 1000).unwrap();
     assert_eq!((found.envelope, found.content.as_slice()), (envelope(), CONTENT));
     assert_eq!(found.owner, rustix::process::geteuid().as_raw());
@@ -98,7 +98,7 @@ fn damage_is_told_and_nothing_is_read_without_end() {
 /// Hands the message to a listener that gives these answers, one to each command.
 async fn answered(replies: &[&'static str]) -> (Result<Answer, HandOverError>, Vec<String>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut replies = replies.to_vec().into_iter();
+    let mut replies = Vec::from(replies).into_iter();
     let listener = tokio::spawn(async move {
         let mut stream = BufReader::new(theirs);
         let (mut heard, mut data) = (Vec::new(), false);

@@ -182,3 +182,32 @@ pub fn check_form(folder: &Path) -> Result<(), String> {
 fn write_form(path: &Path, form: u8) -> Result<(), String> {
     std::fs::write(path, format!("{form}\n")).map_err(|error| format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::tests::{START, record};
+
+    #[test]
+    fn what_no_queue_can_have_had_is_not_taken() {
+        let good = || record(QueueIds::default().next(START).to_u64(), &["a@example.net", "b@example.net"]);
+        let with = |change: &dyn Fn(&mut Record)| {
+            let mut record = good();
+            change(&mut record);
+            sound(&record, START).is_err()
+        };
+        assert_eq!(sound(&good(), START), Ok(()));
+        assert!(with(&|record| record.id = QueueId::from_u64(0)));
+        assert!(with(&|record| record.id = QueueId::from_u64(u64::MAX)), "no id could come after it");
+        assert!(!with(&|record| record.id = QueueIds::default().next(START.plus(AHEAD / 2))), "clocks differ");
+        assert!(with(&|record| record.recipients.clear()));
+        assert!(with(&|record| record.recipients[1].index = 0));
+        assert!(with(&|record| record.recipients[0].mailbox.local_part = "a\r\nDATA".into()));
+        assert!(with(&|record| record.recipients[1].original.local_part = "a\nb".into()));
+        let smuggled = || Param { keyword: "NOTIFY".into(), value: Some("NEVER BODY=8BITMIME".into()) };
+        assert!(with(&|record| record.recipients[0].params.push(smuggled())));
+        assert!(with(&|record| record.sender_params.push(smuggled())));
+        let read: Mailbox = serde_json::from_str(r#"{"local_part":"a","domain":"x\r\nRSET"}"#).unwrap();
+        assert!(with(&|record| record.sender.0 = Some(read.clone())));
+    }
+}

@@ -41,11 +41,10 @@ async fn a_queue_goes_out_and_comes_back_once() {
     let told = serde_json::json!({"imported": 3, "present": 0, "refused": 0, "reasons": []});
     assert_eq!(import(&new, octets.clone()).await, (200, told));
     assert_eq!(import(&new, octets).await.1["present"], 3, "what is there is left alone");
-    let imported = new.fake.imported.lock();
+    let imported: Vec<_> = std::mem::take(&mut *new.fake.imported.lock());
     let ids: Vec<_> = imported.iter().map(|incoming| incoming.record.id).collect();
     assert_eq!(ids, old.fake.records.iter().map(|record| record.id).collect::<Vec<_>>());
     assert_eq!((&imported[0].head[..], imported[0].body.len()), (&b"Subject: \xff\r\n\r\n"[..], 100_000));
-    drop(imported);
     let audit = new.get(Role::Read, "/api/v1/audit?limit=9").await.json();
     let said = |n: usize| format!("{} {}", audit["items"][n]["what"], audit["items"][n]["outcome"]);
     assert_eq!(said(0), r#""queue-import" "3 taken, 0 there already, 0 refused""#);
