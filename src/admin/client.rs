@@ -16,6 +16,8 @@ use super::{
 #[derive(Debug)]
 pub struct Client {
     pub(super) connection: Connection,
+    /// Where the relay is.
+    pub(super) path: PathBuf,
 }
 
 /// Messages, and where to go on.
@@ -58,7 +60,7 @@ impl Client {
     /// # Errors
     /// When no relay answers at the path.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        Ok(Self { connection: Connection::open(path).await? })
+        Ok(Self { connection: Connection::open(path).await?, path: path.to_owned() })
     }
 
     /// How the relay stands.
