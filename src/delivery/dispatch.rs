@@ -301,9 +301,10 @@ impl Dispatcher {
                     Arc::clone(place.insert(lane))
                 }
             };
-            let on_trial = lane.on_trial(Instant::now());
+            let now = Instant::now();
+            let on_trial = lane.on_trial(now);
             let on_trial = on_trial.filter(|_| lane.site().is_some() || !self.sites.presumes(&config, &lane.key));
-            let turn = on_trial.map(|held| self.trials.turn(held, job.was_tried(self.clock.now()))).transpose();
+            let turn = on_trial.map(|held| self.trials.turn(held, job.was_tried(self.clock.now()), now)).transpose();
             let pushed = match turn {
                 Err(after) => Pushed::Full(Box::new(job), after),
                 Ok(turn) => {

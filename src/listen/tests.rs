@@ -10,7 +10,7 @@ use super::*;
 use crate::queue;
 use crate::session::RelayRules;
 use crate::smtp::Extensions;
-use crate::store::{Pair, Sled, Store, StoreError, Ticket, Waiter, Write};
+use crate::store::{Committed, Pair, Sled, Store, StoreError, Ticket, Write};
 use crate::time::System;
 
 /// A store that says it is broken, when it is told to be.
@@ -33,8 +33,8 @@ impl Store for Sick {
         self.0.swap(tree, key, expected, new)
     }
 
-    fn commit_and_tell(&self, tree: &'static str, writes: Vec<Write>, waiter: Waiter) {
-        self.0.commit_and_tell(tree, writes, waiter);
+    fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
+        self.0.commit(tree, writes)
     }
 
     fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {

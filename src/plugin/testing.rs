@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{Build, Config, Engine, LoadError, PluginConfig, PluginSet, Services};
 use crate::hooks::Hook;
 use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver};
-use crate::store::{Pair, Spool, Store, StoreError, Ticket, Waiter, Write};
+use crate::store::{Committed, Pair, Spool, Store, StoreError, Ticket, Write};
 use crate::time::{Manual, Timestamp};
 
 /// Ordered maps behind the seam.
@@ -64,8 +64,9 @@ impl Store for MemoryStore {
         Ok(true)
     }
 
-    fn commit_and_tell(&self, tree: &'static str, writes: Vec<Write>, waiter: Waiter) {
-        let _gone = waiter.send(self.apply(tree, writes));
+    fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
+        let done = self.apply(tree, writes);
+        Box::pin(async { done })
     }
 
     fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {

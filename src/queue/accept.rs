@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::RecvError;
 
 use super::backlog::{Hot, Place};
 use super::stored::{self, CHUNK};
 use super::{BodyPlace, Incoming, Queue, QueueError, Record, Shared, keys};
 use crate::mail::QueueId;
-use crate::store::{Content, SpoolFile, StoreError, Waiter, Write};
+use crate::store::{Content, SpoolFile, StoreError, Write};
 use crate::time::Timestamp;
 
 /// A message whose content is where it will stay, but for what its record's write carries.
@@ -27,62 +25,39 @@ impl Queue {
     /// When it was not taken. Nothing of it will be delivered then, unless the store can't even be told so.
     pub async fn accept(&self, incoming: Incoming) -> Result<QueueId, QueueError> {
         self.has_room()?;
-        let shared = Arc::clone(&self.shared);
-        let (waiter, answer) = oneshot::channel();
-        let Content::Memory(body) = &incoming.body else {
-            let prepared = self.shared.prepare(incoming).await?;
-            let arriving = shared.commit(prepared, waiter);
-            return arriving.ended(answer.await);
-        };
-        if body.len() <= CHUNK {
-            let arriving = shared.commit(self.shared.prepared_inline(incoming), waiter);
-            return arriving.ended(answer.await);
-        }
-        // The thread that has flushed the file goes on to the committer: this task is woken once, at the end of it all.
-        let (hand, under_way) = oneshot::channel();
-        tokio::task::spawn_blocking(move || {
-            match shared.prepared_file(incoming) {
-                // Where nobody waits any more, it is at its end by that, and counts as taken.
-                Ok(prepared) => drop(hand.send(shared.commit(prepared, waiter))),
-                Err(error) => drop(waiter.send(Err(error))),
-            }
-        });
-        let answer = answer.await;
-        match under_way.await {
-            Ok(arriving) => arriving.ended(answer),
-            Err(_never_begun) => {
-                Err(answer.unwrap_or(Err(StoreError::Closed)).err().unwrap_or(StoreError::Closed).into())
-            }
-        }
-    }
-}
-
-/// A message that is being committed. Dropped before it ended, it counts as taken: the commit is on its way.
-struct Arriving {
-    shared: Arc<Shared>,
-    id: QueueId,
-    place: Place,
-    at: Timestamp,
-    size: u64,
-    /// None once it ended.
-    prepared: Option<Prepared>,
-}
-
-impl Arriving {
-    /// What the store said of it.
-    fn ended(mut self, answer: Result<Result<(), StoreError>, RecvError>) -> Result<QueueId, QueueError> {
-        let Some(prepared) = self.prepared.take() else { return Ok(self.id) };
-        match answer.unwrap_or(Err(StoreError::Closed)) {
-            Ok(()) => self.arrived(prepared),
+        let mut prepared = self.shared.prepare(incoming).await?;
+        let now = self.shared.clock.now();
+        let id = self.shared.claim_id(&mut prepared.record);
+        let (place, writes) = prepared.writes(now);
+        self.shared.spool.room().wrote(prepared.record.size());
+        let committed = self.shared.store.commit(keys::TREE, writes);
+        let (size, file) = (prepared.record.size(), prepared.file.clone());
+        let mut arriving = Arriving { shared: &self.shared, id, place, size, file, over: false };
+        let result = committed.await;
+        arriving.over = true;
+        match result {
+            Ok(()) => arriving.arrived(prepared, now),
             Err(error) => {
-                self.failed(&prepared);
+                arriving.failed(&prepared.record);
                 return Err(error.into());
             }
         }
-        Ok(self.id)
+        Ok(id)
     }
+}
 
-    fn arrived(&self, prepared: Prepared) {
+/// A message that is being committed. Dropped with its future, it counts as taken: the commit is on its way.
+struct Arriving<'a> {
+    shared: &'a Shared,
+    id: QueueId,
+    place: Place,
+    size: u64,
+    file: Option<Arc<SpoolFile>>,
+    over: bool,
+}
+
+impl Arriving<'_> {
+    fn arrived(&self, prepared: Prepared, now: Timestamp) {
         let Prepared { record, hot, file } = prepared;
         let mut backlog = self.shared.backlog.lock();
         backlog.arrived(self.id);
@@ -90,27 +65,27 @@ impl Arriving {
         counts.messages += 1;
         counts.octets += self.size;
         counts.held += u64::from(self.place == Place::Held);
-        backlog.admit(Arc::new(record), self.place, Some(hot), file, self.at);
+        backlog.admit(Arc::new(record), self.place, Some(hot), file, now);
         drop(backlog);
         self.shared.wake.notify_one();
     }
 
     /// Takes back what a batch that failed may have left: it was not acknowledged, and the client comes again.
-    fn failed(&self, prepared: &Prepared) {
+    fn failed(&self, record: &Record) {
         self.shared.backlog.lock().arrived(self.id);
         let mut writes = Vec::new();
-        removal(&prepared.record, self.place, &mut writes);
+        removal(record, self.place, &mut writes);
         if let Ok(ticket) = self.shared.store.ride(keys::TREE, writes)
-            && let Some(file) = &prepared.file
+            && let Some(file) = &self.file
         {
             self.shared.spool.release(file.name(), ticket);
         }
     }
 }
 
-impl Drop for Arriving {
+impl Drop for Arriving<'_> {
     fn drop(&mut self) {
-        if self.prepared.is_some() {
+        if !self.over {
             let mut backlog = self.shared.backlog.lock();
             backlog.arrived(self.id);
             backlog.counts_mut().messages += 1;
@@ -123,51 +98,22 @@ impl Drop for Arriving {
 }
 
 impl Shared {
-    /// Sends it to the committer, which tells the waiter.
-    fn commit(self: &Arc<Self>, mut prepared: Prepared, waiter: Waiter) -> Arriving {
-        let at = self.clock.now();
-        let id = self.claim_id(&mut prepared.record);
-        let (place, writes) = prepared.writes(at);
-        let size = prepared.record.size();
-        self.spool.room().wrote(size);
-        let arriving = Arriving { shared: Arc::clone(self), id, place, at, size, prepared: Some(prepared) };
-        self.store.commit_and_tell(keys::TREE, writes, waiter);
-        arriving
-    }
-
     /// Puts a large body into a spool file, durable.
     pub(super) async fn prepare(&self, incoming: Incoming) -> Result<Prepared, StoreError> {
-        if matches!(&incoming.body, Content::Memory(octets) if octets.len() <= CHUNK) {
-            return Ok(self.prepared_inline(incoming));
-        }
-        let (file, crc) = self.spool.keep(&incoming.body).await?;
-        Ok(self.prepared(incoming, Some((file, crc))))
-    }
-
-    /// The body of a small one goes where the record goes.
-    fn prepared_inline(&self, incoming: Incoming) -> Prepared {
-        self.prepared(incoming, None)
-    }
-
-    /// As [`Shared::prepare`], of a body in memory. Blocks.
-    fn prepared_file(&self, incoming: Incoming) -> Result<Prepared, StoreError> {
-        let Content::Memory(octets) = &incoming.body else {
-            return Err(StoreError::Damaged("the body is not in memory".into()));
-        };
-        let kept = self.spool.keep_octets(octets)?;
-        Ok(self.prepared(incoming, Some(kept)))
-    }
-
-    fn prepared(&self, incoming: Incoming, kept: Option<(Arc<SpoolFile>, u32)>) -> Prepared {
         let Incoming { mut record, head, body } = incoming;
         self.greet(&mut record);
         record.head_size = u32::try_from(head.len()).unwrap_or(u32::MAX);
         record.body_size = body.len();
-        record.body = match &kept {
-            Some((file, crc)) => BodyPlace::File { name: Arc::clone(file.name()), crc: *crc },
-            None => BodyPlace::Inline,
+        let small = matches!(&body, Content::Memory(octets) if octets.len() <= CHUNK);
+        let file = if small {
+            record.body = BodyPlace::Inline;
+            None
+        } else {
+            let (file, crc) = self.spool.keep(&body).await?;
+            record.body = BodyPlace::File { name: Arc::clone(file.name()), crc };
+            Some(file)
         };
-        Prepared { record, hot: Hot { head, body }, file: kept.map(|(file, _)| file) }
+        Ok(Prepared { record, hot: Hot { head, body }, file })
     }
 
     /// Sees to it that the id is of this message alone, and that nobody takes it from disk while it is committed.

@@ -44,7 +44,7 @@ impl Incoming {
     pub(super) fn new(config: &Config, body_kind: BodyKind) -> Self {
         let binary = body_kind == BodyKind::BinaryMime;
         Self {
-            decoder: Decoder::new(config.max_line_length),
+            decoder: Decoder::default(),
             normaliser: (config.line_ends == LineEnds::Normalise && !binary).then(Normaliser::default),
             binary,
             splitter: HeaderSplitter::new(config.max_header_size),
@@ -76,7 +76,7 @@ impl Incoming {
     }
 
     fn keep(&mut self, octets: &[u8], config: &Config) {
-        if let Some(line) = self.fault() {
+        if let Some(line) = self.fault(config) {
             return self.refuse(line);
         }
         match &mut self.normaliser {
@@ -104,7 +104,7 @@ impl Incoming {
     }
 
     /// What the text so far must not hold.
-    fn fault(&self) -> Option<&'static str> {
+    fn fault(&self, config: &Config) -> Option<&'static str> {
         let text = self.decoder.text();
         if self.binary {
             return None;
@@ -117,7 +117,7 @@ impl Incoming {
                 return Some(NUL);
             }
         }
-        text.saw_long().then_some(LONG_LINE)
+        (text.longest_line() > config.max_line_length).then_some(LONG_LINE)
     }
 
     fn refuse(&mut self, line: &'static str) {

@@ -35,11 +35,6 @@ pub enum Piece<'a> {
 }
 
 impl Decoder {
-    /// Where a line has at most `limit` octets, its CRLF included: a longer one is told of by [`Text::saw_long`].
-    pub fn new(limit: usize) -> Self {
-        Self { dot: Dot::None, text: Text::new(limit) }
-    }
-
     /// Takes the next piece from the front of `input`; none when nothing is left of it.
     pub fn pull<'a>(&mut self, input: &mut &'a [u8]) -> Option<Piece<'a>> {
         loop {

@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
 
-use super::{StoreError, Ticket, Waiter, Write};
+use super::{StoreError, Ticket, Write};
 
 /// How long a rider may wait for a durable commit to ride with, before it gets a flush of its own.
 const RIDE_WITHIN: Duration = Duration::from_millis(100);
+
+/// Who waits for a commit.
+pub(super) type Waiter = oneshot::Sender<Result<(), StoreError>>;
 
 /// Some writes that belong together.
 pub(super) struct Item {
@@ -173,8 +177,6 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
-
     use super::*;
 
     fn rider() -> Item {

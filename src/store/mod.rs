@@ -18,7 +18,6 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 pub use content::{Content, Spooled};
 pub use draft::Draft;
@@ -66,10 +65,7 @@ impl Write {
 pub type Pair = (Bytes, Bytes);
 
 /// The answer of a commit.
-pub type Committed = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
-
-/// Who is told once a commit is over.
-pub type Waiter = oneshot::Sender<Result<(), StoreError>>;
+pub type Committed<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 
 /// The place of a [`Store::ride`] or [`Store::commit`] in the order of writes; compare with [`Store::applied`] and
 /// [`Store::flushed`].
@@ -110,14 +106,7 @@ pub trait Store: Send + Sync + 'static {
     /// Applies all writes or none and completes once a flush covers them. Many callers share one flush. The writes
     /// are on their way when this returns; dropping the future does not take them back. Without writes: completes
     /// once everything that rode before is flushed.
-    fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed {
-        let (waiter, answer) = oneshot::channel();
-        self.commit_and_tell(tree, writes, waiter);
-        Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Closed)) })
-    }
-
-    /// As [`Store::commit`], for who is not the one that waits.
-    fn commit_and_tell(&self, tree: &'static str, writes: Vec<Write>, waiter: Waiter);
+    fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_>;
 
     /// Lets the writes ride with the next batch, in the order of calls of `ride` and `commit`: all or none of them,
     /// applied and flushed within about 100 ms, sooner if somebody commits. Cheaper than [`Store::apply`], not at

@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
 
 use super::committer::{Batch, Item, Line, Work};
-use super::{Pair, Store, StoreError, Ticket, Waiter, Write};
+use super::{Committed, Pair, Store, StoreError, Ticket, Write};
 use carrier::{Carrier, Ending};
 use engine::Engine;
 
@@ -142,13 +143,16 @@ impl Store for Sled {
         self.shared.direct(tree, |engine| engine.swap(tree, key, expected, new))
     }
 
-    fn commit_and_tell(&self, tree: &'static str, writes: Vec<Write>, waiter: Waiter) {
-        match self.shared.usable() {
-            // The line is closed where it takes no more, and the waiter told so by being dropped.
-            Ok(()) => drop(self.shared.line.push(Item { tree, writes, waiter: Some(waiter) })),
-            // A caller that went away does not want to know.
-            Err(error) => drop(waiter.send(Err(error))),
-        }
+    fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
+        let (waiter, answer) = oneshot::channel();
+        let pushed = self
+            .shared
+            .usable()
+            .and_then(|()| self.shared.line.push(Item { tree, writes, waiter: Some(waiter) }).map(|_ticket| ()));
+        Box::pin(async move {
+            pushed?;
+            answer.await.unwrap_or(Err(StoreError::Closed))
+        })
     }
 
     fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {

@@ -130,13 +130,13 @@ impl Spool {
     pub(crate) async fn keep(&self, body: &Content) -> Result<(Arc<SpoolFile>, u32), StoreError> {
         let whole = match body {
             Content::Spooled(spooled) if spooled.is_whole() => Arc::clone(&spooled.file),
-            Content::Memory(bytes) => return self.keep_aside(bytes.clone()).await,
+            Content::Memory(bytes) => return self.keep_octets(bytes.clone()).await,
             Content::Spooled(spooled) => {
                 let mut draft = self.draft().on_disk();
                 draft.copy(body, 0, spooled.len).await?;
                 match draft.finish().await? {
                     Content::Spooled(spooled) => spooled.file,
-                    Content::Memory(bytes) => return self.keep_aside(bytes).await,
+                    Content::Memory(bytes) => return self.keep_octets(bytes).await,
                 }
             }
         };
@@ -147,24 +147,19 @@ impl Spool {
         Ok((whole, crc))
     }
 
-    async fn keep_aside(&self, octets: Bytes) -> Result<(Arc<SpoolFile>, u32), StoreError> {
-        let this = self.clone();
-        blocking(move || this.keep_octets(&octets)).await
-    }
-
-    /// As [`Spool::keep`], of octets in memory. Blocks.
-    ///
-    /// # Errors
-    /// When they can't be written.
-    pub(crate) fn keep_octets(&self, octets: &[u8]) -> Result<(Arc<SpoolFile>, u32), StoreError> {
+    async fn keep_octets(&self, octets: Bytes) -> Result<(Arc<SpoolFile>, u32), StoreError> {
         self.0.room.check()?;
-        let file = Inner::take(&self.0)?;
-        file.write_at(octets, 0)?;
-        let crc = crc32fast::hash(octets);
-        file.seal(Sealed { len: octets.len() as u64, crc });
-        file.sync()?;
-        *file.fate.lock() = Fate::Named;
-        Ok((file, crc))
+        let home = Arc::clone(&self.0);
+        blocking(move || {
+            let file = Inner::take(&home)?;
+            file.write_at(&octets, 0)?;
+            let crc = crc32fast::hash(&octets);
+            file.seal(Sealed { len: octets.len() as u64, crc });
+            file.sync()?;
+            *file.fate.lock() = Fate::Named;
+            Ok((file, crc))
+        })
+        .await
     }
 
     /// Opens a file that a record names, and verifies it the first time. Blocks.

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::*;
-use crate::store::{Pair, Ticket, Waiter};
+use crate::store::{Committed, Pair, Ticket};
 
 /// A real store whose next commits and rides fail as told.
 struct Failing {
@@ -40,16 +40,14 @@ impl Store for Failing {
     fn swap(&self, tree: &str, _key: &[u8], _old: Option<&[u8]>, _new: Option<&[u8]>) -> Result<bool, StoreError> {
         panic!("the queue swaps in {tree}")
     }
-    fn commit_and_tell(&self, tree: &'static str, writes: Vec<Write>, waiter: Waiter) {
+    fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
         match self.fault() {
             // As in a batch that was written, but whose flush failed.
-            Some(error) => {
-                let written = self.inner.commit(tree, writes);
-                tokio::spawn(async move {
-                    let _gone = waiter.send(written.await.and(Err(error)));
-                });
-            }
-            None => self.inner.commit_and_tell(tree, writes, waiter),
+            Some(error) => Box::pin(async move {
+                self.inner.commit(tree, writes).await?;
+                Err(error)
+            }),
+            None => self.inner.commit(tree, writes),
         }
     }
     fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::{Pair, Waiter, Write};
+use crate::store::{Committed, Pair, Write};
 use std::sync::atomic::AtomicU64;
 
 /// A store that only tells how far it is flushed.
@@ -19,7 +19,7 @@ impl Store for Watermark {
     fn swap(&self, tree: &str, _key: &[u8], _old: Option<&[u8]>, _new: Option<&[u8]>) -> Result<bool, StoreError> {
         panic!("the spool writes {tree}")
     }
-    fn commit_and_tell(&self, tree: &'static str, _writes: Vec<Write>, _waiter: Waiter) {
+    fn commit(&self, tree: &'static str, _writes: Vec<Write>) -> Committed<'_> {
         panic!("the spool writes {tree}")
     }
     fn ride(&self, tree: &'static str, _writes: Vec<Write>) -> Result<Ticket, StoreError> {

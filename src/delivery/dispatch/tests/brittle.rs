@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::store::{Pair, Sled, Store, StoreError, Ticket, Waiter, Write};
+use crate::store::{Committed, Pair, Sled, Store, StoreError, Ticket, Write};
 
 pub(super) struct Brittle {
     pub(super) sled: Sled,
@@ -26,8 +26,8 @@ impl Store for Brittle {
     fn swap(&self, tree: &str, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, StoreError> {
         self.sled.swap(tree, key, expected, new)
     }
-    fn commit_and_tell(&self, tree: &'static str, writes: Vec<Write>, waiter: Waiter) {
-        self.sled.commit_and_tell(tree, writes, waiter);
+    fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
+        self.sled.commit(tree, writes)
     }
     fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {
         if self.broken.load(Ordering::SeqCst) {
