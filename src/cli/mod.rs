@@ -14,7 +14,6 @@ mod dkim;
 mod explain;
 mod generations;
 mod history;
-mod http;
 mod manual;
 mod password;
 mod plugin;

@@ -40,7 +40,6 @@ pub use bind::{Bound, fits};
 pub use config::{Address, BanRule, Config, Limits, Listener, ProxyFrom, Tarpit, TlsMode};
 pub use credentials::{CredentialError, Credentials, Forms};
 pub use guard::{BanInForce, Load, ShedCounts};
-pub use inject::{Injected, Injection};
 pub use results::{Inquiry, SenderResults};
 pub use senders::{SenderError, Senders};
 

@@ -11,6 +11,7 @@ mod backlog;
 mod command;
 mod content;
 mod filter;
+mod injection;
 mod keys;
 mod lease;
 mod ready;
@@ -35,6 +36,7 @@ use tokio::sync::Notify;
 
 pub use command::Changed;
 pub use filter::{Filter, FilterError, Sight, Ways, duration, hop_text, show_duration};
+pub use injection::{Injected, Injection};
 pub use lease::Lease;
 pub use record::{BodyPlace, Origin, QueuedRecipient, RecipientState, Record};
 pub use retry_rule::{CodePattern, Pace, Pattern, RetryRule, StatusPattern, Then};
