@@ -2,15 +2,16 @@
 //! answer is made of the items and the rest. Queue ids and times are texts, so that nothing is lost in a reader whose numbers
 //! are floats.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::queue_api::{ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SuppressForm};
-use super::{ExplainForm, MessageView, StsForm, WhyForm};
-use crate::queue::{Counts, RuleKind};
+use super::queue_api::{ChangedForm, CommandForm, Counted, FilterForm, Next, RuleStatus, SuppressForm};
+use super::{
+    ExplainForm, HistoryForm, MessageView, RecordingStatus, ReloadReport, SetStatus, Status, StsForm, WhyForm,
+};
+use crate::queue::RuleKind;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -316,139 +317,4 @@ pub enum Done {
     },
     /// To `record` and `stop-recording`.
     Recording(RecordingStatus),
-}
-
-/// The set of plugins that serves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct SetStatus {
-    /// Its number.
-    pub generation: u64,
-    /// RFC 3339: since when these plugins serve.
-    pub since: String,
-    /// What made it.
-    pub reason: String,
-    /// Who.
-    pub by: String,
-    /// Sets kept for a roll-back, the newest first.
-    pub kept: Vec<u64>,
-}
-
-/// A recording.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct RecordingStatus {
-    /// Its file, on the relay's machine.
-    pub path: String,
-    /// Calls asked for.
-    pub wanted: u32,
-    /// Calls in it.
-    pub recorded: u32,
-    /// Calls left out: too large, or with a password.
-    pub skipped: u32,
-}
-
-/// How the relay stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Status {
-    /// Of the relay.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// Seconds since it started.
-    pub uptime_secs: u64,
-    /// Grows with every reload.
-    pub generation: u64,
-    /// Its sockets.
-    pub listeners: Vec<ListenerStatus>,
-    /// What comes in.
-    #[serde(default)]
-    pub load: LoadStatus,
-    /// Of the queue.
-    #[schema(value_type = Object)]
-    pub queue: Counts,
-    /// Where the queue is kept.
-    pub store: StoreStatus,
-    /// As `plugins` answers.
-    #[schema(value_type = Vec<Object>)]
-    pub plugins: Vec<serde_json::Value>,
-    /// Of what plugins decide.
-    #[serde(default)]
-    pub decisions: DecisionsStatus,
-}
-
-/// The record of decisions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct DecisionsStatus {
-    /// They are written down.
-    pub recording: bool,
-    /// Since the start.
-    pub written: u64,
-    /// Since the start: lost, because the disk was slower than they came or did not take them.
-    pub dropped: u64,
-    /// Why they are lost for now.
-    pub trouble: Option<String>,
-}
-
-/// One listener.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct ListenerStatus {
-    /// `[listeners.NAME]`.
-    pub name: String,
-    /// Where it really listens.
-    pub address: String,
-    /// `none`, `starttls`, `implicit`.
-    pub tls: String,
-    /// Open connections.
-    pub connections: u64,
-}
-
-/// What comes in, and what is turned away.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct LoadStatus {
-    /// Open connections.
-    pub connections: u64,
-    /// `limits.connections`.
-    pub connections_most: u64,
-    /// Places are scarce: deadlines are short.
-    pub stressed: bool,
-    /// Bans in force.
-    pub banned: u64,
-    /// Connections turned away since the start, by reason.
-    pub shed: BTreeMap<String, u64>,
-}
-
-/// A ban in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct BanStatus {
-    /// Whose: an address is a network of its own.
-    #[schema(value_type = String)]
-    pub network: IpNet,
-    /// How much longer.
-    pub left_secs: u64,
-    /// `operator`, or the rule: `limits.ban.errors`.
-    pub rule: String,
-}
-
-/// The store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct StoreStatus {
-    /// Its folder.
-    pub path: String,
-    /// Free octets on its file system, where that is known.
-    pub free: Option<u64>,
-    /// Why mail is refused for now; none: it is taken.
-    pub refusing: Option<String>,
-}
-
-/// What a reload did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct ReloadReport {
-    /// The generation that serves now.
-    pub generation: u64,
-    /// What is different, in words.
-    pub changes: Vec<String>,
-    /// What is different in the file but needs a restart.
-    pub needs_restart: Vec<String>,
-    /// What is checked less than before, and was meant.
-    #[serde(default)]
-    pub weakenings: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! The command line's end of the admin API, by what can be asked; `client_http` has how.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -8,8 +9,8 @@ use serde_json::Value;
 
 use super::client_http::Connection;
 use super::{
-    BanStatus, Done, ExplainForm, HistoryForm, PluginChange, RecordingStatus, ReloadReport, Request, SetStatus, Status,
-    StsForm, Summary, SuppressForm, WhyForm,
+    BanStatus, Done, EventsForm, ExplainForm, HistoryForm, PluginChange, RecordingStatus, ReloadReport, Request,
+    SetStatus, Status, StsForm, Summary, SuppressForm, WhyForm,
 };
 
 /// A connection to a running relay.
@@ -27,17 +28,6 @@ pub struct Page {
     pub messages: Vec<Summary>,
     /// `after` of the next page; none: this was the last.
     pub next: Option<String>,
-}
-
-/// Which events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventsForm {
-    /// Kinds, with commas between them; none: all.
-    pub kinds: Option<String>,
-    /// Those about this client only: an IP address.
-    pub client: Option<String>,
-    /// Those about an address that contains this only.
-    pub address: Option<String>,
 }
 
 /// Why there is no answer.
@@ -295,7 +285,7 @@ impl Client {
         self.connection.rates().await
     }
 
-    /// What happens, as it happens, until `take` fails or the relay stops. Each has its kind (`session`, `reception`,
+    /// What happens, as it happens, until `take` has enough or the relay stops. Each has its kind (`session`, `reception`,
     /// `delivery`, `plugin`, `audit`, or `lost` with a `count`) and its data, as `GET /api/v1/events` tells them.
     ///
     /// # Errors
@@ -303,7 +293,7 @@ impl Client {
     pub async fn events(
         &mut self,
         which: &EventsForm,
-        mut take: impl FnMut(&str, Value) -> io::Result<()>,
+        mut take: impl FnMut(&str, Value) -> io::Result<ControlFlow<()>>,
     ) -> Result<(), ClientError> {
         self.connection.events(which, &mut take).await
     }

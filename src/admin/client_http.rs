@@ -1,6 +1,7 @@
 //! How the command line asks: HTTP over the Unix socket, each request as the route of the API that makes it.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ impl Connection {
     pub(super) async fn events(
         &mut self,
         which: &EventsForm,
-        take: &mut dyn FnMut(&str, Value) -> io::Result<()>,
+        take: &mut dyn FnMut(&str, Value) -> io::Result<ControlFlow<()>>,
     ) -> Result<(), ClientError> {
         let EventsForm { kinds, client, address } = which.clone();
         let target = target("/api/v1/events", vec![("kinds", kinds), ("client", client), ("address", address)]);
@@ -146,7 +147,9 @@ impl Connection {
                 if let Some(name) = line.strip_prefix("event: ") {
                     kind = name.trim_end().to_owned();
                 } else if let Some(data) = line.strip_prefix("data: ") {
-                    take(&kind, serde_json::from_str(data).map_err(broken)?).map_err(broken)?;
+                    if take(&kind, serde_json::from_str(data).map_err(broken)?).map_err(broken)?.is_break() {
+                        return Ok(());
+                    }
                 }
             }
             if lines.len() > LINE {

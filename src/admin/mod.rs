@@ -12,13 +12,15 @@ mod client_http;
 mod client_queue;
 mod client_transfer;
 mod config;
+mod converse;
 mod explain;
 mod http;
-mod injection;
 mod perform;
+mod places;
 mod queue;
 mod queue_api;
 mod server;
+mod status;
 mod token;
 mod transfer;
 mod view;
@@ -31,25 +33,27 @@ use bytes::Bytes;
 use ipnet::IpNet;
 
 pub use self::http::{Api, Surroundings, Terms};
-pub use api::{
-    BanStatus, DecisionsStatus, Done, ListenerStatus, LoadStatus, PluginChange, RecordingStatus, ReloadReport, Request,
-    SetStatus, Status, StoreStatus, Weakening,
-};
-pub use client::{Client, ClientError, EventsForm, Page};
+pub use api::{Done, PluginChange, Request, Weakening};
+pub use client::{Client, ClientError, Page};
 pub use client_transfer::{Exported, Imported, Saved};
 pub use config::{Config, Network, Scrape, Token};
-pub use explain::{ExplainForm, StsForm, WhyForm};
-pub use injection::{HandedIn, Mail};
+pub use explain::{EventsForm, ExplainForm, HistoryForm, StsForm, WhyForm};
 pub use queue_api::{
-    BUCKETS, ChangedForm, CommandForm, Counted, FilterForm, HistoryForm, Next, RuleStatus, SummaryRow, SuppressForm,
+    BUCKETS, ChangedForm, CommandForm, Counted, FilterForm, Next, RuleStatus, SummaryRow, SuppressForm,
 };
 pub use server::{BindError, Doors, bind, serve};
+pub use status::{
+    BanStatus, CertificateStatus, DecisionsStatus, ListenerStatus, LoadStatus, RecordingStatus, ReloadReport,
+    SetStatus, Status, StoreStatus, TracesStatus,
+};
 pub use token::{Role, TokenHash, make as make_token};
 pub use view::{MessageView, OutcomeView, PastView, RecipientView, Summary};
 
 use crate::hooks::Route;
 use crate::mail::QueueId;
-use crate::queue::{Changed, Command, Filter, Incoming, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways};
+use crate::queue::{
+    Changed, Command, Filter, Incoming, Injected, Injection, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways,
+};
 use crate::store::{Content, Draft};
 use crate::time::Timestamp;
 
@@ -130,7 +134,7 @@ pub trait Control: Send + Sync + 'static {
     /// Ends it.
     fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus>;
     /// Takes a message as an SMTP client's is taken, and says so after the flush.
-    fn inject(&self, by: Peer, mail: Mail) -> Pending<'_, HandedIn>;
+    fn inject(&self, mail: Injection) -> Pending<'_, Injected>;
 }
 
 /// A message in full, but for its body.

@@ -264,33 +264,6 @@ impl RuleStatus {
     }
 }
 
-/// Which messages that left the queue; all that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HistoryForm {
-    /// A queue id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// The sender contains.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sender: Option<String>,
-    /// A recipient contains.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recipient: Option<String>,
-    /// With a recipient that was not delivered to.
-    pub failed: bool,
-    /// Left the queue not longer than so many seconds ago.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since_secs: Option<u64>,
-    /// At least so many seconds ago.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until_secs: Option<u64>,
-    /// The first ones that fit, not the last ones.
-    pub oldest: bool,
-    /// At most so many; zero stands for a hundred.
-    pub limit: usize,
-}
-
 /// What is asked of the suppression list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -1,42 +1,30 @@
 //! Where the API is listened for: the Unix socket, and the TCP listener if there is one.
 //!
 //! Of the Unix socket only the relay's own user and root are heard: it has mode 0600, and who is at the other end is asked
-//! of the system, for those who connected while it was being made. On both doors few connections at a time, none kept open
-//! idle for long, heads of requests bounded: a runaway script must not cost mail anything.
+//! of the system, for those who connected while it was being made. On both doors few connections at a time, each with places
+//! of its own, none kept open idle for long: a runaway script, or a stranger, must cost neither mail nor operators anything.
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
+use super::converse::{Patient, converse};
 use super::http::{Api, Origin};
+use super::places::{CONNECTIONS, Places, Visit};
 
-/// An operator, a monitor and a few consoles; the rest waits. For each of the doors.
-const CONNECTIONS: usize = 64;
-/// For the head of a request, and so between requests.
-const IDLE: Duration = Duration::from_secs(60);
-/// Octets of the head of a request: a filter with two thousand ids fits.
-const HEAD: usize = 64 << 10;
-/// A TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// After a failed accept: descriptors have run out, and asking again at once would only burn CPU.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -142,75 +130,102 @@ pub async fn serve(doors: Doors, api: Arc<Api>, shutdown: CancellationToken) {
 
 /// What is served at every door.
 #[derive(Clone)]
-struct Served {
+pub(super) struct Served {
     api: Arc<Api>,
-    routes: Router,
+    pub(super) routes: Router,
 }
 
+/// The relay's own user: whoever comes when all places are taken waits for one.
 async fn by_socket(listener: UnixListener, api: Served, shutdown: CancellationToken) {
-    let mut door = Door::new(shutdown);
-    while let Some((accepted, permit)) = door.next(|context| listener.poll_accept(context)).await {
-        let peer = accepted.0.peer_cred().map(|peer| peer.uid());
-        match peer {
-            Ok(uid) if may_ask(uid) => door.spawn(accepted.0, Origin::Local(uid), api.clone(), permit),
-            Ok(uid) => tracing::warn!(uid, "admin socket: not heard"),
-            Err(error) => tracing::warn!(%error, "admin socket: who is there?"),
-        }
-    }
-    door.close().await;
-}
-
-async fn by_network(network: Listening, api: Served, shutdown: CancellationToken) {
-    let Listening { listener, only_tls } = network;
-    let mut door = Door::new(shutdown);
-    while let Some(((stream, peer), permit)) = door.next(|context| listener.poll_accept(context)).await {
-        let (api, shutdown, address) = (api.clone(), door.shutdown.clone(), peer.ip());
-        door.connections.spawn(async move {
-            let acceptor = match api.api.acceptor() {
-                Some(acceptor) => acceptor,
-                None if only_tls => return,
-                None => {
-                    return converse(stream, Origin::Network { address, secure: false }, api, shutdown, permit).await;
-                }
-            };
-            match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    converse(stream, Origin::Network { address, secure: true }, api, shutdown, permit).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%error, client = %address, "admin connection without TLS"),
-                Err(_late) => {}
+    let (mut door, places) = (Door::new(shutdown), Arc::new(Semaphore::new(CONNECTIONS)));
+    loop {
+        let free = places.clone().acquire_owned();
+        let Some(Ok(place)) = door.shutdown.run_until_cancelled(free).await else { break };
+        let Some((stream, _)) = door.next(|context| listener.poll_accept(context)).await else { break };
+        let uid = match stream.peer_cred().map(|peer| peer.uid()) {
+            Ok(uid) if may_ask(uid) => uid,
+            Ok(uid) => {
+                tracing::warn!(uid, "admin socket: not heard");
+                continue;
             }
+            Err(error) => {
+                tracing::warn!(%error, "admin socket: who is there?");
+                continue;
+            }
+        };
+        let (api, shutdown, visit) = (api.clone(), door.shutdown.clone(), Arc::new(Visit::begun(Instant::now())));
+        door.connections.spawn(async move {
+            let stream = Patient::new(stream, visit.clone());
+            converse(stream, Origin::Local(uid), api, visit, shutdown).await;
+            drop(place);
         });
     }
     door.close().await;
 }
 
+/// Strangers: whoever has its share, or comes when all are being answered, is turned away.
+async fn by_network(network: Listening, api: Served, shutdown: CancellationToken) {
+    let Listening { listener, only_tls } = network;
+    let (mut door, places) = (Door::new(shutdown), Arc::new(Places::default()));
+    while let Some((stream, peer)) = door.next(|context| listener.poll_accept(context)).await {
+        let Some(place) = places.enter(peer.ip(), Instant::now()) else {
+            tracing::debug!(client = %peer.ip(), "admin API: no place for another connection");
+            continue;
+        };
+        let (api, shutdown) = (api.clone(), door.shutdown.clone());
+        door.connections.spawn(async move {
+            let visit = place.visit();
+            let stream = Patient::new(stream, visit.clone());
+            admitted(stream, peer.ip(), only_tls, api, visit, shutdown).await;
+            drop(place);
+        });
+    }
+    door.close().await;
+}
+
+/// Under TLS, where there is a certificate.
+async fn admitted(
+    stream: Patient<TcpStream>,
+    address: IpAddr,
+    only_tls: bool,
+    api: Served,
+    visit: Arc<Visit>,
+    shutdown: CancellationToken,
+) {
+    let acceptor = match api.api.acceptor() {
+        Some(acceptor) => acceptor,
+        None if only_tls => return,
+        None => return converse(stream, Origin::Network { address, secure: false }, api, visit, shutdown).await,
+    };
+    let shaken = tokio::select! {
+        shaken = acceptor.accept(stream) => shaken,
+        () = visit.over() => return,
+        () = shutdown.cancelled() => return,
+    };
+    match shaken {
+        Ok(stream) => {
+            visit.shaken(Instant::now());
+            converse(stream, Origin::Network { address, secure: true }, api, visit, shutdown).await;
+        }
+        Err(error) => tracing::debug!(%error, client = %address, "admin connection without TLS"),
+    }
+}
+
 /// Connections through one of the doors.
 struct Door {
-    permits: Arc<Semaphore>,
     connections: JoinSet<()>,
     shutdown: CancellationToken,
 }
 
 impl Door {
     fn new(shutdown: CancellationToken) -> Self {
-        Self { permits: Arc::new(Semaphore::new(CONNECTIONS)), connections: JoinSet::new(), shutdown }
+        Self { connections: JoinSet::new(), shutdown }
     }
 
-    /// The next connection, once there is a place for it; none: it is over.
-    async fn next<T>(
-        &mut self,
-        accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Option<(T, OwnedSemaphorePermit)> {
+    /// The next connection; none: it is over.
+    async fn next<T>(&mut self, accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<T>>) -> Option<T> {
         loop {
-            let accept = async {
-                let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)?;
-                Ok::<_, io::Error>((poll_fn(&accept).await?, permit))
-            };
-            let accepted = tokio::select! {
-                () = self.shutdown.cancelled() => return None,
-                accepted = accept => accepted,
-            };
+            let accepted = self.shutdown.run_until_cancelled(poll_fn(&accept)).await?;
             // Reap those that ended, so that the set does not grow.
             while self.connections.try_join_next().is_some() {}
             match accepted {
@@ -223,44 +238,14 @@ impl Door {
         }
     }
 
-    fn spawn<S>(&mut self, stream: S, origin: Origin, api: Served, permit: OwnedSemaphorePermit)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        self.connections.spawn(converse(stream, origin, api, self.shutdown.clone(), permit));
-    }
-
     async fn close(mut self) {
         while self.connections.join_next().await.is_some() {}
     }
 }
 
-/// Serves one connection to its end, or until `shutdown`, when what is under way is answered first.
-async fn converse<S>(stream: S, origin: Origin, api: Served, shutdown: CancellationToken, permit: OwnedSemaphorePermit)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let routes = TowerToHyperService::new(api.routes);
-    let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(origin);
-        routes.call(request)
-    });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(HEAD);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answer));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "admin connection ended");
-    }
-    drop(permit);
-}
-
 fn may_ask(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
+
+#[cfg(test)]
+mod tests;

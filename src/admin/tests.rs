@@ -21,7 +21,7 @@ const ARRIVED: Timestamp = Timestamp::from_secs(1_795_473_060);
 #[derive(Default)]
 pub(crate) struct Fake {
     pub(crate) records: Vec<Arc<Record>>,
-    pub(crate) injected: Mutex<Vec<(String, Mail)>>,
+    pub(crate) injected: Mutex<Vec<Injection>>,
     pub(crate) commands: Mutex<Vec<(Filter, Command)>>,
     pub(crate) spool: Option<Spool>,
     pub(crate) imported: Mutex<Vec<Incoming>>,
@@ -208,10 +208,10 @@ impl Control for Fake {
         ready(Err(vec![format!("{plugin} is not being recorded")]))
     }
 
-    fn inject(&self, by: Peer, mail: Mail) -> Pending<'_, HandedIn> {
-        self.injected.lock().push((by.to_string(), mail));
+    fn inject(&self, mail: Injection) -> Pending<'_, Injected> {
+        self.injected.lock().push(mail);
         let id = format!("{:013}", self.injected.lock().len());
-        ready(Ok(HandedIn::Taken { id, refused: vec![("x@y.test".into(), "550 no".into())] }))
+        ready(Ok(Injected::Taken { id, refused: vec![("x@y.test".into(), "550 no".into())] }))
     }
 
     fn suppress(&self, by: Peer, what: SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {

@@ -7,10 +7,11 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use crate::admin::{self, Api, Config, Doors, HandedIn, Mail, Peer, Surroundings, Terms};
+use crate::admin::{self, Api, Config, Doors, Surroundings, Terms};
 use crate::delivery::Dispatcher;
-use crate::listen::{Injected, Injection, Reception};
+use crate::listen::Reception;
 use crate::pulse::Pulse;
+use crate::queue::{Injected, Injection};
 use crate::routing::Hickory;
 
 /// Who may ask over networks, and with which certificate.
@@ -23,6 +24,9 @@ pub(super) async fn terms(config: &Config) -> anyhow::Result<Terms> {
 /// Where it is listened for, and who may ask.
 pub(super) async fn open(config: &Config) -> anyhow::Result<(Doors, Arc<ArcSwap<Terms>>)> {
     let doors = admin::bind(config)?;
+    if let Some(address) = doors.address() {
+        tracing::info!(%address, "the admin API listens");
+    }
     Ok((doors, Arc::new(ArcSwap::from_pointee(terms(config).await?))))
 }
 
@@ -54,20 +58,11 @@ pub(super) fn of(inner: &Arc<Inner>, draining: &CancellationToken) -> Arc<Api> {
 
 impl Inner {
     /// Takes a message as a submission.
-    pub(super) async fn injected(&self, by: Peer, mail: Mail) -> Result<HandedIn, Vec<String>> {
-        let Mail { sender, recipients, content, client } = mail;
-        let name = match &by {
-            Peer::Token(name) => name.clone(),
-            user @ Peer::User(_) => user.to_string().into(),
-        };
-        let mail = Injection { sender, recipients, content, client, by: name };
-        match self.reception.inject(mail).await {
-            Ok(Injected::Taken { id, refused }) => Ok(HandedIn::Taken { id, refused }),
-            Ok(Injected::Refused { reply, later }) => Ok(HandedIn::Refused { reply, later }),
-            Err(error) => {
-                tracing::error!(%error, %by, "a message that was handed in can't be taken");
-                Err(vec![error.to_string()])
-            }
-        }
+    pub(super) async fn injected(&self, mail: Injection) -> Result<Injected, Vec<String>> {
+        let by = mail.by.clone();
+        self.reception.inject(mail).await.map_err(|error| {
+            tracing::error!(%error, %by, "a message that was handed in can't be taken");
+            vec![error.to_string()]
+        })
     }
 }

@@ -11,15 +11,17 @@ use super::change::Change;
 use super::history::Cause;
 use super::queue::said;
 use crate::admin::{
-    BanStatus, Control, DecisionsStatus, ExplainForm, HandedIn, HistoryForm, ListenerStatus, Mail, Peer, Pending,
-    PluginChange, RecordingStatus, ReloadReport, SetStatus, Shown, Status, StoreStatus, StsForm, SuppressForm,
+    BanStatus, Control, DecisionsStatus, ExplainForm, HistoryForm, ListenerStatus, Peer, Pending, PluginChange,
+    RecordingStatus, ReloadReport, SetStatus, Shown, Status, StoreStatus, StsForm, SuppressForm, TracesStatus,
     Weakening, WhyForm,
 };
 use crate::config;
 use crate::hooks::Route;
 use crate::mail::QueueId;
 use crate::plugin::{DecisionsInfo, Override, Query, RecordingInfo, TrialMode};
-use crate::queue::{Changed, Command, Filter, Incoming, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways};
+use crate::queue::{
+    Changed, Command, Filter, Incoming, Injected, Injection, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways,
+};
 use crate::store::{Content, Draft};
 use crate::time::Timestamp;
 
@@ -34,6 +36,7 @@ impl Control for Inner {
                 generation: *self.generation.lock().await,
                 listeners: self.listeners(),
                 load: self.load(),
+                certificates: self.certificates(),
                 queue: self.queue.counts(),
                 store: StoreStatus {
                     path: self.started.queue.path.display().to_string(),
@@ -42,6 +45,10 @@ impl Control for Inner {
                 },
                 plugins,
                 decisions: self.decisions(),
+                traces: self.log.spans().map(|spans| {
+                    let (sent, lost) = spans.counts();
+                    TracesStatus { sent, lost }
+                }),
             })
         })
     }
@@ -249,8 +256,8 @@ impl Control for Inner {
         })
     }
 
-    fn inject(&self, by: Peer, mail: Mail) -> Pending<'_, HandedIn> {
-        Box::pin(self.injected(by, mail))
+    fn inject(&self, mail: Injection) -> Pending<'_, Injected> {
+        Box::pin(self.injected(mail))
     }
 
     fn stop_recording(&self, plugin: String) -> Pending<'_, RecordingStatus> {

@@ -242,9 +242,13 @@ fn rules(config: crate::listen::Config, hooks: Arc<dyn Hooks>) -> anyhow::Result
 /// # Errors
 /// What is wrong with them. Otherwise what an operator should know, a line each.
 pub fn check_certificates(settings: &Settings) -> Result<Vec<String>, String> {
-    let Some(settings) = &settings.listen.tls else { return Ok(Vec::new()) };
-    let tls = tls::Tls::load(settings).map_err(|error| error.to_string())?;
-    Ok(tls.warnings().to_vec())
+    let of_api = settings.admin.http.iter().filter_map(|http| http.certificate.clone()).map(tls::ServerSettings::of);
+    let mut warnings = Vec::new();
+    for settings in settings.listen.tls.clone().into_iter().chain(of_api) {
+        let tls = tls::Tls::load(&settings).map_err(|error| error.to_string())?;
+        warnings.extend_from_slice(tls.warnings());
+    }
+    Ok(warnings)
 }
 
 /// Loads every plugin of the settings as a reload would, against a store of its own; returns what is wrong. `cache`: where

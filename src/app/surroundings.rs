@@ -63,6 +63,8 @@ fn secrets(settings: &Settings, places: &Places) -> Vec<ConfigError> {
     for (at, one) in settings.listen.tls.iter().flat_map(|tls| tls.certificates.iter().enumerate()) {
         files.push((certificate_key(places, at, "key"), one.key.clone()));
     }
+    let of_api = settings.admin.http.iter().filter_map(|http| http.certificate.as_ref());
+    files.extend(of_api.map(|one| ("admin.http.key".to_owned(), one.key.clone())));
     files.extend(settings.signing.keys.iter().map(|key| (format!("dkim.{}.key-file", key.name), key.file.clone())));
     files.extend(settings.signing.arc.iter().map(|arc| ("arc.key-file".to_owned(), arc.file.clone())));
     files.extend(settings.listen.credentials.iter().map(|path| ("auth.credentials".to_owned(), path.clone())));
@@ -96,14 +98,19 @@ fn certificate_key(places: &Places, at: usize, key: &str) -> String {
 }
 
 fn certificates(settings: &Settings, places: &Places) -> Vec<ConfigError> {
-    let Some(tls) = &settings.listen.tls else { return Vec::new() };
     let now = System.now().secs();
-    // A file that can't be read is a mistake, which was told as such.
-    let remarks = tls::remarks(tls, &settings.hostname, now).unwrap_or_default();
-    let told = |remark: tls::Remark| {
-        places.finding(&certificate_key(places, remark.at, "certificate"), remark.problem, remark.help)
-    };
-    remarks.into_iter().map(told).collect()
+    let of_listeners = settings.listen.tls.iter().flat_map(|tls| {
+        // A file that can't be read is a mistake, which was told as such.
+        let remarks = tls::remarks(tls, Some(&settings.hostname), now).unwrap_or_default();
+        remarks.into_iter().map(|remark| (certificate_key(places, remark.at, "certificate"), remark))
+    });
+    let of_api = settings.admin.http.iter().filter_map(|http| http.certificate.clone()).flat_map(|certificate| {
+        let tls = tls::ServerSettings::of(certificate);
+        // Operators may reach it by another name than the one that mail servers know.
+        let remarks = tls::remarks(&tls, None, now).unwrap_or_default();
+        remarks.into_iter().map(|remark| ("admin.http.certificate".to_owned(), remark))
+    });
+    of_listeners.chain(of_api).map(|(key, remark)| places.finding(&key, remark.problem, remark.help)).collect()
 }
 
 /// Domains that have keys, and none today.

@@ -16,7 +16,6 @@ mod dkim;
 mod explain;
 mod generations;
 mod history;
-mod http;
 mod manual;
 mod migrate;
 mod password;

@@ -6,7 +6,7 @@ use std::io::Write;
 use super::args::Common;
 use super::render::{age, clean, count, size};
 use super::{Failure, connect, plugin};
-use crate::admin::{DecisionsStatus, LoadStatus, Status};
+use crate::admin::{CertificateStatus, DecisionsStatus, LoadStatus, Status, TracesStatus};
 
 /// Shows how the relay stands.
 pub(super) async fn status(common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
@@ -27,6 +27,7 @@ pub(super) fn show(status: &Status) -> String {
         let _ =
             writeln!(text, "listener {} on {}, TLS {}, {connections}", listener.name, listener.address, listener.tls);
     }
+    text.push_str(&certificates(&status.certificates));
     text.push_str(&load(&status.load));
     let messages = count(queue.messages, "message");
     let _ = write!(text, "queue: {messages}, {} under delivery, {} held", queue.leased, queue.held);
@@ -44,9 +45,28 @@ pub(super) fn show(status: &Status) -> String {
         let why = trouble.as_ref().map(|trouble| format!("; for now they can't be written: {}", clean(trouble)));
         let _ = writeln!(text, "record of decisions: {dropped} lost{}", why.unwrap_or_default());
     }
+    if let Some(TracesStatus { sent, lost }) = status.traces.filter(|traces| traces.lost > 0) {
+        let _ = writeln!(text, "traces: {sent} spans sent, {lost} lost");
+    }
     if !status.plugins.is_empty() {
         text.push('\n');
         text.push_str(&plugin::show(&status.plugins));
+    }
+    text
+}
+
+/// `certificate of smtp for mx.example.org, ends 2027-01-01T00:00:00Z, in 35 days: /etc/waypost/chain.pem`.
+fn certificates(all: &[CertificateStatus]) -> String {
+    let mut text = String::new();
+    for one in all {
+        let CertificateStatus { door, file, subject, names, not_after, days_left } = one;
+        let names = if names.is_empty() { subject.clone() } else { names.join(", ") };
+        let ends = match u64::try_from(*days_left) {
+            Ok(days) => format!("ends {not_after}, in {}", count(days, "day")),
+            Err(_) => format!("ended {not_after}"),
+        };
+        // Infallible for a String.
+        let _ = writeln!(text, "certificate of {door} for {}, {ends}: {}", clean(&names), clean(file));
     }
     text
 }

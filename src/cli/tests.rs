@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::admin::{
-    self, BanStatus, Control, DecisionsStatus, ListenerStatus, LoadStatus, MessageView, OutcomeView, Pending,
-    RecipientView, RecordingStatus, ReloadReport, Status, StoreStatus, Summary, WhyForm,
+    self, BanStatus, CertificateStatus, Control, DecisionsStatus, ListenerStatus, LoadStatus, MessageView, OutcomeView,
+    Pending, RecipientView, RecordingStatus, ReloadReport, Status, StoreStatus, Summary, TracesStatus, WhyForm,
 };
 use crate::hooks::Route;
 use crate::mail::QueueId;
@@ -173,6 +173,24 @@ fn relay_status() -> Status {
             connections: 1,
         }],
         load: LoadStatus { connections: 1, connections_most: 1000, ..LoadStatus::default() },
+        certificates: vec![
+            CertificateStatus {
+                door: "smtp".into(),
+                file: "chain.pem".into(),
+                subject: "CN=mx.example.org".into(),
+                names: vec!["mx.example.org".into(), "*.example.net".into()],
+                not_after: "2027-01-01T00:00:00Z".into(),
+                days_left: 35,
+            },
+            CertificateStatus {
+                door: "admin".into(),
+                file: "admin.pem".into(),
+                subject: "CN=relay".into(),
+                names: Vec::new(),
+                not_after: "2026-11-26T00:00:00Z".into(),
+                days_left: -2,
+            },
+        ],
         queue: Counts { messages: 5, leased: 2, held: 1, ..Counts::default() },
         store: StoreStatus { path: "waypost-data/spool".into(), free: Some(12 << 30), refusing: None },
         plugins: vec![
@@ -180,6 +198,7 @@ fn relay_status() -> Status {
             json!({"name": "header-policy", "version": "0.1.0", "state": "failed", "reason": "no such file", "hooks": [], "order": 10}),
         ],
         decisions: DecisionsStatus { recording: true, written: 12, ..DecisionsStatus::default() },
+        traces: Some(TracesStatus { sent: 7, lost: 1 }),
     }
 }
 
@@ -446,8 +465,8 @@ impl Control for Fake {
         ready(Err(vec![format!("{plugin} is not being recorded")]))
     }
 
-    fn inject(&self, _: admin::Peer, _: admin::Mail) -> Pending<'_, admin::HandedIn> {
-        ready(Ok(admin::HandedIn::Refused { reply: "550 5.0.0 no".into(), later: false }))
+    fn inject(&self, _: crate::queue::Injection) -> Pending<'_, crate::queue::Injected> {
+        ready(Ok(crate::queue::Injected::Refused { reply: "550 5.0.0 no".into(), later: false }))
     }
 
     fn suppress(&self, by: admin::Peer, what: admin::SuppressForm) -> Pending<'_, Vec<serde_json::Value>> {

@@ -11,7 +11,6 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwins
 use serde_json::{Value, json};
 
 use super::args::Common;
-use super::http::Answer;
 use super::queue_summary::{collect, total};
 use super::render::{age, clean, count, cut, size, table};
 use super::{Failure, socket};
@@ -79,12 +78,7 @@ async fn look(socket: &Path) -> Result<Seen, Failure> {
     let status = client.status().await?;
     let (domains, whole) = collect(&mut client, FilterForm::default(), "domain", STEPS).await?;
     let (replies, _) = collect(&mut client, FilterForm::default(), "last-reply", STEPS).await?;
-    Ok(Seen { status, rates: rates(socket).await, domains, replies, whole })
-}
-
-async fn rates(socket: &Path) -> Option<Value> {
-    let answer = Answer::get(socket, "/api/v1/rates").await.ok().filter(|answer| answer.status == 200)?;
-    serde_json::from_slice(&answer.whole().await.ok()?).ok()
+    Ok(Seen { status, rates: client.rates().await.ok(), domains, replies, whole })
 }
 
 impl Seen {
@@ -301,6 +295,8 @@ mod tests {
                 generation: 3,
                 listeners: Vec::new(),
                 load: LoadStatus { connections: 12, connections_most: 1000, ..LoadStatus::default() },
+                certificates: Vec::new(),
+                traces: None,
                 queue: Counts { messages: 5, leased: 2, held: 1, ..Counts::default() },
                 store: StoreStatus { path: "spool".into(), free: Some(12 << 30), refusing: Some("no room".into()) },
                 plugins: vec![json!({"name": "greylist", "version": "0.1.0", "state": "serving", "calls": 7,

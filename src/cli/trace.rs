@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 use std::io::Write;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::args::Common;
-use super::http::{Answer, escaped};
 use super::render::clean;
-use super::{Failure, socket};
+use super::{Failure, connect};
+use crate::admin::EventsForm;
 
 /// What is followed; all that is given must hold.
 #[derive(Debug, Args)]
@@ -45,61 +46,37 @@ enum Kind {
 }
 
 impl Trace {
-    fn target(&self) -> String {
-        let mut query = Vec::new();
-        if !self.kinds.is_empty() {
-            let names: Vec<_> = self.kinds.iter().filter_map(|kind| kind.to_possible_value()).collect();
-            let names: Vec<_> = names.iter().map(|name| name.get_name().to_owned()).collect();
-            query.push(format!("kinds={}", names.join(",")));
+    fn form(&self) -> EventsForm {
+        let names: Vec<_> = self.kinds.iter().filter_map(|kind| kind.to_possible_value()).collect();
+        let names: Vec<_> = names.iter().map(|name| name.get_name().to_owned()).collect();
+        EventsForm {
+            kinds: (!names.is_empty()).then(|| names.join(",")),
+            client: self.client.map(|client| client.to_string()),
+            address: self.address.clone(),
         }
-        query.extend(self.client.map(|client| format!("client={}", escaped(&client.to_string()))));
-        query.extend(self.address.as_ref().map(|address| format!("address={}", escaped(address))));
-        let mark = if query.is_empty() { "" } else { "?" };
-        format!("/api/v1/events{mark}{}", query.join("&"))
     }
 }
 
 /// Follows them until the relay ends the stream, or so many have come.
 pub(super) async fn trace(common: &Common, which: Trace, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut answer = Answer::get(&socket(common)?, &which.target()).await?;
-    if answer.status != 200 {
-        return Err(refused(answer.status, &answer.whole().await?));
-    }
-    let (mut kind, mut data, mut seen) = (String::new(), String::new(), 0);
-    while let Some(line) = answer.line().await? {
-        if let Some(name) = line.strip_prefix("event:") {
-            name.trim().clone_into(&mut kind);
-        } else if let Some(more) = line.strip_prefix("data:") {
-            data.push_str(more.strip_prefix(' ').unwrap_or(more));
-        } else if line.is_empty() && !data.is_empty() {
-            // An empty line ends an event; comments, which only keep the connection open, have no data.
-            writeln!(out, "{}", event(&kind, &data, common.json))?;
-            out.flush()?;
-            seen += 1;
-            if which.limit.is_some_and(|limit| seen >= limit) {
-                return Ok(());
-            }
-            (kind, data) = (String::new(), String::new());
-        }
+    let (mut client, mut seen) = (connect(common).await?, 0);
+    let show = |kind: &str, data: Value| {
+        writeln!(out, "{}", event(kind, data, common.json))?;
+        out.flush()?;
+        seen += 1;
+        let enough = which.limit.is_some_and(|limit| seen >= limit);
+        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    };
+    client.events(&which.form(), show).await?;
+    if which.limit.is_some_and(|limit| seen >= limit) {
+        return Ok(());
     }
     Err(Failure::NotReachable("waypost: the relay ended the stream".to_owned()))
 }
 
-/// What the relay says against it (RFC 9457).
-pub(super) fn refused(status: u16, body: &[u8]) -> Failure {
-    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    let reasons = problem.get("reasons").and_then(Value::as_array).cloned().unwrap_or_default();
-    let reasons: Vec<String> = reasons.iter().filter_map(Value::as_str).map(|why| format!("waypost: {why}")).collect();
-    if reasons.is_empty() {
-        Failure::refused(format!("waypost: the relay answers {status}"))
-    } else {
-        Failure::Refused(reasons)
-    }
-}
-
 /// `10:22:31 reception accepted queue_id=… sender=…`; as JSON, the same object with its kind.
-fn event(kind: &str, data: &str, json: bool) -> String {
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(data) else { return clean(&format!("{kind} {data}")) };
+fn event(kind: &str, data: Value, json: bool) -> String {
+    let Value::Object(mut fields) = data else { return clean(&format!("{kind} {data}")) };
     if json {
         fields.insert("kind".to_owned(), kind.into());
         return Value::Object(fields).to_string();
@@ -129,16 +106,35 @@ fn event(kind: &str, data: &str, json: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use clap::Parser as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::super::args::{Cli, Command};
-    use super::super::http::testing::answering;
     use super::*;
 
     const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
         2a\r\n: here\n\nevent: session\nid: 1\ndata: {\"time\"\r\n\
         5d\r\n:\"2026-11-27T10:22:31.5Z\",\"event\":\"begins\",\"client\":\"192.0.2.1\",\"helo\":\"\\u001b[2Jx\",\"a\":null}\r\n\
         2\r\n\n\n\r\n20\r\nevent: lost\ndata: {\"count\": 3}\n\n\r\n0\r\n\r\n";
+
+    /// Answers every request at a socket with these octets; what was asked comes back first.
+    fn answering(octets: &'static [u8]) -> (tempfile::TempDir, PathBuf, tokio::sync::mpsc::Receiver<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let (tell, told) = tokio::sync::mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut buffer = [0; 4096];
+                let read = stream.read(&mut buffer).await.unwrap();
+                let _ = tell.send(String::from_utf8_lossy(&buffer[..read]).into_owned()).await;
+                let _ = stream.write_all(octets).await;
+            }
+        });
+        (dir, path, told)
+    }
 
     async fn followed(octets: &'static [u8], args: &[&str]) -> (String, Option<Failure>, String) {
         let (_dir, path, mut told) = answering(octets);
@@ -156,7 +152,7 @@ mod tests {
             followed(STREAM, &["--client", "192.0.2.1", "--address", "ann@x", "--kinds", "session,delivery"]).await;
         assert_eq!(shown, "10:22:31 session begins client=192.0.2.1 helo=\u{fffd}[2Jx\nlost count=3\n");
         assert_eq!(failure.unwrap().code(), 3, "the relay is gone");
-        let target = "/api/v1/events?kinds=session,delivery&client=192.0.2.1&address=ann%40x";
+        let target = "/api/v1/events?kinds=session%2Cdelivery&client=192.0.2.1&address=ann%40x";
         assert!(asked.starts_with(&format!("GET {target} HTTP/1.1\r\n")), "{asked}");
         let (json, failure, asked) = followed(STREAM, &["--json", "--limit", "1"]).await;
         let event: Value = serde_json::from_str(&json).unwrap();
@@ -167,12 +163,13 @@ mod tests {
     #[tokio::test]
     async fn refusals_are_told() {
         let (_, failure, _) = followed(
-            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 40\r\n\r\n{\"title\":\"Bad\",\"reasons\":[\"no address\"]}",
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 74\r\n\r\n\
+              {\"type\":\"about:blank\",\"title\":\"Bad\",\"status\":400,\"reasons\":[\"no address\"]}",
             &[],
         )
         .await;
-        assert_eq!(failure.unwrap().to_string(), "waypost: no address");
+        assert_eq!(failure.unwrap().to_string(), "no address");
         let (_, failure, _) = followed(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", &[]).await;
-        assert_eq!(failure.unwrap().to_string(), "waypost: the relay answers 404");
+        assert_eq!(failure.unwrap().to_string(), "the relay's answer broke off: status 404 Not Found");
     }
 }

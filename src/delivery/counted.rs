@@ -66,6 +66,6 @@ impl Ended<'_> {
             "error": outcome.error,
             "took_ms": self.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         });
-        Event { client, addresses: sender.into_iter().chain(recipient).collect(), data }
+        Event { client, addresses: sender.into_iter().chain(recipient).collect(), data, ..Event::default() }
     }
 }

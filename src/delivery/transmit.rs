@@ -165,13 +165,8 @@ async fn one_transaction(
             },
         };
         let (reused, now) = (line.sent > 0, dispatcher.clock().now());
-        let next = match next.filter(|next| line.may_take(next, 1, most)).and_then(|next| Some((next, next.content?))) {
-            Some((next, (head, body))) => Some(carried(next, head, body, line.terms(), now).await),
-            None => None,
-        };
-        let this = carried(mail, head, body, line.terms(), now).await;
-        let delivered = line.connection.send_with_next(&this, next.as_ref()).await;
-        line.sent += 1;
+        let next = next.filter(|next| line.may_take(next, 1, most));
+        let delivered = send(line, (mail, head, body), next, now).await;
         if reused && !line.connection.is_usable() && was_stale(&delivered) {
             // It had waited too long and was closed under us before it took anything: a new one may do better, and
             // is not counted as reused, so this happens once.
@@ -180,13 +175,7 @@ async fn one_transaction(
         }
         let learned = line.connection.most().is_some();
         let elsewhere = !reused && !learned && tried.len() < OTHERS && another_may_do_better(&delivered);
-        let mut done = transmitted(mail, line, delivered, dispatcher.clock().now());
-        if done.contact == Contact::Reached {
-            line.place.prove();
-        }
-        if done.outcomes.iter().any(|outcome| outcome.kind != OutcomeKind::Delivered) {
-            done.dialogue = Some(line.connection.dialogue());
-        }
+        let done = told(mail, line, delivered, dispatcher.clock().now());
         if elsewhere {
             tried.push(line.connection.address().clone());
             slot.take().into_iter().for_each(|line| say_goodbye(dispatcher, line));
@@ -196,6 +185,35 @@ async fn one_transaction(
         slot.take_if(|line| !line.connection.is_usable());
         return done;
     }
+}
+
+/// Over this connection; with the first words of what is to be sent right after it, if there is such a message.
+async fn send(
+    line: &mut Line,
+    (mail, head, body): (&Mail<'_>, &Bytes, &Content),
+    next: Option<&Mail<'_>>,
+    now: Timestamp,
+) -> Vec<Delivered> {
+    let next = match next.and_then(|next| Some((next, next.content?))) {
+        Some((next, (head, body))) => Some(carried(next, head, body, line.terms(), now).await),
+        None => None,
+    };
+    let this = carried(mail, head, body, line.terms(), now).await;
+    let delivered = line.connection.send_with_next(&this, next.as_ref()).await;
+    line.sent += 1;
+    delivered
+}
+
+/// What came of it; with the dialogue where somebody will want to know why.
+fn told(mail: &Mail<'_>, line: &mut Line, delivered: Vec<Delivered>, now: Timestamp) -> Transmitted {
+    let mut done = transmitted(mail, line, delivered, now);
+    if done.contact == Contact::Reached {
+        line.place.prove();
+    }
+    if done.outcomes.iter().any(|outcome| outcome.kind != OutcomeKind::Delivered) {
+        done.dialogue = Some(line.connection.dialogue());
+    }
+    done
 }
 
 fn say_goodbye(dispatcher: &Dispatcher, line: Line) {

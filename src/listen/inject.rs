@@ -5,7 +5,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -14,46 +13,13 @@ use tokio::net::UnixStream;
 use super::stream::{Stream, unix_path};
 use super::{Listener, Reception, serve};
 use crate::hooks::{Endpoint, Identity, SessionFacts};
-use crate::mail::{Annotations, Mailbox};
+use crate::mail::Annotations;
+use crate::queue::{Injected, Injection};
 
 /// Octets of one line of a reply.
 const LINE: u64 = 4096;
 /// Lines of one reply.
 const LINES: usize = 100;
-
-/// What is handed in.
-#[derive(Clone, Debug)]
-pub struct Injection {
-    /// None: the null reverse-path.
-    pub sender: Option<Mailbox>,
-    /// At least one.
-    pub recipients: Vec<Mailbox>,
-    /// Header section and body; line ends are mended.
-    pub content: Bytes,
-    /// Where it came from; none: from this machine.
-    pub client: Option<IpAddr>,
-    /// Who is known to have handed it in.
-    pub by: Arc<str>,
-}
-
-/// What came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Injected {
-    /// In the queue, flushed.
-    Taken {
-        /// Its queue id.
-        id: String,
-        /// Recipients that were refused, each with the reply.
-        refused: Vec<(String, String)>,
-    },
-    /// Not taken: the reply, as a client would have got it, and whether to try again.
-    Refused {
-        /// With its code and status.
-        reply: String,
-        /// True for a 4yz.
-        later: bool,
-    },
-}
 
 impl Reception {
     /// Hands a message in, and waits until it is flushed, or refused.

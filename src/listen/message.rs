@@ -176,7 +176,7 @@ impl Serve {
         let (tally, begun) = (self.reception.pulse.tally(), Instant::now());
         match self.reception.queue.accept(incoming).await {
             Ok(id) => {
-                tally.flushes.observe(begun.elapsed());
+                tally.accepts.observe(begun.elapsed());
                 Tally::count(&tally.accepted);
                 Tally::add(&tally.accepted_recipients, recipients as u64);
                 Tally::add(&tally.accepted_octets, size);

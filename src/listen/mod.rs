@@ -42,7 +42,6 @@ pub use bind::{Bound, bind_ahead, fits};
 pub use config::{Address, BanRule, Config, Limits, Listener, ProxyFrom, Tarpit, TlsMode};
 pub use credentials::{CredentialError, Credentials, Forms};
 pub use guard::{BanInForce, Load, ShedCounts};
-pub use inject::{Injected, Injection};
 pub use results::{Inquiry, SenderResults};
 pub use senders::{SenderError, Senders};
 pub use stream::local_client;

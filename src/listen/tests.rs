@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 use super::*;
-use crate::queue;
+use crate::queue::{self, Injected, Injection};
 use crate::session::RelayRules;
 use crate::smtp::Extensions;
 use crate::store::{Committed, Pair, Sled, Store, StoreError, Ticket, Write};

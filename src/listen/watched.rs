@@ -24,7 +24,7 @@ fn event(facts: &SessionFacts, addresses: Vec<String>, what: &str, more: Value) 
     if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {
         data.extend(more);
     }
-    Event { client: facts.client.address.parse().ok(), addresses, data }
+    Event { client: facts.client.address.parse().ok(), addresses, data, ..Event::default() }
 }
 
 /// A session begins.

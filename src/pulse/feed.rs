@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -50,6 +51,8 @@ impl Kind {
 /// Something that happened.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
+    /// When; noted as it is told.
+    pub at: Option<SystemTime>,
     /// The client it is about.
     pub client: Option<IpAddr>,
     /// Addresses it is about.
@@ -125,7 +128,7 @@ impl Feed {
         if !self.is_watched(kind) {
             return;
         }
-        let event = Arc::new(tell());
+        let event = Arc::new(Event { at: Some(SystemTime::now()), ..tell() });
         let listeners = self.listeners.lock();
         // Under the lock, so that every listener hears numbers that grow.
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;

@@ -70,8 +70,8 @@ pub struct Tally {
     pub dns_failures: AtomicU64,
     /// How long attempts took, of those that were made.
     pub attempts: Histogram,
-    /// From what is queued to that it is on disk.
-    pub flushes: Histogram,
+    /// From a whole message to that it is in the queue, flushed.
+    pub accepts: Histogram,
 }
 
 /// Those that change with the flow of mail, at one moment.

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::*;
 
 fn about(client: &str, address: &str) -> Event {
-    Event { client: client.parse().ok(), addresses: vec![address.to_owned()], data: json!({ "to": address }) }
+    let (client, addresses) = (client.parse().ok(), vec![address.to_owned()]);
+    Event { client, addresses, data: json!({ "to": address }), ..Event::default() }
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::accept::{Prepared, displace, is_embedded, later_place, removal, rewrite};
-use super::backlog::{Hot, Place};
+use super::backlog::{Backlog, Hot, Place};
 use super::{BodyPlace, Change, Incoming, Lease, Queue, QueueError, Record, Settled, Shared, keys, stored};
 use crate::mail::{Annotations, QueueId};
-use crate::store::{Content, Write};
+use crate::store::{Content, Ticket, Write};
 use crate::time::Timestamp;
 
 impl Queue {
@@ -96,31 +96,7 @@ impl Shared {
         lease.disarm();
         let mut news = !notices.is_empty();
         if let Some((record, _, _)) = before {
-            match (ticket, after) {
-                (Some(ticket), Some((after, place))) => {
-                    let counts = backlog.counts_mut();
-                    counts.held =
-                        (counts.held + u64::from(after.is_held())).saturating_sub(u64::from(record.is_held()));
-                    let record = after;
-                    backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
-                    backlog.give_back_as(id, &lease.recipients, record, place, now, &mut news);
-                }
-                (Some(ticket), None) => {
-                    backlog.written(id, ticket, None, self.store.applied());
-                    let counts = backlog.counts_mut();
-                    counts.messages = counts.messages.saturating_sub(1);
-                    counts.octets = counts.octets.saturating_sub(record.size());
-                    counts.held = counts.held.saturating_sub(u64::from(record.is_held()));
-                    let left = backlog.leave(id);
-                    news |= left.is_some() && backlog.wants_refill(now);
-                    // Before the handle is dropped: it stays open for the next message.
-                    if let BodyPlace::File { name, .. } = &record.body {
-                        self.spool.release(name, ticket);
-                    }
-                    drop(left);
-                }
-                (None, _) => news |= backlog.give_back(id, &lease.recipients, now),
-            }
+            news |= self.remember(&mut backlog, &record, after, ticket, &lease.recipients, now);
         }
         if let Some(ticket) = ticket {
             notices
@@ -135,15 +111,46 @@ impl Shared {
         Ok(())
     }
 
-    /// A notice that rides with the settlement. Only what is in memory can be tried before the write is applied.
-    fn notify(
+    /// What was written of a message, in memory too; true if there is news for those who lease.
+    fn remember(
         &self,
-        backlog: &mut super::backlog::Backlog,
-        notice: &Prepared,
-        place: Place,
-        ticket: crate::store::Ticket,
+        backlog: &mut Backlog,
+        record: &Record,
+        after: Option<(Arc<Record>, Place)>,
+        ticket: Option<Ticket>,
+        recipients: &[u32],
         now: Timestamp,
-    ) {
+    ) -> bool {
+        let (id, mut news) = (record.id, false);
+        match (ticket, after) {
+            (Some(ticket), Some((after, place))) => {
+                let counts = backlog.counts_mut();
+                counts.held = (counts.held + u64::from(after.is_held())).saturating_sub(u64::from(record.is_held()));
+                let record = after;
+                backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
+                backlog.give_back_as(id, recipients, record, place, now, &mut news);
+            }
+            (Some(ticket), None) => {
+                backlog.written(id, ticket, None, self.store.applied());
+                let counts = backlog.counts_mut();
+                counts.messages = counts.messages.saturating_sub(1);
+                counts.octets = counts.octets.saturating_sub(record.size());
+                counts.held = counts.held.saturating_sub(u64::from(record.is_held()));
+                let left = backlog.leave(id);
+                news |= left.is_some() && backlog.wants_refill(now);
+                // Before the handle is dropped: it stays open for the next message.
+                if let BodyPlace::File { name, .. } = &record.body {
+                    self.spool.release(name, ticket);
+                }
+                drop(left);
+            }
+            (None, _) => news |= backlog.give_back(id, recipients, now),
+        }
+        news
+    }
+
+    /// A notice that rides with the settlement. Only what is in memory can be tried before the write is applied.
+    fn notify(&self, backlog: &mut Backlog, notice: &Prepared, place: Place, ticket: Ticket, now: Timestamp) {
         let record = Arc::new(notice.record.clone());
         let id = record.id;
         backlog.arrived(id);

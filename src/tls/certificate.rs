@@ -111,6 +111,13 @@ pub(super) fn common_issuer(der: &[u8]) -> Option<bool> {
     Some(certificate.subject().as_raw() == certificate.issuer().as_raw())
 }
 
+/// Subject, DNS names, and when it ends, in seconds since 1970; none where it can't be read.
+pub(super) fn of_server(der: &[u8]) -> Option<(String, Vec<String>, i64)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let ends = certificate.validity().not_after.timestamp();
+    Some((distinguished(certificate.subject()), dns_names(der).into_iter().take(NAMES).collect(), ends))
+}
+
 /// The facts of a certificate that a client showed. One that can't be read has its digest.
 pub(super) fn of_client(der: &[u8], verified: bool) -> ClientCertificate {
     let sha256 = digest(&SHA256, der).as_ref().try_into().unwrap_or_default();
@@ -253,6 +260,7 @@ mod tests {
         const JANUARY: i64 = 1_767_225_600;
         assert!(untimely(&der, JANUARY - 1).unwrap().contains("not valid before"));
         assert_eq!(untimely(&der, JANUARY + 86_400), None);
+        assert_eq!(of_server(&der).unwrap().2, JANUARY + 31 * 86_400);
         assert!(untimely(&der, JANUARY + 32 * 86_400).unwrap().contains("expired on Feb"));
     }
 }

@@ -22,7 +22,7 @@ pub use client::TlsClients;
 pub use dane::{Dane, Mismatch, TlsaRecord};
 pub use fault::Fault;
 pub use outlook::{Remark, remarks};
-pub use server::{Certificate, ClientCertificates, Minimum, ServerSettings, Stamps, Tls};
+pub use server::{Certificate, ClientCertificates, Minimum, ServerSettings, Shown, Stamps, Tls};
 
 use crate::hooks::TlsFacts;
 

@@ -17,11 +17,11 @@ pub struct Remark {
     pub help: String,
 }
 
-/// What is to be said of all of them; `hostname` is the relay's, `now` in seconds since 1970.
+/// What is to be said of all of them; one of them should be for `hostname`, if there is such a name; `now` in seconds since 1970.
 ///
 /// # Errors
 /// A file that can't be read, or that has no certificate.
-pub fn remarks(settings: &ServerSettings, hostname: &str, now: i64) -> Result<Vec<Remark>, TlsError> {
+pub fn remarks(settings: &ServerSettings, hostname: Option<&str>, now: i64) -> Result<Vec<Remark>, TlsError> {
     let mut found = Vec::new();
     let mut named = false;
     for (at, one) in settings.certificates.iter().enumerate() {
@@ -43,9 +43,9 @@ pub fn remarks(settings: &ServerSettings, hostname: &str, now: i64) -> Result<Ve
             let problem = "the certificate of the authority that signed it is not in the file".to_owned();
             say(problem, "put the whole chain into it, leaf first: many clients can't find the rest");
         }
-        named |= certificate::dns_names(leaf).iter().any(|name| is_for(name, hostname));
+        named |= hostname.is_some_and(|host| certificate::dns_names(leaf).iter().any(|name| is_for(name, host)));
     }
-    if !named && !settings.certificates.is_empty() {
+    if let Some(hostname) = hostname.filter(|_| !named && !settings.certificates.is_empty()) {
         let problem = format!("no certificate is for {hostname}, the name that this relay gives itself");
         let help = "get one for it, or set hostname to the name in the certificate".to_owned();
         found.push(Remark { at: 0, problem, help });
@@ -92,7 +92,7 @@ mod tests {
             authorities: None,
             minimum: crate::tls::Minimum::Tls12,
         };
-        remarks(&settings, hostname, JUNE).unwrap().into_iter().map(|remark| remark.problem).collect()
+        remarks(&settings, Some(hostname), JUNE).unwrap().into_iter().map(|remark| remark.problem).collect()
     }
 
     #[test]

@@ -60,11 +60,29 @@ pub enum ClientCertificates {
     Require,
 }
 
+/// What is told of a certificate that is shown to clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Where its chain stands.
+    pub chain: PathBuf,
+    /// Its subject (RFC 4514).
+    pub subject: String,
+    /// Its DNS names, in small letters.
+    pub names: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub not_after: i64,
+}
+
 /// What files were when they were looked at; another one when any of them was written or replaced since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamps(Vec<Option<[i128; 5]>>);
 
 impl ServerSettings {
+    /// With one certificate, and nothing asked of clients.
+    pub fn of(certificate: Certificate) -> Self {
+        Self { certificates: vec![certificate], authorities: None, minimum: Minimum::Tls12 }
+    }
+
     /// All files it names, each with its key in the configuration.
     pub fn files(&self) -> Vec<(&'static str, &Path)> {
         let certificates = self.certificates.iter();
@@ -92,6 +110,7 @@ pub struct Tls {
     judge: Option<Arc<dyn ClientCertVerifier>>,
     stamps: Stamps,
     warnings: Vec<String>,
+    shown: Vec<Shown>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -110,12 +129,16 @@ impl Tls {
         let stamps = settings.stamps();
         let provider = Arc::new(ring::default_provider());
         let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
-        let (mut certificates, mut warnings) = (Vec::new(), Vec::new());
+        let (mut certificates, mut warnings, mut shown) = (Vec::new(), Vec::new(), Vec::new());
         for of in &settings.certificates {
             let certified = certified(of, &provider)?;
             let leaf = certified.cert.first().map(|leaf| &**leaf).unwrap_or_default();
             let warning = certificate::untimely(leaf, now);
             warnings.extend(warning.map(|text| format!("{}: {text}", of.chain.display())));
+            shown.extend(certificate::of_server(leaf).map(|(subject, names, not_after)| {
+                let chain = of.chain.clone();
+                Shown { chain, subject, names, not_after }
+            }));
             certificates.push((certificate::dns_names(leaf), Arc::new(certified)));
         }
         let names = Arc::new(ByName(certificates));
@@ -129,6 +152,7 @@ impl Tls {
             judge,
             stamps,
             warnings,
+            shown,
         })
     }
 
@@ -158,6 +182,11 @@ impl Tls {
     /// How the files were before they were read.
     pub fn stamps(&self) -> &Stamps {
         &self.stamps
+    }
+
+    /// The certificates, in the order of the settings.
+    pub fn shown(&self) -> &[Shown] {
+        &self.shown
     }
 
     /// What an operator should know of the certificates, a line each.

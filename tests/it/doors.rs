@@ -300,6 +300,44 @@ fn new_certificates_are_put_in_force_by_a_reload_or_by_themselves() {
 }
 
 #[test]
+fn the_certificate_of_the_api_is_taken_by_itself_and_told_of() {
+    let office = Office::new();
+    office.issue("api", "relay.test", 1);
+    let of = || CertificateDer::from_pem_file(office.file("api")).unwrap();
+    let pair = office.pair("api");
+    let http = format!("[admin.http]\naddress = \"127.0.0.1:0\"\nmetrics = \"open\"\n{pair}");
+    let relay = Relay::start(&format!("[tls]\n{pair}watch = \"1s\"\n{http}"));
+    let address = wait_for("the API listens", || {
+        let log = relay.log();
+        let line = log.lines().find(|line| line.contains("the admin API listens"))?;
+        let at = line.find("127.0.0.1:")?;
+        Some(line[at..].chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect::<String>())
+    });
+    let metrics = || {
+        let name = ServerName::try_from("relay.test").unwrap();
+        let connection = ClientConnection::new(office.client(None), name).unwrap();
+        let mut stream = StreamOwned::new(connection, tcp(&address));
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some((stream.conn.peer_certificates()?[0].clone().into_owned(), text))
+    };
+    let (before, text) = metrics().unwrap();
+    assert_eq!(before, of());
+    let series = "waypost_tls_certificate_expiry_timestamp_seconds{door=\"admin\",name=\"relay.test\"} ";
+    assert!(text.contains(series), "{text}");
+    fs::write(office.file("api"), "rubbish").unwrap();
+    wait_for("the log says so", || relay.log().contains("no good; the old ones go on serving").then_some(()));
+    assert_eq!(metrics().unwrap().0, before, "the old one serves");
+    office.issue("api", "relay.test", 2);
+    wait_for("the new one serves", || (metrics()?.0 == of()).then_some(()));
+    let status = relay.json(&["status"]);
+    let told = &status["certificates"][1];
+    assert_eq!((&told["door"], &told["names"][0]), (&"admin".into(), &"relay.test".into()), "{status}");
+    assert!(told["days_left"].as_i64().unwrap() > 0, "{told}");
+}
+
+#[test]
 fn the_header_of_a_proxy_comes_before_the_handshake() {
     let office = Office::new();
     office.issue("server", "relay.test", 1);

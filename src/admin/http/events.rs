@@ -5,22 +5,23 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Api;
 use super::caller::Caller;
-use super::forms::EventsQuery;
 use super::input::Input;
 use super::problem::Problem;
-use crate::admin::{Peer, Role};
-use crate::pulse::{Heard, Kind, Listener, Watch};
+use crate::admin::{EventsForm, Peer, Role};
+use crate::pulse::{Event, Heard, Kind, Listener, Watch};
+use crate::time::Timestamp;
 
 /// A comment at least this often: whoever has gone is noticed, and what lies between does not think the connection dead.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -50,8 +51,8 @@ impl Api {
     }
 }
 
-fn watch(query: EventsQuery) -> Result<Watch, Problem> {
-    let EventsQuery { kinds, client, address } = query;
+fn watch(query: EventsForm) -> Result<Watch, Problem> {
+    let EventsForm { kinds, client, address } = query;
     let named = |word: &str| {
         let all = || Kind::ALL.map(Kind::word).join(", ");
         let found = Kind::ALL.into_iter().find(|kind| kind.word() == word);
@@ -64,6 +65,17 @@ fn watch(query: EventsQuery) -> Result<Watch, Problem> {
         read.map_err(|_| Problem::input(format!("{text:?} is no IP address")))
     });
     Ok(Watch { kinds, client: client.transpose()?, address: address.map(|text| text.to_lowercase()) })
+}
+
+/// What is told of an event, with its time: RFC 3339. What has one of its own keeps it.
+fn dated(event: &Event) -> Value {
+    let mut data = event.data.clone();
+    let since = event.at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let micros = since.and_then(|since| i64::try_from(since.as_micros()).ok());
+    if let (Some(fields), Some(micros)) = (data.as_object_mut(), micros) {
+        fields.entry("at").or_insert_with(|| Timestamp::from_micros(micros).rfc3339().into());
+    }
+    data
 }
 
 async fn hand_over(api: Arc<Api>, mut listener: Listener, caller: Caller, to: Sender) {
@@ -79,7 +91,7 @@ async fn hand_over(api: Arc<Api>, mut listener: Listener, caller: Caller, to: Se
             () = to.closed() => return,
             heard = tokio::time::timeout(ALIVE, listener.hear()) => match heard {
                 Ok(Heard::Event(kind, number, event)) => {
-                    format!("event: {}\nid: {number}\ndata: {}\n\n", kind.word(), event.data)
+                    format!("event: {}\nid: {number}\ndata: {}\n\n", kind.word(), dated(&event))
                 }
                 Ok(Heard::Lost(count)) => format!("event: lost\ndata: {{\"count\":{count}}}\n\n"),
                 Err(_quiet) => ": \n\n".to_owned(),

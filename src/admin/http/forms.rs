@@ -1,10 +1,9 @@
 //! What routes take in their query and in their body, where that is no request of its own.
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::admin::{CommandForm, ExplainForm, FilterForm, HistoryForm, PluginChange, WhyForm};
+use crate::admin::{CommandForm, FilterForm, PluginChange};
 use crate::queue::RuleKind;
 
 /// A page has so many where nothing is said.
@@ -12,13 +11,6 @@ const PAGE: usize = 100;
 
 fn page() -> usize {
     PAGE
-}
-
-/// As the document has it: what does not fit into 63 bits is no number of seconds.
-fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    let secs = u64::deserialize(from)?;
-    i64::try_from(secs).map_err(|_| D::Error::custom("so many seconds are none"))?;
-    Ok(Some(secs))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -90,99 +82,6 @@ pub(super) struct SuppressedQuery {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(super) struct HistoryQuery {
-    /// A queue id.
-    id: Option<String>,
-    /// The sender contains.
-    sender: Option<String>,
-    /// A recipient contains.
-    recipient: Option<String>,
-    /// With a recipient that was not delivered to.
-    #[serde(default)]
-    #[param(required = false)]
-    failed: bool,
-    /// Left the queue not longer than so many seconds ago.
-    #[serde(default, deserialize_with = "seconds")]
-    since_secs: Option<u64>,
-    /// At least so many seconds ago.
-    #[serde(default, deserialize_with = "seconds")]
-    until_secs: Option<u64>,
-    /// The first ones that fit, not the last ones.
-    #[serde(default)]
-    #[param(required = false)]
-    oldest: bool,
-    /// At most so many.
-    #[serde(default = "page")]
-    #[param(required = false)]
-    limit: usize,
-}
-
-impl From<HistoryQuery> for HistoryForm {
-    fn from(query: HistoryQuery) -> Self {
-        let HistoryQuery { id, sender, recipient, failed, since_secs, until_secs, oldest, limit } = query;
-        Self { id, sender, recipient, failed, since_secs, until_secs, oldest, limit }
-    }
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WhyQuery {
-    /// A queue id, or the id of a session.
-    id: Option<String>,
-    /// A sender, a recipient, a domain of one, or a client's IP address.
-    address: Option<String>,
-    /// `[plugins.NAME]`.
-    plugin: Option<String>,
-    /// `on-rcpt`, or `rcpt`.
-    hook: Option<String>,
-    /// In one word.
-    verdict: Option<String>,
-    /// Those of plugins that failed only.
-    #[serde(default)]
-    #[param(required = false)]
-    failed: bool,
-    /// Not older than so many seconds.
-    #[serde(default, deserialize_with = "seconds")]
-    since_secs: Option<u64>,
-    /// At least so many seconds old.
-    #[serde(default, deserialize_with = "seconds")]
-    until_secs: Option<u64>,
-    /// The first ones that fit, not the last ones.
-    #[serde(default)]
-    #[param(required = false)]
-    oldest: bool,
-    /// At most so many.
-    #[serde(default = "page")]
-    #[param(required = false)]
-    limit: usize,
-}
-
-impl From<WhyQuery> for WhyForm {
-    fn from(query: WhyQuery) -> Self {
-        let WhyQuery { id, address, plugin, hook, verdict, failed, since_secs, until_secs, oldest, limit } = query;
-        Self { id, address, plugin, hook, verdict, failed, since_secs, until_secs, oldest, limit }
-    }
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExplainQuery {
-    /// The recipients' domain.
-    domain: String,
-    /// A sender; empty: the null reverse-path.
-    sender: Option<String>,
-    /// A tenant.
-    tenant: Option<String>,
-}
-
-impl From<ExplainQuery> for ExplainForm {
-    fn from(ExplainQuery { domain, sender, tenant }: ExplainQuery) -> Self {
-        Self { domain, sender, tenant }
-    }
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 pub(super) struct DomainQuery {
     /// Whose policy.
     pub(super) domain: String,
@@ -204,22 +103,24 @@ pub(super) struct NetworkQuery {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+pub(super) struct AuditQuery {
+    /// At most so many.
+    #[serde(default = "page")]
+    #[param(required = false)]
+    pub(super) limit: usize,
+    /// Those of mail that was handed in, in place of changes.
+    #[serde(default)]
+    #[param(required = false)]
+    pub(super) mail: bool,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LimitQuery {
     /// At most so many.
     #[serde(default = "page")]
     #[param(required = false)]
     pub(super) limit: usize,
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EventsQuery {
-    /// Which kinds, with commas between them: `session`, `reception`, `delivery`, `plugin`, `audit`; none: all.
-    pub(super) kinds: Option<String>,
-    /// Those about this client only: an IP address.
-    pub(super) client: Option<String>,
-    /// Those about an address that contains this only.
-    pub(super) address: Option<String>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

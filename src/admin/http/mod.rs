@@ -53,7 +53,7 @@ use super::{Config, Control, Done, PluginChange, Request, Role, Scrape, Token};
 use crate::pulse::{Event, Kind, Pulse};
 use crate::store::Store;
 use crate::time::{Clock as _, System};
-use crate::tls::{ClientCertificates, Minimum, ServerSettings, Tls, TlsError};
+use crate::tls::{ClientCertificates, ServerSettings, Tls, TlsError};
 use caller::Caller;
 use idempotency::Idempotency;
 use input::Input;
@@ -63,6 +63,8 @@ use route::{Act, Own, Route};
 use sessions::Sessions;
 use throttle::Throttle;
 
+/// Beside the audit of changes.
+const MAIL_AUDIT: &str = "audit-mail.jsonl";
 /// Messages that are handed in at a time: each is in memory.
 const INJECTING: usize = 8;
 
@@ -70,11 +72,11 @@ const INJECTING: usize = 8;
 const TRANSFERRING: usize = 2;
 
 /// What holds for whoever asks over a network; replaced by a reload.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Terms {
     tokens: Vec<Token>,
     metrics: Scrape,
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<(ServerSettings, Arc<Tls>)>,
 }
 
 impl std::fmt::Debug for Terms {
@@ -90,13 +92,22 @@ impl Terms {
     /// When the certificate can't be used.
     pub fn of(config: &Config) -> Result<Self, TlsError> {
         let certificate = config.http.as_ref().and_then(|http| http.certificate.clone());
-        let acceptor = certificate.map(|certificate| {
-            let settings =
-                ServerSettings { certificates: vec![certificate], authorities: None, minimum: Minimum::Tls12 };
-            Tls::load(&settings).map(|tls| tls.acceptor(ClientCertificates::None).cloned())
+        let tls = certificate.map(|certificate| {
+            let settings = ServerSettings::of(certificate);
+            Tls::load(&settings).map(|tls| (settings, Arc::new(tls)))
         });
         let metrics = config.http.as_ref().map(|http| http.metrics).unwrap_or_default();
-        Ok(Self { tokens: config.tokens.clone(), metrics, acceptor: acceptor.transpose()?.flatten() })
+        Ok(Self { tokens: config.tokens.clone(), metrics, tls: tls.transpose()? })
+    }
+
+    /// The certificate that is shown, and where it was read from; none: plain HTTP.
+    pub fn tls(&self) -> Option<&(ServerSettings, Arc<Tls>)> {
+        self.tls.as_ref()
+    }
+
+    /// The same, with what the certificate's files have now.
+    pub fn with_certificate(&self, now: Arc<Tls>) -> Self {
+        Self { tls: self.tls.clone().map(|(settings, _)| (settings, now)), ..self.clone() }
     }
 }
 
@@ -124,6 +135,7 @@ pub struct Api {
     sessions: Mutex<Sessions>,
     throttle: Mutex<Throttle>,
     audit: Arc<Audit>,
+    mail_audit: Arc<Audit>,
     pulse: Pulse,
     rates: Rates,
     message_max: usize,
@@ -142,6 +154,7 @@ impl Api {
             in_force: around.terms,
             sessions: Mutex::default(),
             throttle: Mutex::default(),
+            mail_audit: Arc::new(Audit::new(around.audit.as_deref().map(|path| path.with_file_name(MAIL_AUDIT)))),
             audit: Arc::new(Audit::new(around.audit)),
             pulse: around.pulse,
             rates: Rates::default(),
@@ -156,7 +169,8 @@ impl Api {
 
     /// Of the network's door; none: plain HTTP.
     pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
-        self.in_force.load().acceptor.clone()
+        let in_force = self.in_force.load();
+        in_force.tls().and_then(|(_, tls)| tls.acceptor(ClientCertificates::None).cloned())
     }
 
     /// Notes every few seconds how far the counts are, until `shutdown`.
@@ -247,7 +261,21 @@ async fn handle(api: &Arc<Api>, route: &Route, origin: Origin, parts: Parts, cam
     }
 }
 
+/// Which audit. Mail that is handed in has one of its own: much of it must not drive out who changed what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Log {
+    Changes,
+    Mail,
+}
+
 impl Api {
+    fn log(&self, which: Log) -> &Arc<Audit> {
+        match which {
+            Log::Changes => &self.audit,
+            Log::Mail => &self.mail_audit,
+        }
+    }
+
     async fn ask(&self, route: &Route, request: Request, caller: &Caller) -> Result<Response, Problem> {
         let shown = (route.method != Method::GET).then(|| shown(&request));
         let done = perform(request, &caller.peer, &*self.control).await;
@@ -256,7 +284,7 @@ impl Api {
                 Ok(_) => "done".to_owned(),
                 Err(refusal) => format!("refused: {}", refusal.reasons().join("; ")),
             };
-            self.write_down(caller, route.id, request, outcome).await;
+            self.write_down(Log::Changes, caller, route.id, request, outcome).await;
         }
         let (items, mut done) = done?;
         if let Done::Message(message) = &mut done
@@ -269,7 +297,7 @@ impl Api {
     }
 
     /// Into the audit.
-    async fn write_down(&self, caller: &Caller, what: &str, request: serde_json::Value, outcome: String) {
+    async fn write_down(&self, log: Log, caller: &Caller, what: &str, request: serde_json::Value, outcome: String) {
         let entry = Entry {
             at: System.now().rfc3339(),
             by: caller.peer.to_string(),
@@ -282,7 +310,7 @@ impl Api {
             let data = serde_json::to_value(&entry).unwrap_or_default();
             Event { data, ..Event::default() }
         });
-        let audit = self.audit.clone();
+        let audit = self.log(log).clone();
         let written = tokio::task::spawn_blocking(move || audit.write(entry)).await;
         if let Err(error) = written.map_err(std::io::Error::other).and_then(|written| written) {
             tracing::error!(target: "audit", %error, "the audit can't be written");

@@ -8,13 +8,13 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::caller::{COOKIE, Caller, Origin, cookie};
-use super::forms::{LimitQuery, LogInBody, SessionForm};
+use super::forms::{AuditQuery, LogInBody, SessionForm};
 use super::input::Input;
 use super::metrics::Measures;
 use super::problem::Problem;
 use super::route::Own;
 use super::sessions::LIFE;
-use super::{Api, content, metrics, nobody, rates};
+use super::{Api, Log, content, metrics, nobody, rates};
 use crate::admin::Peer;
 use crate::time::{Clock as _, System};
 
@@ -44,8 +44,8 @@ impl Api {
             Own::Events => self.events(input, caller.ok_or_else(nobody)?),
             Own::Inject => self.inject(input, origin, caller.ok_or_else(nobody)?).await,
             Own::Audit => {
-                let LimitQuery { limit } = input.query()?;
-                let audit = self.audit.clone();
+                let AuditQuery { limit, mail } = input.query()?;
+                let audit = self.log(if mail { Log::Mail } else { Log::Changes }).clone();
                 let last = tokio::task::spawn_blocking(move || audit.last(limit.clamp(1, 1000))).await;
                 let last = last.map_err(|error| Problem::busy(error.to_string()))?;
                 Ok(axum::Json(json!({ "items": last })).into_response())
@@ -93,7 +93,7 @@ impl Api {
         let (cookie, csrf) = begun.map_err(|error| Problem::busy(error.to_string()))?;
         let caller = Caller { peer: Peer::Token(token.name), role: token.role, csrf: Some(csrf.clone()) };
         let outcome = "done".to_owned();
-        self.write_down(&caller, "log-in", json!({ "client": address.to_string() }), outcome).await;
+        self.write_down(Log::Changes, &caller, "log-in", json!({ "client": address.to_string() }), outcome).await;
         let form = SessionForm { name: caller.name(), role: caller.role, csrf: Some(csrf.to_string()) };
         Ok(with_cookie(axum::Json(form).into_response(), &cookie, LIFE.as_secs(), secure))
     }

@@ -6,9 +6,9 @@ use utoipa::openapi::schema::Type;
 
 use super::compose::Parts;
 use super::forms::{
-    BanBody, ChangeBody, CommandBody, CountQuery, DomainBody, DomainQuery, EventsQuery, ExplainQuery, HistoryQuery,
-    LimitQuery, LogInBody, NetworkQuery, QueueQuery, RecordingBody, ReloadBody, RuleBody, SessionForm, SummaryQuery,
-    SuppressedQuery, SuppressionBody, SuppressionQuery, WhyQuery,
+    AuditQuery, BanBody, ChangeBody, CommandBody, CountQuery, DomainBody, DomainQuery, LimitQuery, LogInBody,
+    NetworkQuery, QueueQuery, RecordingBody, ReloadBody, RuleBody, SessionForm, SummaryQuery, SuppressedQuery,
+    SuppressionBody, SuppressionQuery,
 };
 use super::inject::{EnvelopeQuery, TakenForm};
 use super::input::Input;
@@ -17,8 +17,9 @@ use super::rates::RatesForm;
 use super::route::{Access, Act, Own, Route, or_null, plain};
 use super::transfer::ImportedForm;
 use crate::admin::{
-    BanStatus, ChangedForm, Counted, FilterForm, MessageView, RecordingStatus, ReloadReport, Request, Role, RuleStatus,
-    SetStatus, Status, StsForm, Summary, SummaryRow, SuppressForm, audit, transfer,
+    BanStatus, ChangedForm, Counted, EventsForm, ExplainForm, FilterForm, HistoryForm, MessageView, RecordingStatus,
+    ReloadReport, Request, Role, RuleStatus, SetStatus, Status, StsForm, Summary, SummaryRow, SuppressForm, WhyForm,
+    audit, transfer,
 };
 
 const READ: Access = Access::Needs(Role::Read);
@@ -88,10 +89,10 @@ fn relay() -> Vec<Route> {
             READ,
             Own::Events,
         )
-        .query::<EventsQuery>()
+        .query::<EventsForm>()
         .tells("text/event-stream"),
         own(Method::GET, "/api/v1/audit", ("audit", "The last changes made through this API"), READ, Own::Audit)
-            .query::<LimitQuery>()
+            .query::<AuditQuery>()
             .lists::<audit::Entry>(&[]),
     ]
 }
@@ -213,14 +214,14 @@ fn mail() -> Vec<Route> {
             .takes::<Parts>()
             .accepts::<TakenForm>(),
         get("/api/v1/history", ("history", "Messages that left the queue, the newest first"), READ, |input| {
-            Ok(Request::History { which: input.query::<HistoryQuery>()?.into() })
+            Ok(Request::History { which: input.query()? })
         })
-        .query::<HistoryQuery>()
+        .query::<HistoryForm>()
         .lists_objects(&[("more", more())]),
         get("/api/v1/why", ("why", "What plugins decided, the newest first"), READ, |input| {
-            Ok(Request::Why { which: input.query::<WhyQuery>()?.into() })
+            Ok(Request::Why { which: input.query()? })
         })
-        .query::<WhyQuery>()
+        .query::<WhyForm>()
         .lists_objects(&[("more", more())]),
     ]
 }
@@ -228,9 +229,9 @@ fn mail() -> Vec<Route> {
 fn ways() -> Vec<Route> {
     vec![
         get("/api/v1/explain", ("explain", "Why mail goes the way it goes"), READ, |input| {
-            Ok(Request::Explain { about: input.query::<ExplainQuery>()?.into() })
+            Ok(Request::Explain { about: input.query()? })
         })
-        .query::<ExplainQuery>()
+        .query::<ExplainForm>()
         .gives_object(),
         get("/api/v1/sts", ("sts", "What is known of a domain's MTA-STS policy"), READ, |input| {
             let DomainQuery { domain } = input.query()?;

@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 
-use super::Api;
 use super::caller::Caller;
 use super::input::media_type;
 use super::problem::Problem;
+use super::{Api, Log};
 use crate::admin::transfer::{self, Announced, Broken, Ending, Reader};
 use crate::mail::QueueId;
 use crate::queue::{BodyPlace, Filter, Incoming, Reach, Record};
@@ -75,7 +75,7 @@ impl Api {
     pub(super) async fn export(self: &Arc<Self>, caller: Caller) -> Result<Response, Problem> {
         let place = self.transferring.clone().try_acquire_owned().map_err(|_| busy())?;
         // All mail leaves: that is worth a line, though nothing is changed.
-        self.write_down(&caller, "queue-export", json!({}), "begun".to_owned()).await;
+        self.write_down(Log::Changes, &caller, "queue-export", json!({}), "begun".to_owned()).await;
         let (to, pieces) = mpsc::channel(AHEAD);
         tokio::spawn(hand_over(self.clone(), to, place));
         let mut response = Body::from_stream(ReceiverStream::new(pieces)).into_response();
@@ -102,7 +102,7 @@ impl Api {
             Ok(()) => format!("{} taken, {} there already, {} refused", told.imported, told.present, told.refused),
             Err(broken) => format!("broken off: {broken}; {} taken before", told.imported),
         };
-        self.write_down(&caller, "queue-import", json!({}), outcome).await;
+        self.write_down(Log::Changes, &caller, "queue-import", json!({}), outcome).await;
         let broken = match ended {
             Ok(()) => return Ok(axum::Json(told).into_response()),
             Err(broken) => broken,

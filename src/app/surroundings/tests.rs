@@ -29,17 +29,21 @@ fn has(said: &[String], start: &str) -> bool {
 #[tokio::test]
 async fn files_that_others_can_read_are_told() {
     let text = "[auth]\ncredentials = 'accounts'\n[dkim.a]\ndomain = 'example.org'\nselector = 's'\nkey-file = 'k.pem'\n\
-                [plugins.p]\npath = 'p.wasm'\ngrants = { secrets = { api = 'api' } }\n[tls]\ncertificate = 'c.pem'\nkey = 't.pem'\n";
-    let open = said(text, &[("accounts", 0o644), ("k.pem", 0o604), ("api", 0o666), ("t.pem", 0o644)]).await;
+                [plugins.p]\npath = 'p.wasm'\ngrants = { secrets = { api = 'api' } }\n[tls]\ncertificate = 'c.pem'\nkey = 't.pem'\n\
+                [admin.http]\naddress = '127.0.0.1:1'\ncertificate = 'c.pem'\nkey = 'a.pem'\n";
+    let open =
+        said(text, &[("accounts", 0o644), ("k.pem", 0o604), ("api", 0o666), ("t.pem", 0o644), ("a.pem", 0o644)]).await;
     for start in [
         "waypost.toml:3: auth.credentials: every user of this machine can read accounts; chmod o-r accounts",
         "waypost.toml:7: dkim.a.key-file: every user of this machine can read k.pem",
         "waypost.toml:10: plugins.p.grants.secrets.api: every user of this machine can write api; chmod o-rw api",
         "waypost.toml:13: tls.key: every user of this machine can read t.pem",
+        "waypost.toml:17: admin.http.key: every user of this machine can read a.pem",
     ] {
         assert!(has(&open, start), "{start}: {open:#?}");
     }
-    let closed = said(text, &[("accounts", 0o640), ("k.pem", 0o600), ("api", 0o600), ("t.pem", 0o640)]).await;
+    let closed =
+        said(text, &[("accounts", 0o640), ("k.pem", 0o600), ("api", 0o600), ("t.pem", 0o640), ("a.pem", 0o640)]).await;
     assert!(!closed.iter().any(|line| line.contains("every user")), "{closed:#?}");
     let inline = said("[credentials.c]\nname = 'a'\nsecret = 'b'\n", &[]).await;
     assert!(has(&inline, "waypost.toml:4: credentials.c.secret: every user of this machine can read waypost.toml"));
@@ -79,6 +83,15 @@ async fn a_certificate_is_judged_where_it_stands() {
     let found = surroundings(&examine(&path).unwrap(), Reach::Machine).await;
     let told = found.iter().find(|finding| finding.problem.contains("no certificate is for")).unwrap();
     assert_eq!((told.key.as_str(), told.line), ("tls.certificates[0].certificate", 3));
+    let mut params = rcgen::CertificateParams::new(vec!["other.example.org".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let expired = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+    fs::write(dir.path().join("c.pem"), expired.pem()).unwrap();
+    let api = "[admin.http]\naddress = '127.0.0.1:1'\ncertificate = 'c.pem'\nkey = 'k.pem'\n";
+    fs::write(&path, format!("hostname = 'relay.example.org'\n{api}")).unwrap();
+    let found = surroundings(&examine(&path).unwrap(), Reach::Machine).await;
+    let told: Vec<_> = found.iter().filter(|finding| finding.key == "admin.http.certificate").collect();
+    assert!(told.len() == 1 && told[0].problem.contains("expired on"), "its name is the operators' affair: {found:#?}");
 }
 
 #[tokio::test]

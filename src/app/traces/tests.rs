@@ -3,21 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::telemetry::otlp::Endpoint;
 
-/// Requests as they came, answered with these statuses, the last one again and again.
-async fn receiver(statuses: &'static [u16]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+/// Requests as they come, answered with these statuses, the last one again and again.
+async fn receiver(statuses: &'static [u16]) -> (SocketAddr, UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let kept = heard.clone();
+    let (tell, heard) = unbounded_channel();
     tokio::spawn(async move {
-        loop {
+        for number in 0.. {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             loop {
@@ -33,11 +32,8 @@ async fn receiver(statuses: &'static [u16]) -> (SocketAddr, Arc<Mutex<Vec<String
                     break;
                 }
             }
-            let status = {
-                let mut kept = kept.lock();
-                kept.push(String::from_utf8_lossy(&request).into_owned());
-                statuses.get(kept.len() - 1).or(statuses.last()).copied().unwrap()
-            };
+            let _ = tell.send(String::from_utf8_lossy(&request).into_owned());
+            let status = statuses.get(number).or(statuses.last()).copied().unwrap();
             let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
@@ -64,23 +60,16 @@ fn exporter(address: SocketAddr) -> Exporter {
     Exporter { spans, config, host: "relay.test".into(), client, headers: vec![("X-Key".into(), "hush".into())] }
 }
 
+/// What came of one batch: requests, and spans sent and lost.
 async fn sent(statuses: &'static [u16]) -> (Vec<String>, (u64, u64)) {
-    let (address, heard) = receiver(statuses).await;
+    let (address, mut heard) = receiver(statuses).await;
     let exporter = exporter(address);
-    let spans = exporter.spans.clone();
     for _ in 0..3 {
-        spans.record_for_tests("q1");
+        exporter.spans.record_for_tests("q1");
     }
-    let running = tokio::spawn(exporter.run(CancellationToken::new()));
-    for _ in 0..1000 {
-        if spans.counts() != (0, 0) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    running.abort();
-    let heard = heard.lock().clone();
-    (heard, spans.counts())
+    exporter.send(exporter.spans.take()).await;
+    let requests = std::iter::from_fn(|| heard.try_recv().ok()).collect();
+    (requests, exporter.spans.counts())
 }
 
 #[tokio::test]
@@ -91,6 +80,20 @@ async fn a_batch_is_one_request_with_the_fields_of_the_operator() {
     for part in ["post /v1/traces http/1.1", "content-type: application/x-protobuf", "x-key: hush", "smtp reception"] {
         assert!(request.contains(part), "{part}: {request}");
     }
+}
+
+#[tokio::test]
+async fn what_waits_is_sent_by_itself() {
+    let (address, mut heard) = receiver(&[200]).await;
+    let exporter = exporter(address);
+    let spans = exporter.spans.clone();
+    let running = tokio::spawn(exporter.run(CancellationToken::new()));
+    for _ in 0..2 {
+        spans.record_for_tests("q1");
+        let request = tokio::time::timeout(Duration::from_secs(60), heard.recv()).await.unwrap().unwrap();
+        assert!(request.starts_with("POST /v1/traces"), "{request}");
+    }
+    running.abort();
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::Advice;
-use super::networks::{is_public, is_wider};
+use super::networks::{is_public, is_public_address, is_wider};
+use crate::admin::Scrape;
 use crate::listen::{Address, ClientCertificates, Listener, Minimum, TlsMode};
 use crate::session::LineEnds;
 use crate::smtp::Extension;
@@ -30,6 +31,7 @@ pub(super) fn advise(advice: &mut Advice<'_>) {
     overlaps(advice);
     tls(advice);
     auth(advice);
+    api(advice);
 }
 
 fn hostname(advice: &mut Advice<'_>) {
@@ -261,5 +263,26 @@ fn auth(advice: &mut Advice<'_>) {
     if guessed && listen.limits.ban.errors == 0 {
         let problem = "nobody is banned: passwords can be guessed for ever";
         advice.say("limits.ban.errors", problem, "take it out; a failed AUTH counts 10 of 1000");
+    }
+}
+
+/// The admin API, where others than this machine reach it.
+fn api(advice: &mut Advice<'_>) {
+    let admin = &advice.settings.admin;
+    let Some(http) = &admin.http else { return };
+    let ip = http.address.ip().to_canonical();
+    if !ip.is_loopback() && (ip.is_unspecified() || is_public_address(ip)) {
+        let problem = format!("whoever reaches {} may try tokens at the API that governs this relay", http.address);
+        let help = "listen on 127.0.0.1 or an address of an internal network, and let people in by a tunnel or a proxy";
+        advice.say("admin.http.address", problem, help);
+    }
+    if !ip.is_loopback() && http.metrics == Scrape::Open {
+        let problem = "whoever reaches the API may read how much mail this relay carries, and how it is configured";
+        advice.say("admin.http.metrics", problem, "write \"token\", and give who scrapes a token with the role read");
+    }
+    let scraped = http.metrics == Scrape::Open;
+    if admin.tokens.is_empty() && !scraped {
+        let help = "make one with `waypost token NAME --role read`, or take [admin.http] out";
+        advice.say("admin.http", "nobody may ask: there is no token", help);
     }
 }

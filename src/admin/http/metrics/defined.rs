@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Kind, Measure, Measures, Series};
 use crate::pulse::{Observed, Refused};
+use crate::time::Timestamp;
 
 /// One metric. Its whole name has `waypost_` before it, the unit behind it, and `_total` where it is a counter.
 pub(super) struct Metric {
@@ -83,6 +84,7 @@ pub(super) const ALL: &[Metric] = &[
         let tally = m.pulse.tally();
         by("outcome", [("done", read(&tally.tls_in)), ("failed", read(&tally.tls_in_failed))])
     }),
+    gauge("tls_certificate_expiry_timestamp", &["door", "name"], CERTIFICATES, certificates).in_seconds(),
     counter("messages_accepted", &[], "Messages answered 250, after the flush.", |m| {
         counted(&m.pulse.tally().accepted)
     }),
@@ -94,8 +96,8 @@ pub(super) const ALL: &[Metric] = &[
     counter("refusals", &["reason"], REFUSALS, |m| {
         by("reason", Refused::ALL.map(|why| (why.word(), m.pulse.tally().refused(why))))
     }),
-    durations("store_flush", &[], "From a whole message to that it is in the journal, flushed.", |m| {
-        observed(m.pulse.tally().flushes.observed())
+    durations("queue_accept_duration", &[], "From a whole message to that it is in the journal, flushed.", |m| {
+        observed(m.pulse.tally().accepts.observed())
     }),
     gauge("store_free", &[], "Free on the file system of the queue.", |m| {
         m.status.store.free.map(one).unwrap_or_default()
@@ -172,11 +174,29 @@ pub(super) const ALL: &[Metric] = &[
     counter("decisions", &["outcome"], "Decisions of plugins that were written down, or lost.", |m| {
         by("outcome", [("written", m.status.decisions.written), ("lost", m.status.decisions.dropped)])
     }),
+    counter("trace_spans", &["outcome"], "Spans that the receiver of traces took, or that were lost.", |m| {
+        let traces = m.status.traces.map(|traces| by("outcome", [("sent", traces.sent), ("lost", traces.lost)]));
+        traces.unwrap_or_default()
+    }),
 ];
+
+const CERTIFICATES: &str = "When a certificate ends, in seconds since 1970: of listeners (door `smtp`) or of the API (door `admin`), by its first \
+     name; the earliest, where several have one.";
 
 const REFUSALS: &str = "Refusals: permanent (5yz to a command, a recipient or a message), temporary (messages put off at the \
      end of the data), authentication, protocol (what no mail client does).";
 const QUEUE: &str = "Messages in the queue; damaged ones are set aside and belong to none of the others.";
+
+/// By door and name: the path says nothing to whoever watches, and may say too much to others.
+fn certificates(m: &Measures) -> Vec<Series> {
+    let mut ends = std::collections::BTreeMap::new();
+    for one in &m.status.certificates {
+        let name = one.names.first().unwrap_or(&one.subject).clone();
+        let at = Timestamp::parse(&one.not_after).and_then(|at| u64::try_from(at.secs()).ok()).unwrap_or_default();
+        ends.entry((one.door.clone(), name)).and_modify(|first: &mut u64| *first = at.min(*first)).or_insert(at);
+    }
+    labelled(ends.into_iter().map(|((door, name), at)| (vec![("door", door), ("name", name)], Measure::Count(at))))
+}
 
 fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::admin::{ListenerStatus, LoadStatus};
+use crate::admin::{CertificateStatus, ListenerStatus, LoadStatus, TracesStatus};
 use crate::pulse::{Refused, Tally};
 
 fn measures() -> Measures {
@@ -25,7 +25,20 @@ fn measures() -> Measures {
     });
     let load = LoadStatus { shed: [("ban".to_owned(), 4)].into(), ..LoadStatus::default() };
     let listeners = vec![ListenerStatus { name: "smtp".into(), connections: 2, ..ListenerStatus::default() }];
-    let status = Status { version: "0.1.0".into(), plugins: vec![plugin], load, listeners, ..Status::default() };
+    let certificate = |name: &str, not_after: &str| CertificateStatus {
+        door: "smtp".into(),
+        names: vec![name.into()],
+        not_after: not_after.into(),
+        ..CertificateStatus::default()
+    };
+    let certificates = vec![
+        certificate("mx.example.org", "2027-01-01T00:00:00Z"),
+        certificate("mx.example.org", "2026-12-01T00:00:00Z"),
+        certificate("mx.example.net", "2027-01-01T00:00:00Z"),
+    ];
+    let traces = Some(TracesStatus { sent: 5, lost: 2 });
+    let version = "0.1.0".into();
+    let status = Status { version, plugins: vec![plugin], load, listeners, certificates, traces, ..Status::default() };
     Measures { status, counted: vec![counted], sites: vec![json!({"state": "well"}), json!({"state": "well"})], pulse }
 }
 
@@ -38,6 +51,9 @@ fn what_is_exposed_is_what_was_counted() {
         "waypost_refusals_total{reason=\"permanent\"} 3",
         "waypost_connections{listener=\"smtp\"} 2",
         "waypost_connections_shed_total{reason=\"ban\"} 4",
+        "waypost_tls_certificate_expiry_timestamp_seconds{door=\"smtp\",name=\"mx.example.org\"} 1796083200",
+        "waypost_tls_certificate_expiry_timestamp_seconds{door=\"smtp\",name=\"mx.example.net\"} 1798761600",
+        "waypost_trace_spans_total{outcome=\"lost\"} 2",
         "waypost_attempt_duration_seconds_bucket{le=\"0.025\"} 1",
         "waypost_attempt_duration_seconds_count 1",
         "waypost_hook_duration_seconds_bucket{plugin=\"greylist\",hook=\"on-rcpt\",le=\"0.0005\"} 3",
@@ -82,6 +98,24 @@ fn the_page_about_metrics_is_the_one_that_the_code_makes() {
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     assert!(kept == page(), "docs/metrics.md is not what the code makes: run this test with WAYPOST_BLESS=1");
+}
+
+/// What the dashboard asks for is what there is: a panel of a metric that is not there says nothing, and looks like peace.
+#[test]
+fn the_dashboard_asks_for_metrics_that_there_are() {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/grafana/waypost.json"));
+    let plain = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let asked: std::collections::BTreeSet<_> = text.split(plain).filter(|word| word.starts_with("waypost_")).collect();
+    let known: Vec<_> = defined::ALL.iter().map(|metric| (full_name(metric), metric.kind)).collect();
+    let is_known = |word: &str| {
+        known.iter().any(|(name, kind)| match word.strip_prefix(name.as_str()) {
+            Some("") => true,
+            Some("_bucket" | "_sum" | "_count") => *kind == Kind::Histogram,
+            _ => false,
+        })
+    };
+    let unknown: Vec<_> = asked.iter().filter(|word| !is_known(word)).collect();
+    assert!(asked.len() > 20 && unknown.is_empty(), "{unknown:?} of {asked:?}");
 }
 
 /// As it is exposed.

@@ -1,6 +1,7 @@
-//! Mail that is handed in over the API, and what came of it.
+//! Mail that comes by another way than a client's session, and what came of it. Plain data.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -8,20 +9,22 @@ use crate::mail::Mailbox;
 
 /// What is handed in.
 #[derive(Clone, Debug)]
-pub struct Mail {
+pub struct Injection {
     /// None: the null reverse-path.
     pub sender: Option<Mailbox>,
     /// At least one.
     pub recipients: Vec<Mailbox>,
-    /// Header section and body.
+    /// Header section and body; line ends are mended.
     pub content: Bytes,
-    /// Where it came from; none: the Unix socket.
+    /// Where it came from; none: from this machine.
     pub client: Option<IpAddr>,
+    /// Who is known to have handed it in.
+    pub by: Arc<str>,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HandedIn {
+pub enum Injected {
     /// In the queue, flushed.
     Taken {
         /// Its queue id.
@@ -31,7 +34,7 @@ pub enum HandedIn {
     },
     /// Not taken: the reply that an SMTP client would have got.
     Refused {
-        /// With code and status.
+        /// With its code and status.
         reply: String,
         /// True where another try makes sense.
         later: bool,
