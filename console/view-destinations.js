@@ -51,7 +51,7 @@ export function destinations({ params, signal, every, stage }) {
   const list = slot(6);
   const choice = h('div');
   const total = h('span', { class: 'quiet', role: 'status' });
-  const search = h('input', { type: 'search', 'data-search': true, placeholder: 'Part of a name or of the last trouble', 'aria-label': 'Search destinations', on: { input: () => { part = search.value.toLowerCase(); draw(); } } });
+  const search = h('input', { type: 'search', 'data-search': true, placeholder: 'Name or last trouble', 'aria-label': 'Search destinations', on: { input: () => { part = search.value.toLowerCase(); draw(); } } });
   const domain = input({ placeholder: 'example.org', 'aria-label': 'Domain or address' });
   const ask = h('form', { class: 'form-row', on: { submit: (event) => { event.preventDefault(); if (domain.value.trim()) go('explain', { domain: domain.value.trim() }); } } }, h('div', domain), h('button', { class: 'button', type: 'submit' }, 'Explain'));
   const choose = () => set(choice, segments('State', [['', 'All'], ['trouble', 'In trouble'], ['busy', 'Busy']], wanted, (value) => { wanted = value; note({ state: value }); choose(); draw(); }));

@@ -119,9 +119,10 @@ export function live({ params, signal, stage }) {
   function drawTrace() {
     const seen = [...events, ...held].filter((event) => belongs(event, subject));
     const ids = new Set(seen.flatMap((event) => [event.data.session, event.data.queue_id]).filter(Boolean));
-    const all = [...events, ...held].filter((event) => ids.has(event.data.session) || ids.has(event.data.queue_id) || belongs(event, subject));
+    // The oldest first: what has the same time stays in the order in which it came.
+    const all = [...held, ...events].reverse().filter((event) => ids.has(event.data.session) || ids.has(event.data.queue_id) || belongs(event, subject));
     const earlier = past.filter((event) => !all.some((other) => other.kind === 'plugin' && at(other) === at(event) && other.data.plugin === event.data.plugin));
-    const sorted = [...all, ...earlier].sort((a, b) => (at(a) < at(b) ? -1 : 1));
+    const sorted = [...earlier, ...all].sort((a, b) => Number(at(a) > at(b)) - Number(at(a) < at(b)));
     const scroll = trace.querySelector('.trace')?.scrollTop || 0;
     const opened = trace.querySelector('details[open]');
     if (!opened) set(trace, traceList(sorted, subject));
@@ -153,7 +154,7 @@ export function live({ params, signal, stage }) {
   if (subject) {
     // What plugins said before we watched is in the record of decisions.
     api.get('/why', { id: subject, limit: 200 }, signal).then(({ items = [] }) => {
-      past = items.map((one, place) => ({ kind: 'plugin', data: one, seen: one.time, key: `p${place}` }));
+      past = items.map((one, place) => ({ kind: 'plugin', data: one, seen: one.time, key: `p${place}` })).reverse();
       announce(`${count(past.length, 'decision')} on record`);
       drawTrace();
     }, () => {});

@@ -11,9 +11,9 @@ import { summarize, summaryTable } from './summary.js';
 import { hopFilter, siteFilter, siteOf, siteState } from './view-destinations.js';
 import { rulesTable } from './view-rules.js';
 
-function stateFacts(site) {
+function stateFacts(site, suspended) {
   return facts([
-    ['State', siteState(site)], ['Of', siteOf(site)], ['Connections', `${number(site.open)} open, ${number(site.earned)} earned of ${number(site.limit)}`],
+    ['State', [siteState(site), suspended && site.state !== 'suspended' && [' ', badge('suspended', 'note')]]], ['Of', siteOf(site)], ['Connections', `${number(site.open)} open, ${number(site.earned)} earned of ${number(site.limit)}`],
     ['Ready', `${count(site.ready, 'job')} in ${count(site.lanes, 'lane')}`], ['Workers', site.workers !== undefined ? `${number(site.workers)}${site.waiting ? `, ${number(site.waiting)} wait for a place` : ''}` : null],
     ['Hosts', site.hosts?.length ? h('span', { class: 'mono' }, site.hosts.join(', ')) : null], ['Leads here', site.names?.length ? h('span', { class: 'mono' }, site.names.slice(0, 12).join(', '), site.lanes > site.names.length ? ` and ${number(site.lanes - site.names.length)} more` : '') : null],
     ['Last trouble', site.trouble && h('span', { class: 'tone-bad' }, site.trouble), true],
@@ -91,9 +91,10 @@ export function site({ parts, params, signal, every, stage }) {
         lines = told.states || [];
         why.show(explained(told));
       }
-      state.show(lines.length ? h('div', { class: 'panel-body stacked' }, lines.map(stateFacts)) : empty('Nothing is on its way there now', 'Its state is remembered only while mail goes there.', 'destinations'));
       const rules = (await api.get('/queue/rules', null, signal)).items || [];
       matching = rules.filter((rule) => rule.filter === 'all' || rule.filter === filter() || lines.some((one) => (one.names || []).some((hop) => rule.filter.includes(hop))) || rule.filter.includes(about));
+      const suspended = matching.some((rule) => rule.kind === 'suspend');
+      state.show(lines.length ? h('div', { class: 'panel-body stacked' }, lines.map((one) => stateFacts(one, suspended))) : empty('Nothing is on its way there now', 'Its state is remembered only while mail goes there.', 'destinations'));
       inForce.show(matching.length ? rulesTable(matching, load) : h('p', { class: 'hint-line' }, 'None that names it.'));
       drawActs();
       const found = await summarize('domain', filter(), signal, 8);

@@ -24,6 +24,8 @@ pub mod signing;
 pub mod plugin;
 pub mod kit;
 pub mod config;
+pub mod process;
+pub mod maildrop;
 pub mod admin;
 pub mod cli;
 pub mod tls;

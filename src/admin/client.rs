@@ -17,6 +17,8 @@ use super::{
 #[derive(Debug)]
 pub struct Client {
     pub(super) connection: Connection,
+    /// Where the relay is.
+    pub(super) path: PathBuf,
 }
 
 /// Messages, and where to go on.
@@ -48,7 +50,7 @@ impl Client {
     /// # Errors
     /// When no relay answers at the path.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        Ok(Self { connection: Connection::open(path).await? })
+        Ok(Self { connection: Connection::open(path).await?, path: path.to_owned() })
     }
 
     /// How the relay stands.

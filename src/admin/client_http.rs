@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::Body;
+pub(super) use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -37,20 +38,44 @@ struct Call {
     body: Option<Value>,
 }
 
-fn broken(error: impl ToString) -> ClientError {
+pub(super) fn broken(error: impl ToString) -> ClientError {
     ClientError::Broken(error.to_string())
+}
+
+async fn connect<B>(path: &Path) -> Result<SendRequest<B>, ClientError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = UnixStream::connect(path).await;
+    let stream = stream.map_err(|error| ClientError::NotReachable(path.to_owned(), error))?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // It ends with the sender, or with the relay.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 impl Connection {
     /// # Errors
     /// When no relay answers at the path.
     pub(super) async fn open(path: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(path).await;
-        let stream = stream.map_err(|error| ClientError::NotReachable(path.to_owned(), error))?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // It ends with the sender, or with the relay.
-        tokio::spawn(connection);
-        Ok(Self(sender))
+        Ok(Self(connect(path).await?))
+    }
+
+    /// One request with a body of its own kind, on a connection of its own.
+    ///
+    /// # Errors
+    /// When no relay answers at the path, or the connection breaks.
+    pub(super) async fn once<B>(path: &Path, request: http::Request<B>) -> Result<http::Response<Incoming>, ClientError>
+    where
+        B: Body<Data = Bytes, Error = io::Error> + Send + 'static,
+    {
+        connect(path).await?.send_request(request).await.map_err(broken)
+    }
+
+    /// An answer as it comes.
+    pub(super) async fn get(&mut self, target: &str) -> Result<http::Response<Incoming>, ClientError> {
+        self.send(Call { method: Method::GET, target: target.to_owned(), body: None }).await
     }
 
     async fn send(&mut self, call: Call) -> Result<http::Response<Incoming>, ClientError> {
@@ -135,7 +160,7 @@ impl Connection {
     }
 }
 
-async fn whole(mut body: Incoming) -> Result<Bytes, ClientError> {
+pub(super) async fn whole(mut body: Incoming) -> Result<Bytes, ClientError> {
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(octets) = frame.map_err(broken)?.into_data() else { continue };
@@ -147,7 +172,7 @@ async fn whole(mut body: Incoming) -> Result<Bytes, ClientError> {
     Ok(collected.freeze())
 }
 
-fn refused(status: StatusCode, body: &[u8]) -> ClientError {
+pub(super) fn refused(status: StatusCode, body: &[u8]) -> ClientError {
     match serde_json::from_slice::<ProblemForm>(body) {
         Ok(problem) if !problem.reasons.is_empty() => ClientError::Refused(problem.reasons),
         _ => broken(format!("status {status}")),

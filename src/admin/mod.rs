@@ -10,6 +10,7 @@ mod audit;
 mod client;
 mod client_http;
 mod client_queue;
+mod client_transfer;
 mod config;
 mod converse;
 mod explain;
@@ -21,6 +22,7 @@ mod queue_api;
 mod server;
 mod status;
 mod token;
+mod transfer;
 mod view;
 
 use std::future::Future;
@@ -33,6 +35,7 @@ use ipnet::IpNet;
 pub use self::http::{Api, Surroundings, Terms};
 pub use api::{Done, PluginChange, Request, Weakening};
 pub use client::{Client, ClientError, Page};
+pub use client_transfer::{Exported, Imported, Saved};
 pub use config::{Config, Network, Scrape, Token};
 pub use explain::{EventsForm, ExplainForm, HistoryForm, StsForm, WhyForm};
 pub use queue_api::{
@@ -49,9 +52,9 @@ pub use view::{MessageView, OutcomeView, PastView, RecipientView, Summary};
 use crate::hooks::Route;
 use crate::mail::QueueId;
 use crate::queue::{
-    Changed, Command, Filter, Injected, Injection, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways,
+    Changed, Command, Filter, Incoming, Injected, Injection, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways,
 };
-use crate::store::Content;
+use crate::store::{Content, Draft};
 use crate::time::Timestamp;
 
 /// What is being answered: what was asked for, or why not, in words for the operator.
@@ -69,6 +72,12 @@ pub trait Control: Send + Sync + 'static {
     fn queue_show(&self, id: QueueId) -> Pending<'_, Option<Shown>>;
     /// Header section and body of a message.
     fn queue_content(&self, id: QueueId) -> Pending<'_, Option<(Bytes, Content)>>;
+    /// A message with all there is of it.
+    fn queue_whole(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes, Content)>>;
+    /// For content that is imported; none: there is no queue.
+    fn queue_draft(&self) -> Option<Draft>;
+    /// Takes a message that was exported, and says so after the flush; false if there is one of its id.
+    fn queue_import(&self, by: Peer, incoming: Incoming) -> Pending<'_, bool>;
     /// One step of a command.
     fn queue_command(&self, by: Peer, filter: Filter, reach: Reach, command: Command) -> Pending<'_, Changed>;
     /// Puts a rule in force.

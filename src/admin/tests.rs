@@ -14,6 +14,7 @@ use crate::hooks::{Outcome, OutcomeKind, Stage};
 use crate::mail::{Annotations, BodyKind, Domain, Mailbox, Param, ReversePath};
 use crate::queue::{BodyPlace, Counts, Found, QueuedRecipient, RecipientState, Sight};
 use crate::smtp::Reply;
+use crate::store::Spool;
 
 const ARRIVED: Timestamp = Timestamp::from_secs(1_795_473_060);
 
@@ -22,6 +23,8 @@ pub(crate) struct Fake {
     pub(crate) records: Vec<Arc<Record>>,
     pub(crate) injected: Mutex<Vec<Injection>>,
     pub(crate) commands: Mutex<Vec<(Filter, Command)>>,
+    pub(crate) spool: Option<Spool>,
+    pub(crate) imported: Mutex<Vec<Incoming>>,
 }
 
 fn ready<'a, T: Send + 'a>(answer: Result<T, Vec<String>>) -> Pending<'a, T> {
@@ -63,6 +66,29 @@ impl Control for Fake {
     fn queue_content(&self, _: QueueId) -> Pending<'_, Option<(Bytes, Content)>> {
         let (head, body) = (Bytes::from_static(b"Subject: \xff\r\n\r\n"), vec![b'x'; 100_000]);
         ready(Ok(Some((head, Content::Memory(body.into())))))
+    }
+
+    fn queue_whole(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes, Content)>> {
+        let found = self.records.iter().find(|record| record.id == id).cloned();
+        let (head, body) = (Bytes::from_static(b"Subject: \xff\r\n\r\n"), vec![b'x'; 100_000]);
+        let whole = |record: Arc<Record>| {
+            let record = Record { head_size: 14, body_size: 100_000, ..Arc::unwrap_or_clone(record) };
+            (Arc::new(record), head, Content::Memory(body.into()))
+        };
+        ready(Ok(found.map(whole)))
+    }
+
+    fn queue_draft(&self) -> Option<Draft> {
+        self.spool.as_ref().map(Spool::draft)
+    }
+
+    fn queue_import(&self, _: Peer, incoming: Incoming) -> Pending<'_, bool> {
+        let mut imported = self.imported.lock();
+        let known = imported.iter().any(|known| known.record.id == incoming.record.id);
+        if !known {
+            imported.push(incoming);
+        }
+        ready(Ok(!known))
     }
 
     fn queue_command(&self, _: Peer, filter: Filter, reach: Reach, command: Command) -> Pending<'_, Changed> {

@@ -19,8 +19,10 @@ use crate::config;
 use crate::hooks::Route;
 use crate::mail::QueueId;
 use crate::plugin::{DecisionsInfo, Override, Query, RecordingInfo, TrialMode};
-use crate::queue::{Changed, Command, Filter, Injected, Injection, Reach, Rule, RuleKind, Rules, Stepped, Ways};
-use crate::store::Content;
+use crate::queue::{
+    Changed, Command, Filter, Incoming, Injected, Injection, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways,
+};
+use crate::store::{Content, Draft};
 use crate::time::Timestamp;
 
 impl Control for Inner {
@@ -68,6 +70,18 @@ impl Control for Inner {
             let whole = self.queue.whole(id).await.map_err(said)?;
             Ok(whole.map(|(_, head, body)| (head, body)))
         })
+    }
+
+    fn queue_whole(&self, id: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes, Content)>> {
+        Box::pin(async move { self.queue.whole(id).await.map_err(said) })
+    }
+
+    fn queue_draft(&self) -> Option<Draft> {
+        Some(self.queue.spool().draft())
+    }
+
+    fn queue_import(&self, by: Peer, incoming: Incoming) -> Pending<'_, bool> {
+        Box::pin(self.import(by, incoming))
     }
 
     fn queue_command(&self, by: Peer, filter: Filter, reach: Reach, command: Command) -> Pending<'_, Changed> {

@@ -32,6 +32,8 @@ pub(super) fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, 
         ("admin.socket", old.admin.socket != new.admin.socket),
         ("admin.http", http(old) != http(new)),
         ("log", differ(&old.log, &new.log)),
+        ("process", old.process != new.process),
+        ("sendmail", old.sendmail != new.sendmail),
         ("telemetry", old.traces != new.traces),
         ("plugin-host.path", old.plugins.host.path != new.plugins.host.path),
     ];

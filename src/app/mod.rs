@@ -14,6 +14,8 @@ mod explain;
 mod history;
 mod keys;
 mod load;
+mod maildrop;
+mod manager;
 mod plugins;
 mod queue;
 mod reload;
@@ -117,6 +119,7 @@ pub async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let app = App::start(settings, config_path, log, compiler, activation).await?;
+    manager::ready(*app.inner.generation.lock().await);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -170,7 +173,7 @@ impl App {
         let (events, heard) = Events::channel();
         let folder = settings.plugins.host.path.clone();
         let equipment = (compiler, Some(&*folder));
-        let (spool, asked) = (queue.spool().clone(), resolver.clone());
+        let (spool, asked, beaten) = (queue.spool().clone(), resolver.clone(), store.clone());
         let outward = Outward::open(&settings, store.clone(), resolver.clone(), clock.clone()).await?;
         let builder = Builder::new(store, spool, clock.clone(), asked.clone(), &settings, equipment, events)?;
         let builder = builder.authenticating(&settings)?;
@@ -211,6 +214,7 @@ impl App {
         let counted = outward.ledger.clone();
         loops.extend(outward.tended(&inner, &draining));
         loops.extend(watches(&inner, heard, &draining));
+        loops.extend(on_this_machine(&inner, &draining, beaten));
         let dispatcher = tokio::spawn(dispatcher.run(delivering.clone()));
         Ok(Self { inner, loops, dispatcher, draining, delivering, counted })
     }
@@ -224,6 +228,7 @@ impl App {
     /// store. Every wait has a bound: a disk or a peer that does not answer must not keep the process alive.
     pub async fn shutdown(self) {
         tracing::info!("draining");
+        manager::stopping();
         let drain = self.inner.reception.rules.load().config.limits.drain;
         self.draining.cancel();
         if tokio::time::timeout(drain, self.inner.reception.drained()).await.is_err() {
@@ -266,12 +271,20 @@ impl App {
     }
 }
 
+/// What the service manager and local programs are served by.
+fn on_this_machine(inner: &Arc<Inner>, draining: &CancellationToken, store: Arc<dyn Store>) -> [JoinHandle<()>; 2] {
+    let mail = tokio::spawn(maildrop::pick_up(inner.clone(), draining.clone()));
+    // Until the loops are ended, after the drain: a relay that takes its time to stop still works.
+    [mail, tokio::spawn(manager::ping(store, CancellationToken::new()))]
+}
+
 async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     let (queue, cache) = (settings.queue.path.clone(), settings.queue.cache);
     let opened = tokio::task::spawn_blocking(move || {
         // People's mail is in it: other users of the machine have no business there.
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&queue);
         made.with_context(|| format!("making the folder {}", queue.display()))?;
+        crate::queue::check_form(&queue).map_err(anyhow::Error::msg)?;
         let path = queue.join("db");
         Sled::open(&path, cache).with_context(|| format!("opening the database in {}", path.display()))
     });

@@ -7,7 +7,7 @@ use super::Inner;
 use crate::admin::{HistoryForm, Peer, Shown};
 use crate::history::Query;
 use crate::mail::QueueId;
-use crate::queue::{Changed, Command, Filter, QueueError, Reach, Rule, RuleKind, Sight};
+use crate::queue::{Changed, Command, Filter, Incoming, QueueError, Reach, Rule, RuleKind, Sight};
 use crate::time::Timestamp;
 
 /// For the operator.
@@ -52,6 +52,15 @@ impl Inner {
         let sight = Sight { record: &record, now: self.clock.now(), ways: &*ways };
         let routes = record.recipients.iter().map(|recipient| sight.route(recipient)).collect();
         Ok(Some(Shown { routes, leased: self.queue.leased(id), rules: self.queue.rules(), record, head }))
+    }
+
+    pub(super) async fn import(&self, by: Peer, incoming: Incoming) -> Result<bool, Vec<String>> {
+        let (id, sender) = (incoming.record.id, incoming.record.sender.clone());
+        let taken = self.queue.import(incoming).await.map_err(said)?;
+        if taken {
+            tracing::info!(target: "audit", %by, queue_id = %id, %sender, "an operator brought a message back");
+        }
+        Ok(taken)
     }
 
     pub(super) async fn command(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Inner;
 use super::differences::{Takes, differences};
 use super::history::{Cause, Swap};
+use super::manager;
 use super::plugins::settle;
 use super::rules::lines;
 use crate::admin::{ReloadReport, Weakening};
@@ -22,7 +23,10 @@ impl Inner {
         self.log.reopen();
         let mut last = self.generation.lock().await;
         let generation = *last + 1;
-        match self.build_and_swap(generation, by, weakening).await {
+        manager::reloading();
+        let built = self.build_and_swap(generation, by, weakening).await;
+        manager::ready(if built.is_ok() { generation } else { *last });
+        match built {
             Ok(report) => {
                 *last = generation;
                 tracing::info!(generation, changes = ?report.changes, "reloaded");

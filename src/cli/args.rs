@@ -83,6 +83,30 @@ pub(super) enum Command {
     /// Look at the running relay's queue, and change what is in it.
     #[command(subcommand)]
     Queue(Queue),
+    /// Save every message of the running relay's queue in a folder, a file each.
+    ///
+    /// Messages are saved one by one, each as it is at that moment; the relay goes on working meanwhile.
+    Backup {
+        /// The folder; it is made, or has to be empty.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Bring the messages of a backup back into the running relay's queue, with their ids.
+    ///
+    /// Those that are in the queue are left alone. What was delivered since the backup was made is delivered again.
+    Restore {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Bring what an earlier version stored into the form of this one, while no relay runs.
+    ///
+    /// Not needed for an upgrade as such: older forms are read. Run it as the relay's user.
+    Migrate {
+        /// Count only, and write nothing.
+        #[arg(long)]
+        look: bool,
+    },
     /// Look at the addresses and domains that nothing is sent to, and change them.
     #[command(subcommand)]
     Suppress(Suppress),
@@ -124,6 +148,22 @@ pub(super) enum Command {
         /// Most octets of address space.
         #[arg(long, value_name = "OCTETS")]
         memory: u64,
+    },
+    /// Take a message from standard input and hand it to the running relay, as programs use `sendmail`.
+    ///
+    /// When the relay is down, or can't take it now, the message waits in a folder (`[sendmail] folder`), from which the relay takes
+    /// it. Linked as sendmail, mailq or newaliases, the program is that command.
+    ///
+    /// Arguments: -t recipients from To, Cc and Bcc; -i, -oi a lone dot is content; -f, -r ADDRESS sender; -F NAME; -bs SMTP on
+    /// standard input and output; -bp, as mailq: the queue; -N, -R, -V as in RFC 3461; -v; recipients. Others of Postfix and Exim are
+    /// ignored. -C is refused.
+    ///
+    /// Exit status, as in sysexits.h: 0 taken, or waits; 64 usage; 65 the message is no good; 67 no such recipient; 69 refused; 73, 74
+    /// input or output; 75 try again.
+    Sendmail {
+        /// As for `sendmail`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<std::ffi::OsString>,
     },
     /// Make a token for the admin API, and print it with the lines of the configuration that let it in.
     Token {

@@ -1,10 +1,12 @@
 //! The command line: one file for each subcommand. Prints for people, or JSON with `--json`.
 //!
 //! Exit status: 0 done; 1 refused or failed, with the reasons on standard error; 2 the command line makes no sense; 3 no
-//! relay answers. `docs/commands.md` has them for people. May import `admin`'s client, `config`, `app`, `telemetry`, and for the command that needs no relay
-//! `plugin` (a look into a component). Must never touch the queue's files: the running relay owns them.
+//! relay answers. `docs/commands.md` has them for people. May import `admin`'s client, `config`, `app`, `telemetry`, and for the
+//! command that needs no relay `plugin` (a look into a component). Must never touch the queue's files, which the running relay owns,
+//! but for `migrate`, which runs without one.
 
 mod args;
+mod backup;
 mod ban;
 mod bench;
 mod check;
@@ -15,6 +17,7 @@ mod explain;
 mod generations;
 mod history;
 mod manual;
+mod migrate;
 mod password;
 mod plugin;
 mod queue;
@@ -26,6 +29,7 @@ mod reload;
 mod render;
 mod replay;
 mod run;
+mod sendmail;
 mod signing;
 mod status;
 mod sts;
@@ -53,7 +57,13 @@ use args::{Cli, Command, Common};
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    if let Some(code) = sendmail::by_name() {
+        return code;
+    }
     let cli = Cli::parse();
+    if let Command::Sendmail { arguments } = &cli.command {
+        return sendmail::run(&cli.common.config, arguments);
+    }
     // Not locked: `run` stays in here as long as the relay lives, and its log goes to standard output.
     let mut out = io::BufWriter::new(io::stdout());
     let done = perform(cli, &mut out).and_then(|()| Ok(out.flush()?));
@@ -127,6 +137,8 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let common = cli.common;
     match cli.command {
         Command::Run => run::run(&common),
+        // Its exit statuses are of another kind: see `main`.
+        Command::Sendmail { .. } => Err(Failure::Unusable("sendmail is a program of its own".to_owned())),
         Command::Check(check) => wait(check::check(&common, &check, out)),
         Command::Config(what) => config::config(&common, &what, out),
         Command::Top(how) => wait(top::top(&common, how, out)),
@@ -136,6 +148,9 @@ fn perform(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Reload(weaken) => wait(reload::reload(&common, weaken.allow_weaken, out)),
         Command::Status => wait(status::status(&common, out)),
         Command::Queue(command) => wait(queue::queue(&common, command, out)),
+        Command::Backup { folder } => wait(backup::backup(&common, &folder, out)),
+        Command::Restore { folder } => wait(backup::restore(&common, &folder, out)),
+        Command::Migrate { look } => wait(migrate::migrate(&common, look, out)),
         Command::Suppress(command) => wait(suppress::suppress(&common, command, out)),
         Command::History(which) => wait(history::history(&common, which, out)),
         Command::Ban(command) => wait(ban::ban(&common, command, out)),

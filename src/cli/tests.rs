@@ -14,8 +14,8 @@ use crate::admin::{
 };
 use crate::hooks::Route;
 use crate::mail::QueueId;
-use crate::queue::{Changed, Counts, Filter, Found, Reach, Rule, RuleKind, Rules, Stepped, Ways};
-use crate::store::Content;
+use crate::queue::{Changed, Counts, Filter, Found, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways};
+use crate::store::{Content, Draft};
 use crate::time::Timestamp;
 
 mod walk;
@@ -284,6 +284,18 @@ impl Control for Fake {
         ready(Ok(Some((head, Content::Memory(body.into())))))
     }
 
+    fn queue_whole(&self, _: QueueId) -> Pending<'_, Option<(Arc<Record>, Bytes, Content)>> {
+        ready(Ok(None))
+    }
+
+    fn queue_draft(&self) -> Option<Draft> {
+        None
+    }
+
+    fn queue_import(&self, _: admin::Peer, _: crate::queue::Incoming) -> Pending<'_, bool> {
+        ready(Ok(true))
+    }
+
     fn queue_command(&self, _: admin::Peer, _: Filter, reach: Reach, _: crate::queue::Command) -> Pending<'_, Changed> {
         let left = (self.0 as u64).saturating_sub(reach.after.map_or(0, QueueId::to_u64));
         let messages = left.min(1000);
@@ -504,6 +516,8 @@ async fn run(messages: usize, args: &[&str]) -> (String, Option<Failure>) {
         Command::Explain(about) => explain::explain(&cli.common, about, &mut out).await,
         Command::Destinations => explain::destinations(&cli.common, &mut out).await,
         Command::Top(how) => top::top(&cli.common, how, &mut out).await,
+        Command::Backup { folder } => backup::backup(&cli.common, &folder, &mut out).await,
+        Command::Restore { folder } => backup::restore(&cli.common, &folder, &mut out).await,
         other => panic!("{other:?} asks no relay"),
     };
     shutdown.cancel();

@@ -17,7 +17,9 @@ pub use error::ConfigError;
 pub use files::drop_in_folder;
 pub use raw::Places;
 
-use crate::{admin, delivery, history, listen, plugin, queue, routing, signing, suppression, telemetry};
+use crate::{
+    admin, delivery, history, listen, maildrop, plugin, process, queue, routing, signing, suppression, telemetry,
+};
 
 /// A checked configuration: each module's own settings.
 #[derive(Clone, Debug)]
@@ -46,6 +48,10 @@ pub struct Settings {
     pub admin: admin::Config,
     /// `[log]`.
     pub log: telemetry::Config,
+    /// `[process]`.
+    pub process: process::Config,
+    /// `[sendmail]`.
+    pub sendmail: maildrop::Config,
     /// `[telemetry.otlp]`; none: no traces are told.
     pub traces: Option<telemetry::otlp::Config>,
 }
@@ -140,6 +146,15 @@ pub fn admin_socket(path: &Path) -> Result<PathBuf, Vec<ConfigError>> {
     socket.ok_or_else(|| source.into_errors())
 }
 
+/// Where `waypost sendmail` takes its mail, and this relay's name, by a configuration that need not be right: mail must not wait for
+/// whoever is editing the file, and a user who may not read it sends mail all the same.
+pub fn sendmail(path: &Path) -> (maildrop::Config, Option<Arc<str>>) {
+    let Ok(files) = files::read_all(path) else { return (maildrop::Config::default(), None) };
+    let source = raw::Source::new(&files);
+    let Some(table) = source.parse(&files) else { return (maildrop::Config::default(), None) };
+    check::sendmail(&raw::Table::root(&source, &table), path)
+}
+
 /// Reads a route as it is written in the configuration: `smtp://mail.example.org:25`, `destination:NAME`, or a table such as
 /// `{ hops = ["smtp://mail.example.org"], tls = "verify" }`. What it names has to be there.
 ///
@@ -169,6 +184,23 @@ impl Settings {
             redact(&mut plugin.config);
         }
         format!("{shown:#?}\n")
+    }
+
+    /// Folders that the relay writes to, with the mode of each.
+    pub fn folders(&self) -> Vec<(PathBuf, u32)> {
+        let above = |path: &Path| path.parent().map(Path::to_owned).filter(|folder| !folder.as_os_str().is_empty());
+        let mut folders = vec![(self.queue.path.clone(), 0o700), (self.plugins.host.path.clone(), 0o700)];
+        folders.extend(self.history.record.then(|| (self.history.path.clone(), 0o700)));
+        folders.extend(above(&self.admin.socket).map(|folder| (folder, 0o755)));
+        if let telemetry::Output::File(path) = &self.log.output {
+            folders.extend(above(path).map(|folder| (folder, 0o750)));
+        }
+        for listener in &self.listen.listeners {
+            if let listen::Address::Unix(path, _) = &listener.address {
+                folders.extend(above(path).map(|folder| (folder, 0o755)));
+            }
+        }
+        folders
     }
 
     /// Files that the settings name and that are not there.

@@ -301,9 +301,10 @@ impl Dispatcher {
                     Arc::clone(place.insert(lane))
                 }
             };
-            let on_trial = lane.on_trial(Instant::now());
+            let now = Instant::now();
+            let on_trial = lane.on_trial(now);
             let on_trial = on_trial.filter(|_| lane.site().is_some() || !self.sites.presumes(&config, &lane.key));
-            let turn = on_trial.map(|held| self.trials.turn(held, job.was_tried())).transpose();
+            let turn = on_trial.map(|held| self.trials.turn(held, job.was_tried(self.clock.now()), now)).transpose();
             let pushed = match turn {
                 Err(after) => Pushed::Full(Box::new(job), after),
                 Ok(turn) => {
@@ -329,7 +330,7 @@ impl Dispatcher {
     fn push(self: &Arc<Self>, lane: &Arc<Lane>, job: Job, config: &Arc<Config>) -> Pushed {
         match lane.push(job, config) {
             Pushed::Astray(job) => {
-                self.attach(lane, config, job.was_tried());
+                self.attach(lane, config, job.was_tried(self.clock.now()));
                 lane.push(*job, config)
             }
             pushed => pushed,
@@ -369,7 +370,9 @@ impl Dispatcher {
                 }
                 return true;
             }
-            Err(QueueError::Unknown(_)) => tracing::info!(queue_id = %id, "removed while it was under way"),
+            Err(QueueError::Unknown(_) | QueueError::Recent(_)) => {
+                tracing::info!(queue_id = %id, "removed while it was under way")
+            }
             // It is set aside, and no other message is the worse for it.
             Err(QueueError::Damaged(_, why)) => tracing::error!(queue_id = %id, why = &*why, "outcome can't be stored"),
             Err(QueueError::Store(error)) => self.pause(id, &error),

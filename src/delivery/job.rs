@@ -3,10 +3,15 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::trials::Turn;
 use crate::hooks::{DeliveryFacts, NextHop, Route};
-use crate::queue::Lease;
+use crate::queue::{Lease, RecipientState};
+use crate::time::Timestamp;
+
+/// Mail that was never tried counts as new for so long after its arrival, however often it was put off.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// Some recipients of one message on their way to one next hop.
 #[derive(Debug)]
@@ -29,12 +34,18 @@ impl Job {
         Self { lease, route, fresh, asked: None, turn: None }
     }
 
-    /// It failed before, or was put off.
-    pub(super) fn was_tried(&self) -> bool {
+    /// One of its recipients counts as tried.
+    pub(super) fn was_tried(&self, now: Timestamp) -> bool {
         let record = &self.lease.record;
-        let mine = |index: &u32| self.lease.recipients.contains(index);
-        record.recipients.iter().any(|r| (r.state.attempts > 0 || r.state.due > record.arrived) && mine(&r.index))
+        let mut mine = record.recipients.iter().filter(|r| self.lease.recipients.contains(&r.index));
+        mine.any(|recipient| was_tried(&recipient.state, record.arrived, now))
     }
+}
+
+/// It failed before, or was put off for so long that nobody can tell it from what failed: what is young and was never tried
+/// must not stand in line with mail for the dead.
+fn was_tried(state: &RecipientState, arrived: Timestamp, now: Timestamp) -> bool {
+    state.attempts > 0 || (state.due > arrived && now.since(arrived) >= YOUNG)
 }
 
 /// What makes a connection fit for a message: all of a route but its times, the source that was picked, and the tenant.
@@ -84,6 +95,27 @@ impl fmt::Display for HopName<'_> {
             NextHop::Lmtp { host, .. } if host.starts_with("unix:") => write!(f, "lmtp {host}"),
             NextHop::Lmtp { host, port } => write!(f, "lmtp {host}:{port}"),
             NextHop::Named(name) => write!(f, "destination {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_mail_that_was_put_off_is_new_for_a_while() {
+        let at = Timestamp::from_secs;
+        for (attempts, due, now, tried) in [
+            (0, 100, 100, false),
+            (0, 100, 100_000, false),
+            (0, 102, 103, false),
+            (0, 150, 159, false),
+            (0, 150, 160, true),
+            (1, 150, 101, true),
+        ] {
+            let state = RecipientState { attempts, ..RecipientState::new(at(due)) };
+            assert_eq!(was_tried(&state, at(100), at(now)), tried, "{attempts} attempts, due {due}, now {now}");
         }
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! A dead host is found out by waiting for it, and whoever waits holds a place in the window. With thousands of dead next
 //! hops all places would wait, and mail for hosts that answer could not come in. So what is on trial needs a turn: mail that
-//! was never tried from one lot, mail that failed before, or found none, from a smaller one, and the fewer turns are left, the fewer one next
-//! hop may have. What gets no turn goes back to the queue. Never waits, never speaks to anybody.
+//! was never tried from one lot, mail that failed before, or found none for long, from a smaller one, and the fewer turns are
+//! left, the fewer one next hop may have. What gets no turn goes back to the queue. A host that says nothing may be waited
+//! for by the minute: a turn that takes long moves to a lot of its own, so that others are soon tried. Never waits, never
+//! speaks to anybody.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// Of the window, for mail that was never tried.
 const FIRST_SHARE: usize = 4;
@@ -17,32 +22,51 @@ const FIRST_SHARE: usize = 4;
 /// Of the window, for mail that failed before.
 const AGAIN_SHARE: usize = 8;
 
+/// Of the window, for trials that take long.
+const SLOW_SHARE: usize = 4;
+
+/// After so long a trial takes long: whoever is alive has answered by then.
+const SLOW_AFTER: Duration = Duration::from_secs(5);
+
 /// Of the turns that are left, for one next hop: a few with much mail don't leave the many without.
 const PART: usize = 16;
 
-/// How long mail stays away that was never tried, or put off, before.
-const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// The first wait of new mail that gets no turn, and the longest: the first ones will soon have found out, and if they found
+/// somebody no turn is needed.
+const FIRST_WAITS: Waits = Waits { first: 2, longest: 30 };
 
-/// The first wait of what failed before and got no turn.
-const WAIT: u32 = 5;
-
-/// No wait is longer.
-const WAIT_MAX: u32 = 300;
+/// The same of what failed before.
+const AGAIN_WAITS: Waits = Waits { first: 5, longest: 300 };
 
 /// A turn. It ends when the job is done with, in whatever way.
-pub(super) type Turn = OwnedSemaphorePermit;
+pub(super) type Turn = Arc<Held>;
+
+/// What a turn takes of a lot.
+#[derive(Debug)]
+pub(super) struct Held(Mutex<OwnedSemaphorePermit>);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Trials {
     first: Lot,
     again: Lot,
+    slow: Arc<Semaphore>,
+}
+
+/// Seconds that jobs without a turn stay away.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    first: u32,
+    longest: u32,
 }
 
 #[derive(Debug)]
 struct Lot {
     turns: Arc<Semaphore>,
     most: usize,
+    waits: Waits,
+    /// Since when each turn is held, the oldest first.
+    given: Mutex<VecDeque<(Instant, Weak<Held>)>>,
     /// Jobs that got none since half of them were free.
     refused: AtomicU32,
 }
@@ -50,43 +74,72 @@ struct Lot {
 impl Trials {
     /// For a queue that has this many messages in memory.
     pub(super) fn new(window: usize) -> Self {
-        Self { first: Lot::new(window / FIRST_SHARE), again: Lot::new(window / AGAIN_SHARE) }
+        let slow = Arc::new(Semaphore::new((window / SLOW_SHARE).max(1)));
+        let (first, again) = (window / FIRST_SHARE, window / AGAIN_SHARE);
+        Self { first: Lot::new(first, FIRST_WAITS), again: Lot::new(again, AGAIN_WAITS), slow }
     }
 
     /// A turn for a job to a next hop that has `held` jobs already; `again`: it failed before.
     ///
     /// # Errors
     /// When there is none: how long the job should stay away.
-    pub(super) fn turn(&self, held: usize, again: bool) -> Result<Turn, Duration> {
-        if again {
-            return self.again.turn(held);
-        }
-        // Once, and soon: the first ones will have found out by then, and if they found somebody no turn is needed.
-        self.first.turn(held).map_err(|_later| FIRST_WAIT)
+    pub(super) fn turn(&self, held: usize, again: bool, now: Instant) -> Result<Turn, Duration> {
+        if again { self.again.turn(held, now, &self.slow) } else { self.first.turn(held, now, &self.slow) }
     }
 }
 
 impl Lot {
-    fn new(most: usize) -> Self {
+    fn new(most: usize, waits: Waits) -> Self {
         let most = most.max(1);
-        Self { turns: Arc::new(Semaphore::new(most)), most, refused: AtomicU32::new(0) }
+        let (turns, given) = (Arc::new(Semaphore::new(most)), Mutex::default());
+        Self { turns, most, waits, given, refused: AtomicU32::new(0) }
     }
 
-    fn turn(&self, held: usize) -> Result<Turn, Duration> {
+    fn turn(&self, held: usize, now: Instant, slow: &Arc<Semaphore>) -> Result<Turn, Duration> {
+        if self.turns.available_permits() <= self.most / 2 {
+            self.move_slow(now, slow);
+        }
         let left = self.turns.available_permits();
         if left > self.most / 2 {
             self.refused.store(0, Ordering::Relaxed);
         }
         let share = (left / PART).max(1);
         if held < share
-            && let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned()
+            && let Ok(permit) = Arc::clone(&self.turns).try_acquire_owned()
         {
+            let turn = Arc::new(Held(Mutex::new(permit)));
+            self.remember(now, &turn);
             return Ok(turn);
         }
         // The more are refused, the later they come back: each time they are written anew.
         let refused = self.refused.fetch_add(1, Ordering::Relaxed);
         let rounds = refused / u32::try_from(self.most).unwrap_or(u32::MAX).max(1);
-        Err(Duration::from_secs(WAIT.saturating_mul(rounds.saturating_add(1)).min(WAIT_MAX).into()))
+        let Waits { first, longest } = self.waits;
+        Err(Duration::from_secs(first.saturating_mul(rounds.saturating_add(1)).min(longest).into()))
+    }
+
+    fn remember(&self, now: Instant, turn: &Turn) {
+        let mut given = self.given.lock();
+        // Most have ended long before they are looked at.
+        if given.len() >= 2 * self.most {
+            given.retain(|(_, turn)| turn.strong_count() > 0);
+        }
+        given.push_back((now, Arc::downgrade(turn)));
+    }
+
+    /// Turns that take long go to the lot of the slow ones, as far as that has room.
+    fn move_slow(&self, now: Instant, slow: &Arc<Semaphore>) {
+        let mut given = self.given.lock();
+        while let Some((since, turn)) = given.front() {
+            if let Some(turn) = turn.upgrade() {
+                if now.duration_since(*since) < SLOW_AFTER {
+                    return;
+                }
+                let Ok(permit) = Arc::clone(slow).try_acquire_owned() else { return };
+                *turn.0.lock() = permit;
+            }
+            given.pop_front();
+        }
     }
 }
 
@@ -94,48 +147,77 @@ impl Lot {
 mod tests {
     use super::*;
 
+    fn turns(trials: &Trials, count: usize, again: bool, now: Instant) -> Vec<Turn> {
+        (0..count).filter_map(|_| trials.turn(0, again, now).ok()).collect()
+    }
+
+    fn waits(trials: &Trials, again: bool, now: Instant) -> Vec<u64> {
+        (0..10_000).filter_map(|_| trials.turn(0, again, now).err()).map(|wait| wait.as_secs()).collect()
+    }
+
     #[test]
     fn one_next_hop_has_a_part_of_what_is_left() {
-        let trials = Trials::new(4000);
+        let (trials, now) = (Trials::new(4000), Instant::now());
         let mut one = Vec::new();
-        while let Ok(turn) = trials.turn(one.len(), false) {
+        while let Ok(turn) = trials.turn(one.len(), false, now) {
             one.push(turn);
         }
         assert!((50..=63).contains(&one.len()), "{}", one.len());
-        assert!(trials.turn(0, false).is_ok(), "others are not the worse for it");
+        assert!(trials.turn(0, false, now).is_ok(), "others are not the worse for it");
     }
 
     #[test]
     fn many_next_hops_share_all_turns_and_some_of_the_window_is_left() {
-        let trials = Trials::new(4000);
-        let (mut first, mut again) = (Vec::new(), Vec::new());
-        for _ in 0..4000 {
-            first.extend(trials.turn(0, false));
-            again.extend(trials.turn(0, true));
-        }
+        let (trials, now) = (Trials::new(4000), Instant::now());
+        let (first, again) = (turns(&trials, 4000, false, now), turns(&trials, 4000, true, now));
         assert_eq!((first.len(), again.len()), (1000, 500));
-        first.clear();
-        assert!(trials.turn(0, false).is_ok() && trials.turn(0, true).is_err());
+        drop(first);
+        assert!(trials.turn(0, false, now).is_ok() && trials.turn(0, true, now).is_err());
     }
 
     #[test]
     fn the_more_get_none_the_later_they_come_back() {
-        let trials = Trials::new(400);
-        let turns: Vec<Turn> = (0..50).filter_map(|_| trials.turn(0, true).ok()).collect();
-        assert_eq!(turns.len(), 50);
-        let waits: Vec<u64> = (0..10_000).filter_map(|_| trials.turn(0, true).err()).map(|d| d.as_secs()).collect();
-        assert_eq!((waits[0], waits[49], waits[50], waits[9999]), (5, 5, 10, 300));
-        drop(turns);
-        assert!(trials.turn(0, true).is_ok());
-        let _turns: Vec<Turn> = (0..50).filter_map(|_| trials.turn(0, true).ok()).collect();
-        assert_eq!(trials.turn(0, true).err(), Some(Duration::from_secs(5)), "it begins anew");
+        let (trials, now) = (Trials::new(400), Instant::now());
+        let held = turns(&trials, 50, true, now);
+        assert_eq!(held.len(), 50);
+        let long = waits(&trials, true, now);
+        assert_eq!((long[0], long[49], long[50], long[9999]), (5, 5, 10, 300));
+        drop(held);
+        assert!(trials.turn(0, true, now).is_ok());
+        let _held = turns(&trials, 50, true, now);
+        assert_eq!(trials.turn(0, true, now).err(), Some(Duration::from_secs(5)), "it begins anew");
     }
 
     #[test]
     fn mail_that_was_never_tried_comes_back_soon() {
-        let trials = Trials::new(400);
-        let _turns: Vec<Turn> = (0..100).filter_map(|_| trials.turn(0, false).ok()).collect();
-        let waits: Vec<Duration> = (0..10_000).filter_map(|_| trials.turn(0, false).err()).collect();
-        assert!(waits.len() == 10_000 && waits.iter().all(|wait| *wait == FIRST_WAIT));
+        let (trials, now) = (Trials::new(400), Instant::now());
+        let _held = turns(&trials, 100, false, now);
+        let long = waits(&trials, false, now);
+        assert_eq!((long[0], long[99], long[100], long[9999]), (2, 2, 4, 30));
+    }
+
+    #[test]
+    fn who_takes_long_leaves_its_turn_to_others_as_far_as_there_is_room() {
+        let (trials, begun) = (Trials::new(400), Instant::now());
+        let mute = turns(&trials, 60, false, begun);
+        let later = turns(&trials, 100, false, begun + SLOW_AFTER / 2);
+        assert_eq!((mute.len(), later.len()), (60, 40));
+        assert!(trials.turn(0, false, begun + SLOW_AFTER / 2).is_err());
+        let more = turns(&trials, 400, false, begun + SLOW_AFTER);
+        assert_eq!(more.len(), 60, "those of the mute, and no others");
+        let last = turns(&trials, 400, false, begun + 3 * SLOW_AFTER);
+        assert_eq!(last.len(), 40, "the lot of the slow has 100");
+        drop((mute, later));
+        assert_eq!(turns(&trials, 400, false, begun + 5 * SLOW_AFTER).len(), 100, "as many may take long again");
+    }
+
+    #[test]
+    fn what_has_ended_is_forgotten() {
+        let (trials, now) = (Trials::new(40), Instant::now());
+        let _kept = trials.turn(0, false, now).unwrap();
+        for _ in 0..1000 {
+            drop(trials.turn(0, false, now).unwrap());
+        }
+        assert!(trials.first.given.lock().len() <= 20, "{}", trials.first.given.lock().len());
     }
 }

@@ -12,6 +12,10 @@ use listenfd::ListenFd;
 /// The name that systemd gives to sockets without one.
 const UNNAMED: &str = "unknown";
 
+/// Names of sockets that the relay bound before it became another user begin so; what follows names the listener. A
+/// configuration can't name one of these: systemd has no such names.
+pub const HANDED_OVER: &str = "\u{1}";
+
 /// What was handed over and not taken yet.
 #[derive(Debug, Default)]
 pub struct Activation {
@@ -57,9 +61,20 @@ impl Activation {
         })
     }
 
+    /// The socket that was bound for a listener before the relay became another user, if there was any need for it.
+    ///
+    /// # Errors
+    /// When it is of no use.
+    pub(crate) fn take_ahead(&mut self, listener: &str) -> Result<Option<Activated>, String> {
+        let of = |name: &str| name.strip_prefix(HANDED_OVER) == Some(listener);
+        let Some(at) = self.sockets.iter().position(|(name, _)| of(name)) else { return Ok(None) };
+        self.sockets.remove(at).1.map(Some)
+    }
+
     /// Names of sockets that nobody took.
     pub fn left(&self) -> Vec<String> {
-        self.sockets.iter().map(|(name, _)| name.to_string()).collect()
+        let names = self.sockets.iter().map(|(name, _)| name.to_string());
+        names.filter(|name| !name.starts_with(HANDED_OVER)).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::activation::{Activated, Activation};
 use super::config::{Address, Listener};
-use super::stream::{Stream, unix_endpoint, unix_path};
+use super::stream::{Stream, local_client, unix_endpoint, unix_path};
 use crate::hooks::Endpoint;
 
 /// Connections that wait to be accepted.
@@ -66,7 +66,7 @@ impl Bound {
             io::Error::new(error.kind(), text)
         };
         let sockets = match &listener.address {
-            Address::Tcp(address) => tcp(*address).map(|socket| vec![Socket::Tcp(socket)]),
+            Address::Tcp(address) => tcp(*address, listener, activation).map(|socket| vec![Socket::Tcp(socket)]),
             Address::Unix(path, mode) => unix(path, *mode).map(|socket| vec![socket]),
             Address::Systemd(name) => handed(name, listener, activation),
         };
@@ -100,14 +100,35 @@ impl Bound {
             }
             Socket::Unix { socket, at, .. } => {
                 let (stream, peer) = socket.accept().await?;
-                let peer = Peer { ip: None, client: unix_endpoint(&peer), unix_end: Some(at.clone()) };
+                let client = match (peer.as_pathname(), stream.peer_cred()) {
+                    (None, Ok(user)) => local_client(user.uid()),
+                    _ => unix_endpoint(&peer),
+                };
+                let peer = Peer { ip: None, client, unix_end: Some(at.clone()) };
                 (Stream::Unix(stream), peer)
             }
         })
     }
 }
 
-fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+/// Bound now, or already by whoever this process was before.
+fn tcp(address: SocketAddr, listener: &Listener, activation: &mut Activation) -> io::Result<TcpListener> {
+    match activation.take_ahead(&listener.name) {
+        Ok(Some(Activated::Tcp(socket))) if address.port() == 0 || socket.local_addr()? == address => {
+            socket.set_nonblocking(true)?;
+            TcpListener::from_std(socket)
+        }
+        Ok(None) => TcpListener::from_std(bind_ahead(address)?),
+        Ok(Some(_)) => Err(io::Error::other("the configuration was changed while the relay started: start it again")),
+        Err(why) => Err(io::Error::other(why)),
+    }
+}
+
+/// Binds a TCP address; nothing is accepted yet.
+///
+/// # Errors
+/// The system's.
+pub fn bind_ahead(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     // A restarted relay must get its port back while old connections linger in TIME_WAIT.
@@ -115,7 +136,7 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 /// Made under another name, closed to others, and only then put in place of what a dead relay left.

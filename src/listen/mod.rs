@@ -24,6 +24,7 @@ mod watched;
 mod wire;
 
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,17 +32,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
-pub use activation::Activation;
-pub use bind::{Bound, fits};
+pub use activation::{Activation, HANDED_OVER};
+pub use bind::{Bound, bind_ahead, fits};
 pub use config::{Address, BanRule, Config, Limits, Listener, ProxyFrom, Tarpit, TlsMode};
 pub use credentials::{CredentialError, Credentials, Forms};
 pub use guard::{BanInForce, Load, ShedCounts};
 pub use results::{Inquiry, SenderResults};
 pub use senders::{SenderError, Senders};
+pub use stream::local_client;
 
 pub use crate::tls::{Certificate, ClientCertificates, Minimum, ServerSettings};
 
@@ -205,6 +208,23 @@ impl Reception {
         let Some(listener) = rules.listener(listener).cloned() else { return };
         let permit = self.guard.admit_anyway(&listener.name);
         serve::serve_as(self.clone(), rules, listener, Stream::Tcp(stream), facts, permit).await;
+    }
+
+    /// Serves a client that is this process itself, as one of whom these facts are known; gives its end of the connection. None
+    /// where there is no such listener.
+    ///
+    /// # Errors
+    /// When there is no descriptor for it.
+    pub fn take_in(&self, facts: SessionFacts) -> io::Result<Option<UnixStream>> {
+        let rules = self.rules.load_full();
+        let Some(listener) = rules.listener(&facts.listener).cloned() else { return Ok(None) };
+        let (ours, theirs) = UnixStream::pair()?;
+        let permit = self.guard.admit_anyway(&listener.name);
+        let (id, client) = (facts.id.clone(), facts.client.address.clone());
+        let span = tracing::info_span!("session", session = %id, %client, listener = %listener.name);
+        let served = serve::serve_as(self.clone(), rules, listener, Stream::Unix(ours), facts, permit);
+        self.sessions.spawn(served.instrument(span));
+        Ok(Some(theirs))
     }
 
     fn admit(&self, stream: Stream, peer: Peer, listener: &Arc<str>) {

@@ -77,6 +77,11 @@ pub(crate) fn unix_endpoint(address: &UnixAddr) -> Endpoint {
     unix_path(address.as_pathname().unwrap_or(Path::new("")))
 }
 
+/// A client on this machine that has no path either: the system tells whose it is.
+pub fn local_client(user: u32) -> Endpoint {
+    Endpoint { address: format!("unix:uid={user}").into(), port: 0 }
+}
+
 /// The same of a path. It ends up in logs and in trace fields, so one that has more than plain letters is left out.
 pub(crate) fn unix_path(path: &Path) -> Endpoint {
     let plain = |text: &&str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-@:+=,~".contains(&b));

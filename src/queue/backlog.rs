@@ -256,6 +256,11 @@ impl Backlog {
     pub(super) fn written(&mut self, id: QueueId, ticket: Ticket, now: Option<(Arc<Record>, Place)>, applied: Ticket) {
         self.unapplied.insert(id, (ticket, now));
         self.unapplied_order.push_back((ticket, id));
+        self.forget(applied);
+    }
+
+    /// What the store shows by now need not be remembered.
+    pub(super) fn forget(&mut self, applied: Ticket) {
         while let Some((ticket, id)) = self.unapplied_order.front().copied()
             && ticket <= applied
             && self.readers == 0
@@ -265,6 +270,11 @@ impl Backlog {
                 self.unapplied.remove(&id);
             }
         }
+    }
+
+    /// Whether its id can't be given to a message that arrives: it is here, or left so recently that the store may still show it.
+    pub(super) fn remembers(&self, id: QueueId) -> bool {
+        self.active.contains_key(&id) || self.unapplied.contains_key(&id)
     }
 
     /// What memory knows better than the disk: none: nothing; some of none: the message is gone.

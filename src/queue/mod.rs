@@ -11,6 +11,7 @@ mod backlog;
 mod command;
 mod content;
 mod filter;
+mod import;
 mod injection;
 mod keys;
 mod lease;
@@ -36,6 +37,7 @@ use tokio::sync::Notify;
 
 pub use command::Changed;
 pub use filter::{Filter, FilterError, Sight, Ways, duration, hop_text, show_duration};
+pub use import::{Migrated, check_form, migrate};
 pub use injection::{Injected, Injection};
 pub use lease::Lease;
 pub use record::{BodyPlace, Origin, QueuedRecipient, RecipientState, Record};
@@ -181,6 +183,9 @@ pub enum QueueError {
     /// No such message.
     #[error("no message {0} in the queue")]
     Unknown(QueueId),
+    /// One that left the queue a moment ago and can't come back yet.
+    #[error("message {0} left the queue a moment ago: try again")]
+    Recent(QueueId),
     /// A record that can't be read; it is set aside, not dropped.
     #[error("record of {0} is damaged: {1}")]
     Damaged(QueueId, Arc<str>),

@@ -14,7 +14,7 @@ use crate::mail::QueueId;
 use crate::store::Write;
 
 /// Of the form that this program writes. A new field in a record, or another order, is a new version.
-const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 2;
 
 const PREFIX: usize = 1 + 4 + 4;
 
@@ -78,6 +78,12 @@ pub(super) fn decode(value: &Bytes) -> Result<(Record, Bytes), FormError> {
     Ok((record.map_err(|_not_one| FormError::Record)?, value.slice(end..)))
 }
 
+/// The same record, with what is behind it, in the form of today; none if it is already.
+pub(super) fn renewed(value: &Bytes) -> Result<Option<Bytes>, FormError> {
+    let (record, blob) = decode(value)?;
+    Ok((value.first() != Some(&VERSION)).then(|| encode(&record, &blob, &[])))
+}
+
 /// Head and body as chunks.
 pub(super) fn chunks(id: QueueId, head: &[u8], body: &[u8], writes: &mut Vec<Write>) {
     let mut parts = [head, body].into_iter().flat_map(|part| part.chunks(CHUNK)).peekable();
@@ -135,6 +141,16 @@ mod tests {
         let octets = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
         let (read, blob) = decode(&octets.collect::<Vec<u8>>().into()).unwrap();
         assert_eq!((read, &blob[..]), (record(7, &["a@example.net"]), &b"HB"[..]));
+    }
+
+    #[test]
+    fn a_record_of_version_1_is_renewed_with_what_is_behind_it() {
+        let hex = "01c179bfbd000000530780c48fdfa4beb00600010673656e6465720b6578616d706c652e6f7267000000010001610b6578616d\
+                   706c652e6e657401610b6578616d706c652e6e6574000080c48fdfa4beb006000000000000000000004842";
+        let octets = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+        let renewed = renewed(&octets.collect::<Vec<u8>>().into()).unwrap().unwrap();
+        assert_eq!(renewed, encode(&record(7, &["a@example.net"]), b"H", b"B"));
+        assert_eq!(super::renewed(&renewed).unwrap(), None, "once is enough");
     }
 
     #[test]

@@ -27,6 +27,9 @@ mod transcripts;
 /// Who a client is: AUTH under TLS.
 mod auth;
 
+/// Programs on the same machine: sendmail, backups.
+mod local;
+
 /// What clients may take, and for how long.
 mod limits;
 

@@ -288,6 +288,7 @@ async function walkDestinations(page) {
   await toastSays(page, /in force/, 'rule');
   await page.waitForSelector('tbody td', { timeout: PATIENCE });
   check('rules', await page.locator('tbody tr').count() >= 1, 'the rule is not listed');
+  await shoot(page, 'rules');
 }
 
 async function walkPlugins(page) {
@@ -387,6 +388,7 @@ async function walkLists(page) {
   await toastSays(page, /served again/, 'lift');
   await visit(page, '#/audit');
   check('audit', await page.locator('tbody tr').count() > 3, 'what was done is not on record');
+  await shoot(page, 'audit');
   await visit(page, '#/history');
   check('history', await page.locator('tbody tr').count() > 0, 'nothing has left the queue');
   await page.locator('tbody a').first().click();

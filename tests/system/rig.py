@@ -185,6 +185,9 @@ max-message-size = "64MiB"
 [admin]
 socket = "{socket}"
 
+[process]
+allow-root = true
+
 [retry]
 first = "1s"
 longest = "2s"

@@ -23,7 +23,7 @@ const OPEN: [u16; 7] = [400, 405, 408, 413, 415, 429, 503];
 const CLOSED: [u16; 12] = [400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503];
 
 const ABOUT: &str = "What operators ask of a running relay. Over the Unix socket of the relay the caller is known and may do \
-     everything; over a network a token is shown. Bodies are JSON of at most 64 KiB. Lists have `items`; `next`, where it is \
+     everything; over a network a token is shown. Bodies are JSON of at most 64 KiB, but for messages and imports. Lists have `items`; `next`, where it is \
      not null, is the `after` of the next page. Errors are problems as RFC 9457 has them, with `reasons` in words.";
 
 /// Of all routes.

@@ -49,9 +49,14 @@ impl Input {
 
     /// The media type of the body, in lower case, without parameters.
     pub(super) fn media_type(&self) -> Option<String> {
-        let value = self.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+        media_type(&self.headers)
     }
+}
+
+/// As [`Input::media_type`], of a body that is not read whole.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
 /// A body, up to a limit, in bounded time.

@@ -25,6 +25,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod transfer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use caller::Origin;
 pub(super) use problem::ProblemForm;
+pub(super) use transfer::ImportedForm;
 
 use super::audit::{Audit, Entry};
 use super::perform::perform;
@@ -65,6 +67,9 @@ use throttle::Throttle;
 const MAIL_AUDIT: &str = "audit-mail.jsonl";
 /// Messages that are handed in at a time: each is in memory.
 const INJECTING: usize = 8;
+
+/// Exports and imports of the queue at a time: each reads, or writes, all of it.
+const TRANSFERRING: usize = 2;
 
 /// What holds for whoever asks over a network; replaced by a reload.
 #[derive(Clone, Default)]
@@ -135,6 +140,7 @@ pub struct Api {
     rates: Rates,
     message_max: usize,
     injecting: Semaphore,
+    transferring: Arc<Semaphore>,
     idempotency: Arc<Idempotency>,
     draining: CancellationToken,
     document: Arc<str>,
@@ -154,6 +160,7 @@ impl Api {
             rates: Rates::default(),
             message_max: around.message_max,
             injecting: Semaphore::new(INJECTING),
+            transferring: Arc::new(Semaphore::new(TRANSFERRING)),
             idempotency: Idempotency::new(around.store),
             draining: around.draining,
             document: document::text().into(),
@@ -212,6 +219,10 @@ async fn guarded(mut response: Response) -> Response {
     response
 }
 
+fn nobody() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "who asks?")
+}
+
 /// One request, whichever it is.
 async fn handle(api: &Arc<Api>, route: &Route, origin: Origin, parts: Parts, came: Came) -> Result<Response, Problem> {
     let caller = api.admit(route.access, origin, came.method(), came.headers())?;
@@ -226,6 +237,10 @@ async fn handle(api: &Arc<Api>, route: &Route, origin: Origin, parts: Parts, cam
     if route.query.is_empty() && head.uri.query().is_some_and(|query| !query.is_empty()) {
         return Err(Problem::input("this takes no query"));
     }
+    if let Act::Import = route.act {
+        let caller = caller.ok_or_else(nobody)?;
+        return api.import(&head.headers, body, caller).await;
+    }
     let limit = match route.act {
         // In JSON, files are in base64.
         Act::Own(Own::Inject) => api.message_max / 2 * 3 + input::BODY,
@@ -235,10 +250,12 @@ async fn handle(api: &Arc<Api>, route: &Route, origin: Origin, parts: Parts, cam
     let input = Input { path, uri: head.uri, headers: head.headers, body };
     match route.act {
         Act::Own(own) => api.own(own, &input, origin, caller).await,
+        // Its body was not read here.
+        Act::Import => Err(Problem::input("an import is read as it comes")),
         Act::Ask(make) => {
             let request = make(&input)?;
             // Whoever asks the relay has been found out: there is no open route that does.
-            let caller = caller.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "who asks?"))?;
+            let caller = caller.ok_or_else(nobody)?;
             api.ask(route, request, &caller).await
         }
     }

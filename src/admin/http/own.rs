@@ -14,13 +14,9 @@ use super::metrics::Measures;
 use super::problem::Problem;
 use super::route::Own;
 use super::sessions::LIFE;
-use super::{Api, Log, content, metrics, rates};
+use super::{Api, Log, content, metrics, nobody, rates};
 use crate::admin::Peer;
 use crate::time::{Clock as _, System};
-
-fn nobody() -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "who asks?")
-}
 
 impl Api {
     pub(super) async fn own(
@@ -43,6 +39,7 @@ impl Api {
             }
             Own::LogOut => Ok(self.log_out(input, origin)),
             Own::Content => content::of(&*self.control, &input.part("id")).await,
+            Own::Export => self.export(caller.ok_or_else(nobody)?).await,
             Own::Rates => Ok(self.told_rates().into_response()),
             Own::Events => self.events(input, caller.ok_or_else(nobody)?),
             Own::Inject => self.inject(input, origin, caller.ok_or_else(nobody)?).await,

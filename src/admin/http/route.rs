@@ -30,6 +30,8 @@ pub(super) enum Act {
     Ask(fn(&Input) -> Result<Request, Problem>),
     /// Something of its own.
     Own(Own),
+    /// Takes messages of another queue, from a body of any length.
+    Import,
 }
 
 /// What is no request of the relay.
@@ -43,6 +45,7 @@ pub(super) enum Own {
     WhoAmI,
     LogOut,
     Content,
+    Export,
     Rates,
     Events,
     Audit,

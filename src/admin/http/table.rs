@@ -15,10 +15,11 @@ use super::input::Input;
 use super::problem::Problem;
 use super::rates::RatesForm;
 use super::route::{Access, Act, Own, Route, or_null, plain};
+use super::transfer::ImportedForm;
 use crate::admin::{
     BanStatus, ChangedForm, Counted, EventsForm, ExplainForm, FilterForm, HistoryForm, MessageView, RecordingStatus,
     ReloadReport, Request, Role, RuleStatus, SetStatus, Status, StsForm, Summary, SummaryRow, SuppressForm, WhyForm,
-    audit,
+    audit, transfer,
 };
 
 const READ: Access = Access::Needs(Role::Read);
@@ -44,6 +45,9 @@ fn own(method: Method, path: &'static str, named: (&'static str, &'static str), 
 }
 
 const INJECT: &str = "Hand a message in: raw with its envelope in the query, or its parts";
+
+const EXPORT: &str = "Every message with its content and state, as octets that queue-import takes";
+const IMPORT: &str = "Take messages of an export, with the ids they have; of any length; answered after the flush";
 
 /// All of them.
 pub(super) fn routes() -> Vec<Route> {
@@ -144,6 +148,7 @@ fn queue() -> Vec<Route> {
             Own::Content,
         )
         .tells("message/rfc822"),
+        own(Method::GET, "/api/v1/queue/export", ("queue-export", EXPORT), ADMIN, Own::Export).tells(transfer::KIND),
         get("/api/v1/queue/rules", ("queue-rules", "The rules in force"), READ, |_| Ok(Request::QueueRules))
             .lists::<RuleStatus>(&[]),
     ]
@@ -163,6 +168,9 @@ fn queue_changes() -> Vec<Route> {
         })
         .takes::<RuleBody>()
         .gives::<RuleStatus>(),
+        Route::new(Method::POST, "/api/v1/queue/import", ("queue-import", IMPORT), ADMIN, Act::Import)
+            .takes_octets(transfer::KIND)
+            .gives::<ImportedForm>(),
         delete("/api/v1/queue/rules/{number}", ("queue-rule-lift", "Lift a rule"), OPERATE, |input| {
             let text = input.part("number");
             let number = text.parse().map_err(|_| Problem::input(format!("{text:?} is no number of a rule")))?;

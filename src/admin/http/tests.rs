@@ -10,27 +10,27 @@ use super::*;
 use crate::admin::TokenHash;
 use crate::admin::tests::{Fake, record};
 use crate::pulse::Kind as Told;
-use crate::store::Sled;
+use crate::store::{Sled, Spool};
 use crate::time::Timestamp;
 
 const ROLES: [Role; 4] = [Role::Inject, Role::Read, Role::Operate, Role::Admin];
 
 /// An API that knows a token of each role, called as the role is.
-struct Rig {
-    fake: Arc<Fake>,
-    api: Arc<Api>,
-    routes: Router,
+pub(super) struct Rig {
+    pub(super) fake: Arc<Fake>,
+    pub(super) api: Arc<Api>,
+    pub(super) routes: Router,
     dir: tempfile::TempDir,
 }
 
-struct Got {
+pub(super) struct Got {
     status: u16,
     headers: HeaderMap,
     body: String,
 }
 
 impl Got {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
@@ -40,14 +40,16 @@ impl Got {
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let fake = Arc::new(Fake { records: (1..=3).map(record).collect(), ..Fake::default() });
-        let store = Sled::open(&dir.path().join("db"), 1 << 20).unwrap();
+        let store = Arc::new(Sled::open(&dir.path().join("db"), 1 << 20).unwrap());
+        let spool = Spool::open(&dir.path().join("spool"), 0, store.clone()).ok();
+        let records = (1..=3).map(record).collect();
+        let fake = Arc::new(Fake { records, spool, ..Fake::default() });
         let around = Surroundings {
             audit: Some(dir.path().join("audit.jsonl")),
             message_max: 100_000,
-            store: Some(Arc::new(store)),
+            store: Some(store),
             ..Surroundings::default()
         };
         let api = Api::new(fake.clone(), around);
@@ -81,7 +83,7 @@ impl Rig {
         Got { status: head.status.as_u16(), headers: head.headers, body: String::from_utf8_lossy(&body).into_owned() }
     }
 
-    async fn get(&self, role: Role, path: &str) -> Got {
+    pub(super) async fn get(&self, role: Role, path: &str) -> Got {
         self.send("GET", path, &[("authorization", &format!("Bearer {}", role.word()))], "").await
     }
 }

@@ -86,7 +86,7 @@ const WAYS: [(&str, Way); 59] = [
 ];
 
 /// Those that did not fit above.
-const MORE: [(&str, Way); 8] = [
+const MORE: [(&str, Way); 12] = [
     ("dkim check", No("asks the DNS: tested with it")),
     ("dkim sign", No("the message itself")),
     ("explain", Relay("x.test")),
@@ -94,6 +94,10 @@ const MORE: [(&str, Way); 8] = [
     ("completions", Alone("bash")),
     ("token", Alone("ann --role read")),
     ("man", Alone("DIR/man")),
+    ("backup", Relay("DIR/backup")),
+    ("restore", Relay("DIR/backup")),
+    ("migrate", No("changes the store of a relay that is down: tested with it")),
+    ("sendmail", No("speaks as `sendmail` does: tested with it")),
     ("password", No("reads a password: tested with it")),
 ];
 

@@ -16,10 +16,12 @@ mod listen;
 mod notices;
 mod plugin_host;
 mod plugins;
+mod process;
 mod queue;
 mod relay;
 mod retry;
 mod route;
+mod sendmail;
 mod shaping;
 mod signing;
 mod suppression;
@@ -138,6 +140,8 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
     let signing = signing::config(root, &base, &listeners);
     let admin = admin::config(root, &base);
     let log = log(&root.table("log"), &base);
+    let process = process::config(&root.table("process"));
+    let sendmail = sendmail::config(&root.table("sendmail"), &base, &listen.listeners);
     let traces = telemetry::config(&root.table("telemetry"), &base);
     root.finish();
     Some(Settings {
@@ -153,9 +157,13 @@ pub(super) fn settings(root: &Table<'_>, file: &Path) -> Option<Settings> {
         signing,
         admin,
         log,
+        process,
+        sendmail,
         traces,
     })
 }
+
+pub(super) use sendmail::alone as sendmail;
 
 fn hostname(root: &Table<'_>) -> Option<Arc<str>> {
     const HELP: &str = "write this host's fully qualified name, such as hostname = \"relay.example.org\"";

@@ -84,6 +84,8 @@ fn the_reference_lists_every_key_and_no_other() {
         "arc",
         "plugins",
         "plugin-host",
+        "process",
+        "sendmail",
         "admin",
         "admin.http",
         "admin.tokens",

@@ -37,6 +37,9 @@ min-free = "1 MiB"
 [admin]
 socket = "DIR/admin.sock"
 
+[process]
+allow-root = true
+
 [retry]
 first = "1s"
 longest = "1s"
@@ -197,6 +200,11 @@ impl Relay {
     /// As `stop`, then a new process on the same folder.
     pub(crate) fn stop_and_restart(&mut self) {
         self.stop();
+        self.restart();
+    }
+
+    /// A new process on the same folder, after `stop`.
+    pub(crate) fn start_again(&mut self) {
         self.restart();
     }
 

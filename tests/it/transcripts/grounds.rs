@@ -79,7 +79,7 @@ impl World {
         let timeout = if is_set(key, TIMEOUT) { "1s" } else { "1m" };
         let listen = listen(key);
         let mut config = format!(
-            "hostname = \"mx.example.net\"\n[queue]\npath = \"DIR/spool\"\nmin-free = \"1 MiB\"\n\
+            "hostname = \"mx.example.net\"\n[process]\nallow-root = true\n[queue]\npath = \"DIR/spool\"\nmin-free = \"1 MiB\"\n\
              [admin]\nsocket = \"DIR/admin.sock\"\n[retry]\nfirst = \"1s\"\nlongest = \"1s\"\n\
              [routing]\ndefault = {{ hops = [\"smtp://{}\"], tls = \"off\" }}\n\
              [delivery]\nrecipients = 1000\n\
