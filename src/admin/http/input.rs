@@ -13,8 +13,10 @@ use super::problem::Problem;
 
 /// Octets of a body: a filter with some thousand ids fits.
 pub(super) const BODY: usize = 64 << 10;
-/// For the body.
+/// For a body of any size.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// And for each so many octets that it may have a second more: the slowest line that a large message can come by.
+const SLOWEST: u64 = 128 << 10;
 
 /// What came.
 #[derive(Debug, Default)]
@@ -61,12 +63,27 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 
 /// A body, up to a limit, in bounded time.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await {
+    match tokio::time::timeout(patience(limit), Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {limit} octets")))
         }
         Ok(Err(error)) => Err(Problem::input(format!("the body broke off: {error}"))),
         Err(_late) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come")),
+    }
+}
+
+fn patience(limit: usize) -> Duration {
+    PATIENCE + Duration::from_secs(limit as u64 / SLOWEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_body_has_the_time_that_a_slow_line_needs() {
+        let secs = |limit| patience(limit).as_secs();
+        assert_eq!((secs(0), secs(BODY), secs(50 << 20)), (15, 15, 415));
     }
 }
