@@ -146,10 +146,10 @@ impl Connection {
                 let line = String::from_utf8_lossy(&line);
                 if let Some(name) = line.strip_prefix("event: ") {
                     kind = name.trim_end().to_owned();
-                } else if let Some(data) = line.strip_prefix("data: ") {
-                    if take(&kind, serde_json::from_str(data).map_err(broken)?).map_err(broken)?.is_break() {
-                        return Ok(());
-                    }
+                } else if let Some(data) = line.strip_prefix("data: ")
+                    && take(&kind, serde_json::from_str(data).map_err(broken)?).map_err(broken)?.is_break()
+                {
+                    return Ok(());
                 }
             }
             if lines.len() > LINE {

@@ -27,8 +27,8 @@ use super::server::Served;
 pub(super) const HEAD: usize = 64 << 10;
 /// Fields of it: what browsers and proxies add, several times.
 const FIELDS: usize = 100;
-/// For which a client may read nothing of what it is sent. What it is told while nothing happens is read at once.
-pub(super) const UNREAD: Duration = Duration::from_secs(30);
+/// For which a client may read nothing of what it is sent: what it saves may wait for its disk.
+pub(super) const UNREAD: Duration = Duration::from_secs(60);
 
 /// Serves one connection to its end, or until `shutdown`, when what is under way is answered first.
 pub(super) async fn converse<S>(

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+
+use crate::time::{Clock as _, System, Timestamp};
 
 /// Events that wait for one listener.
 const BUFFER: usize = 1024;
@@ -52,7 +53,7 @@ impl Kind {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
     /// When; noted as it is told.
-    pub at: Option<SystemTime>,
+    pub at: Option<Timestamp>,
     /// The client it is about.
     pub client: Option<IpAddr>,
     /// Addresses it is about.
@@ -128,7 +129,7 @@ impl Feed {
         if !self.is_watched(kind) {
             return;
         }
-        let event = Arc::new(Event { at: Some(SystemTime::now()), ..tell() });
+        let event = Arc::new(Event { at: Some(System.now()), ..tell() });
         let listeners = self.listeners.lock();
         // Under the lock, so that every listener hears numbers that grow.
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;

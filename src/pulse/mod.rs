@@ -1,6 +1,6 @@
 //! What happens in the relay, counted for metrics and told to whoever watches.
 //!
-//! Counting is a few atomic additions; telling costs one look at a number while nobody watches. Knows nobody: those who do
+//! Counting is a few atomic additions; telling costs one look at a number while nobody watches. Knows nobody but the clock: those who do
 //! the work count here, the admin API reads. Must never wait, never hold up mail, and never be told content or a secret.
 
 mod feed;

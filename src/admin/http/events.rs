@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
@@ -21,7 +21,6 @@ use super::input::Input;
 use super::problem::Problem;
 use crate::admin::{EventsForm, Peer, Role};
 use crate::pulse::{Event, Heard, Kind, Listener, Watch};
-use crate::time::Timestamp;
 
 /// A comment at least this often: whoever has gone is noticed, and what lies between does not think the connection dead.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -70,10 +69,8 @@ fn watch(query: EventsForm) -> Result<Watch, Problem> {
 /// What is told of an event, with its time: RFC 3339. What has one of its own keeps it.
 fn dated(event: &Event) -> Value {
     let mut data = event.data.clone();
-    let since = event.at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    let micros = since.and_then(|since| i64::try_from(since.as_micros()).ok());
-    if let (Some(fields), Some(micros)) = (data.as_object_mut(), micros) {
-        fields.entry("at").or_insert_with(|| Timestamp::from_micros(micros).rfc3339().into());
+    if let (Some(fields), Some(at)) = (data.as_object_mut(), event.at) {
+        fields.entry("at").or_insert_with(|| at.rfc3339().into());
     }
     data
 }
