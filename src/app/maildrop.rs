@@ -4,7 +4,7 @@
 //! The folder is open to every user. Whose a file is, the system says; what can't be one of `sendmail`'s goes; nobody but the
 //! user who put it there is held responsible for it, and none of it can hold up the mail of the network.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,8 @@ impl Inner {
             Ok(Err(error)) => return tracing::warn!(%error, folder = %config.folder.display(), "can't be looked into"),
             Err(_ended) => return,
         };
-        waits.retain(|path, _| paths.contains(path));
+        let there: HashSet<&PathBuf> = paths.iter().collect();
+        waits.retain(|path, _| there.contains(path));
         for path in paths {
             if waits.get(&path).is_some_and(|wait| wait.at > Instant::now()) {
                 continue;

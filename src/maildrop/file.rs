@@ -5,6 +5,7 @@
 //! that it was made there: a hard link to somebody else's file, or a file that was moved there, has another group. While it is
 //! being written a file is its owner's alone.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -23,8 +24,9 @@ const ENVELOPE_MAX: u64 = 1 << 20;
 /// have taken must not use up the rest.
 const FLOOR: u64 = 128 << 20;
 
-/// Messages looked at in one turn: those of a user who makes more wait for the next ones.
-const TURN: usize = 10_000;
+/// Messages of a user in one turn, and files seen in it at most: whoever makes more holds up nobody but himself.
+const TURN: usize = 1000;
+const SEEN: usize = 100_000;
 
 /// While it is written, a file is its owner's alone; then the relay's group may read it.
 const WRITING: u32 = 0o600;
@@ -127,22 +129,35 @@ fn fill(file: &mut File, envelope: &Envelope, content: &[u8]) -> io::Result<()> 
     Ok(rustix::fs::syncfs(&*file)?)
 }
 
-/// Those that may be messages, in no order, as many as fit into a turn. Blocks.
+/// Those that may be messages, as many as fit into a turn: one of each user after the other, so that nobody's mail waits for all
+/// of somebody else's. Blocks.
 ///
 /// # Errors
 /// When the folder can't be read.
 pub fn look(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == ENDING) {
-            paths.push(path);
+    let mut users: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)?.take(SEEN) {
+        let entry = entry?;
+        let path = entry.path();
+        if path.extension().is_none_or(|ending| ending != ENDING) {
+            continue;
         }
-        if paths.len() >= TURN {
-            break;
+        // Of a link itself, not of what it leads to.
+        let Ok(facts) = entry.metadata() else { continue };
+        let theirs = users.entry(facts.uid()).or_default();
+        if theirs.len() < TURN {
+            theirs.push(path);
         }
     }
-    Ok(paths)
+    Ok(by_turns(users.into_values().map(Vec::into_iter).collect()))
+}
+
+fn by_turns(mut users: Vec<std::vec::IntoIter<PathBuf>>) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    while !users.is_empty() {
+        users.retain_mut(|theirs| theirs.next().map(|path| paths.push(path)).is_some());
+    }
+    paths
 }
 
 /// Reads a message of at most so many octets, that belongs to this group. Blocks.
@@ -196,4 +211,16 @@ fn read(mut file: File, most: u64) -> Result<(Envelope, Vec<u8>), Refused> {
         return Err(Refused::Damaged("its content is not whole"));
     }
     Ok((envelope, content.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_come_by_turns() {
+        let theirs = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>().into_iter();
+        let order = by_turns(vec![theirs(&["a1", "a2", "a3"]), theirs(&[]), theirs(&["c1", "c2"])]);
+        assert_eq!(order, ["a1", "c1", "a2", "c2", "a3"].map(PathBuf::from));
+    }
 }
