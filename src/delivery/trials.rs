@@ -8,7 +8,6 @@
 //! speaks to anybody.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -36,7 +35,10 @@ const PART: usize = 16;
 const FIRST_WAITS: Waits = Waits { first: 2, longest: 30 };
 
 /// The same of what failed before.
-const AGAIN_WAITS: Waits = Waits { first: 5, longest: 300 };
+const AGAIN_WAITS: Waits = Waits { first: 5, longest: 900 };
+
+/// After so long a refusal counts half.
+const HALF_LIFE: Duration = Duration::from_secs(30);
 
 /// A turn. It ends when the job is done with, in whatever way.
 pub(super) type Turn = Arc<Held>;
@@ -67,8 +69,14 @@ struct Lot {
     waits: Waits,
     /// Since when each turn is held, the oldest first.
     given: Mutex<VecDeque<(Instant, Weak<Held>)>>,
-    /// Jobs that got none since half of them were free.
-    refused: AtomicU32,
+    refused: Mutex<Refused>,
+}
+
+/// How many jobs got no turn lately: each counts the less the longer ago it was.
+#[derive(Debug, Default)]
+struct Refused {
+    weight: f64,
+    at: Option<Instant>,
 }
 
 impl Trials {
@@ -91,19 +99,15 @@ impl Trials {
 impl Lot {
     fn new(most: usize, waits: Waits) -> Self {
         let most = most.max(1);
-        let (turns, given) = (Arc::new(Semaphore::new(most)), Mutex::default());
-        Self { turns, most, waits, given, refused: AtomicU32::new(0) }
+        let turns = Arc::new(Semaphore::new(most));
+        Self { turns, most, waits, given: Mutex::default(), refused: Mutex::default() }
     }
 
     fn turn(&self, held: usize, now: Instant, slow: &Arc<Semaphore>) -> Result<Turn, Duration> {
         if self.turns.available_permits() <= self.most / 2 {
             self.move_slow(now, slow);
         }
-        let left = self.turns.available_permits();
-        if left > self.most / 2 {
-            self.refused.store(0, Ordering::Relaxed);
-        }
-        let share = (left / PART).max(1);
+        let share = (self.turns.available_permits() / PART).max(1);
         if held < share
             && let Ok(permit) = Arc::clone(&self.turns).try_acquire_owned()
         {
@@ -112,10 +116,9 @@ impl Lot {
             return Ok(turn);
         }
         // The more are refused, the later they come back: each time they are written anew.
-        let refused = self.refused.fetch_add(1, Ordering::Relaxed);
-        let rounds = refused / u32::try_from(self.most).unwrap_or(u32::MAX).max(1);
+        let rounds = self.refused.lock().one_more(now) / self.most as f64;
         let Waits { first, longest } = self.waits;
-        Err(Duration::from_secs(first.saturating_mul(rounds.saturating_add(1)).min(longest).into()))
+        Err(Duration::from_secs_f64((f64::from(first) * (1.0 + rounds)).min(f64::from(longest))))
     }
 
     fn remember(&self, now: Instant, turn: &Turn) {
@@ -140,6 +143,16 @@ impl Lot {
             }
             given.pop_front();
         }
+    }
+}
+
+impl Refused {
+    /// How much all of them count, this one included.
+    fn one_more(&mut self, now: Instant) -> f64 {
+        let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.at = Some(now);
+        self.weight = self.weight * 0.5_f64.powf(since.as_secs_f64() / HALF_LIFE.as_secs_f64()) + 1.0;
+        self.weight
     }
 }
 
@@ -178,14 +191,18 @@ mod tests {
     #[test]
     fn the_more_get_none_the_later_they_come_back() {
         let (trials, now) = (Trials::new(400), Instant::now());
-        let held = turns(&trials, 50, true, now);
-        assert_eq!(held.len(), 50);
-        let long = waits(&trials, true, now);
-        assert_eq!((long[0], long[49], long[50], long[9999]), (5, 5, 10, 300));
-        drop(held);
-        assert!(trials.turn(0, true, now).is_ok());
         let _held = turns(&trials, 50, true, now);
-        assert_eq!(trials.turn(0, true, now).err(), Some(Duration::from_secs(5)), "it begins anew");
+        let long = waits(&trials, true, now);
+        assert_eq!((long[0], long[49], long[149], long[9999]), (5, 10, 20, 900));
+    }
+
+    #[test]
+    fn a_refusal_counts_half_after_a_while() {
+        let (mut refused, now) = (Refused::default(), Instant::now());
+        let weights: Vec<f64> = (0..1000).map(|_| refused.one_more(now)).collect();
+        assert_eq!((weights[0].round(), weights[999].round()), (1.0, 1000.0));
+        let later = [1, 3, 20].map(|lives| refused.one_more(now + HALF_LIFE * lives).round());
+        assert_eq!(later, [501.0, 126.0, 1.0]);
     }
 
     #[test]
@@ -193,7 +210,7 @@ mod tests {
         let (trials, now) = (Trials::new(400), Instant::now());
         let _held = turns(&trials, 100, false, now);
         let long = waits(&trials, false, now);
-        assert_eq!((long[0], long[99], long[100], long[9999]), (2, 2, 4, 30));
+        assert_eq!((long[0], long[99], long[199], long[9999]), (2, 4, 6, 30));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The upper layer takes writes; the lower one is frozen while it is carried into the database. A key that came and
 //! went within one layer leaves no trace: most mail is delivered before the database ever hears of it. Pure.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter::Peekable;
 use std::ops::Bound;
@@ -117,13 +118,10 @@ impl Overlay {
         limit: usize,
         base: impl Iterator<Item = Result<Pair, E>>,
     ) -> Result<Vec<Pair>, E> {
-        let within = (Bound::Included(from), Bound::Excluded(to));
-        let layer = |layer: &Layer| {
-            let keys = layer.trees.get(tree).into_iter().flat_map(|keys| keys.range::<[u8], _>(within));
-            keys.map(|(key, entry)| (key.clone(), entry.value().cloned())).collect::<Vec<_>>()
-        };
-        let known = merge(layer(&self.upper), layer(&self.lower));
-        let mut known = known.into_iter().peekable();
+        // As far as is asked for and no further: there may be much more in memory than fits on a page.
+        let mut upper = self.upper.range(tree, from, to).peekable();
+        let mut lower = self.lower.range(tree, from, to).peekable();
+        let mut known = std::iter::from_fn(|| next_known(&mut upper, &mut lower)).peekable();
         let mut base = base.peekable();
         let mut pairs = Vec::new();
         while pairs.len() < limit {
@@ -137,39 +135,51 @@ impl Overlay {
     }
 }
 
-type Known = (Bytes, Option<Bytes>);
+type Known<'a> = (&'a Bytes, &'a Entry);
 
-/// Two sorted lists; where both know a key the upper one is right.
-fn merge(upper: Vec<Known>, lower: Vec<Known>) -> Vec<Known> {
-    if lower.is_empty() {
-        return upper;
+/// The next key of either layer; where both know a key the upper one is right.
+fn next_known<'a>(
+    upper: &mut Peekable<impl Iterator<Item = Known<'a>>>,
+    lower: &mut Peekable<impl Iterator<Item = Known<'a>>>,
+) -> Option<Known<'a>> {
+    let order = match (upper.peek(), lower.peek()) {
+        (Some((above, _)), Some((below, _))) => above.cmp(below),
+        (None, Some(_)) => Ordering::Greater,
+        (_, None) => Ordering::Less,
+    };
+    match order {
+        Ordering::Less => upper.next(),
+        Ordering::Equal => lower.next().and(upper.next()),
+        Ordering::Greater => lower.next(),
     }
-    let mut merged: BTreeMap<Bytes, Option<Bytes>> = lower.into_iter().collect();
-    merged.extend(upper);
-    merged.into_iter().collect()
 }
 
 /// The next key of either, what is known of it winning over the base.
-fn next<E>(
-    known: &mut Peekable<impl Iterator<Item = Known>>,
+fn next<'a, E>(
+    known: &mut Peekable<impl Iterator<Item = Known<'a>>>,
     base: &mut Peekable<impl Iterator<Item = Result<Pair, E>>>,
-) -> Result<Option<Known>, E> {
+) -> Result<Option<(Bytes, Option<Bytes>)>, E> {
     let take_known = match (known.peek(), base.peek()) {
         (None, _) => false,
         (Some(_), None | Some(Err(_))) => true,
-        (Some((key, _)), Some(Ok((below, _)))) if key == below => {
+        (Some((key, _)), Some(Ok((below, _)))) if *key == below => {
             base.next();
             true
         }
-        (Some((key, _)), Some(Ok((below, _)))) => key < below,
+        (Some((key, _)), Some(Ok((below, _)))) => *key < below,
     };
     if take_known {
-        return Ok(known.next());
+        return Ok(known.next().map(|(key, entry)| (key.clone(), entry.value().cloned())));
     }
     base.next().transpose().map(|pair| pair.map(|(key, value)| (key, Some(value))))
 }
 
 impl Layer {
+    fn range<'a>(&'a self, tree: &str, from: &[u8], to: &[u8]) -> impl Iterator<Item = Known<'a>> + use<'a> {
+        let within = (Bound::Included(from), Bound::Excluded(to));
+        self.trees.get(tree).map(|keys| keys.range::<[u8], _>(within)).into_iter().flatten()
+    }
+
     fn entry(&self, tree: &str, key: &[u8]) -> Option<&Entry> {
         self.trees.get(tree)?.get(key)
     }
@@ -244,6 +254,38 @@ mod tests {
         overlay.write("t", vec![put("k", "1")]);
         overlay.write("t", vec![insert("k", "1"), delete("k")]);
         assert_eq!(overlay.get("t", b"k"), Some(None), "below may know it");
+    }
+
+    #[test]
+    fn layers_and_base_are_read_as_one_map() {
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..500 {
+            let (mut base, mut overlay, mut wanted) = (BTreeMap::new(), Overlay::default(), BTreeMap::new());
+            let mut key = || format!("k{:02}", random.u8(..40));
+            for _ in 0..20 {
+                let key = key();
+                base.insert(key.clone(), "base".to_owned());
+                wanted.insert(key, "base".to_owned());
+            }
+            for step in 0..60 {
+                let (key, value) = (key(), format!("v{step}"));
+                if step % 3 == 0 {
+                    overlay.write("t", vec![delete(&key)]);
+                    wanted.remove(&key);
+                } else {
+                    overlay.write("t", vec![put(&key, &value)]);
+                    wanted.insert(key, value);
+                }
+                if step == 30 {
+                    assert!(overlay.freeze());
+                }
+            }
+            let base: Vec<(&str, &str)> = base.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let wanted: Vec<String> = wanted.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            for limit in [0, 1, 7, 100] {
+                assert_eq!(keys(&overlay, &base, limit), wanted[..limit.min(wanted.len())]);
+            }
+        }
     }
 
     #[test]
