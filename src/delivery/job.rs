@@ -42,10 +42,10 @@ impl Job {
     }
 }
 
-/// It failed before, or was put off for so long that nobody can tell it from what failed: what is young and was never tried
-/// must not stand in line with mail for the dead.
+/// It failed before, or waits for so long that nobody can tell it from what failed: what is young and was never tried must not
+/// stand in line with mail for the dead.
 fn was_tried(state: &RecipientState, arrived: Timestamp, now: Timestamp) -> bool {
-    state.attempts > 0 || (state.due > arrived && now.since(arrived) >= YOUNG)
+    state.attempts > 0 || now.since(arrived) >= YOUNG
 }
 
 /// What makes a connection fit for a message: all of a route but its times, the source that was picked, and the tenant.
@@ -108,7 +108,7 @@ mod tests {
         let at = Timestamp::from_secs;
         for (attempts, due, now, tried) in [
             (0, 100, 100, false),
-            (0, 100, 100_000, false),
+            (0, 100, 100_000, true),
             (0, 102, 103, false),
             (0, 150, 159, false),
             (0, 150, 160, true),

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -15,6 +16,13 @@ use super::{Counts, Record};
 use crate::mail::QueueId;
 use crate::store::{Content, SpoolFile, Ticket};
 use crate::time::Timestamp;
+
+/// As often the index is read from its beginning, though nothing that is not known should be there: a message overlooked would
+/// wait for a restart.
+const WHOLE_EVERY: Duration = Duration::from_secs(60);
+
+/// The part of the window that a refill leaves free: less than has to be free for one, or it would not end.
+const ARRIVALS: usize = 8;
 
 /// Descriptors that messages in the window may hold open, so that they don't eat up the process's share.
 const OPEN_FILES: usize = 256;
@@ -93,6 +101,8 @@ pub(super) struct Backlog {
     next_urgent: Option<Timestamp>,
     /// No fresh message outside the window has a lower id; none: there is none.
     fresh_from: Option<QueueId>,
+    /// When the indexes were last read from their beginning.
+    looked_whole: Option<Timestamp>,
     /// So many read the disk: nothing may be forgotten that is known better.
     readers: usize,
     counts: Counts,
@@ -103,6 +113,8 @@ pub(super) struct Search {
     pub(super) fresh_from: Option<QueueId>,
     pub(super) next_due: Option<Timestamp>,
     pub(super) next_urgent: Option<Timestamp>,
+    /// Whatever is said above, from the beginning.
+    pub(super) whole: bool,
 }
 
 impl Backlog {
@@ -311,6 +323,12 @@ impl Backlog {
         self.window.saturating_sub(self.in_window())
     }
 
+    /// Those of the disk that it takes: some places are left for what arrives, which else would have to wait behind all that
+    /// is on disk.
+    pub(super) fn room_for_old(&self) -> usize {
+        self.room().saturating_sub(self.window / ARRIVALS).max(1)
+    }
+
     /// When to look again if nothing happens before.
     pub(super) fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
         // One that has passed waits for room in the window.
@@ -323,7 +341,11 @@ impl Backlog {
         let next_due = self.next_due.take_if(|due| *due <= now);
         let next_urgent = self.next_urgent.take_if(|due| *due <= now);
         self.begin_read();
-        Search { fresh_from: self.fresh_from.take(), next_due, next_urgent }
+        let whole = self.looked_whole.is_none_or(|at| now.since(at) >= WHOLE_EVERY);
+        if whole {
+            self.looked_whole = Some(now);
+        }
+        Search { fresh_from: self.fresh_from.take(), next_due, next_urgent, whole }
     }
 
     /// Somebody reads the disk, and will say what becomes of what is found.

@@ -49,22 +49,24 @@ impl Shared {
     fn search(&self, search: &Search, now: Timestamp) -> Result<(), StoreError> {
         let (room, seen) = {
             let backlog = self.backlog.lock();
-            (backlog.room(), self.store.applied())
+            (backlog.room_for_old(), self.store.applied())
         };
         // No kind may keep the others from the window: those that go before others get three quarters, and of the rest
         // each of the other two a half at least.
         let others = search.fresh_from.is_some() || search.next_due.is_some();
         let share = if others { (room - room / 4).max(1) } else { room };
         let mut left = share;
-        if search.next_urgent.is_some() {
-            let outside = self.search_due(Index::Urgent, now, seen, &mut left)?;
+        // What is due earlier is in the window: with many next hops that answer slowly, thousands of messages, each time.
+        let begin = |at: Timestamp| if search.whole { Timestamp::from_micros(0) } else { at };
+        if let Some(at) = search.next_urgent {
+            let outside = self.search_due((Index::Urgent, begin(at)), now, seen, &mut left)?;
             outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
         }
         let room = room - (share - left);
         let share = if search.fresh_from.is_some() { room.div_ceil(2) } else { room };
         let mut left = share;
-        if search.next_due.is_some() {
-            let outside = self.search_due(Index::Due, now, seen, &mut left)?;
+        if let Some(at) = search.next_due {
+            let outside = self.search_due((Index::Due, begin(at)), now, seen, &mut left)?;
             outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
         }
         let mut left = room - (share - left);
@@ -93,15 +95,15 @@ impl Shared {
         (!backlog.knows_better(id, seen)).then(|| left > 0 && backlog.room() > 0)
     }
 
-    /// Takes what is due; gives the earliest entry that stays outside.
+    /// Takes what is due from that time on; gives the earliest entry that stays outside.
     fn search_due(
         &self,
-        index: Index,
+        (index, begin): (Index, Timestamp),
         now: Timestamp,
         seen: Ticket,
         left: &mut usize,
     ) -> Result<Option<(QueueId, Place)>, StoreError> {
-        let mut from = Bytes::copy_from_slice(&[index.prefix()]);
+        let mut from = keys::due(index, begin, QueueId::from_u64(0));
         loop {
             let page = self.store.range(keys::TREE, &from, &keys::end(index.prefix()), PAGE)?;
             let more = page.len() == PAGE;

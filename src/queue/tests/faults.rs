@@ -1,7 +1,7 @@
 //! Faults that a real store shows only on a bad day, forced. The whole way - a real file system filled up - is the
 //! system test with a small tmpfs as spool.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::*;
 use crate::store::{Committed, Pair, Ticket};
@@ -10,6 +10,8 @@ use crate::store::{Committed, Pair, Ticket};
 struct Failing {
     inner: Sled,
     how: AtomicU8,
+    /// Pairs that were read by range.
+    read: AtomicUsize,
 }
 
 const WELL: u8 = 0;
@@ -32,7 +34,9 @@ impl Store for Failing {
         self.inner.get(tree, key)
     }
     fn range(&self, tree: &str, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
-        self.inner.range(tree, from, to, limit)
+        let pairs = self.inner.range(tree, from, to, limit)?;
+        self.read.fetch_add(pairs.len(), Ordering::SeqCst);
+        Ok(pairs)
     }
     fn apply(&self, tree: &str, _writes: Vec<Write>) -> Result<(), StoreError> {
         panic!("the queue writes past the order of writes, in {tree}")
@@ -66,7 +70,7 @@ impl Store for Failing {
 
 async fn failing(folder: &Path) -> (Bench, Arc<Failing>) {
     let inner = Sled::open(&folder.join("db"), 8 << 20).unwrap();
-    let store = Arc::new(Failing { inner, how: AtomicU8::new(WELL) });
+    let store = Arc::new(Failing { inner, how: AtomicU8::new(WELL), read: AtomicUsize::new(0) });
     let clock = Arc::new(Manual::new(START));
     let queue = Queue::open(config(folder), store.clone(), clock.clone()).await.unwrap();
     (Bench { queue, clock, store: store.clone() }, store)
@@ -140,4 +144,33 @@ async fn an_accept_dropped_half_way_is_delivered_once_and_counted() {
     let gone = all_gone(&lease);
     bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
     assert_eq!(bench.queue.counts(), Counts::default());
+}
+
+#[tokio::test]
+async fn what_is_in_the_window_is_not_read_again_for_each_message_that_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, store) = failing(folder.path()).await;
+    for _ in 0..70 {
+        bench.accept(&["a@example.net"], b"x").await;
+    }
+    for (n, lease) in bench.some(70).await.into_iter().enumerate() {
+        // Ten of them one after the other, the rest before.
+        let at = later(60 + 2 * (n as u64).saturating_sub(59));
+        bench.queue.settle(lease, vec![retry(0, at)], None, Vec::new()).await.unwrap();
+    }
+    bench.clock.advance(Duration::from_secs(61));
+    let mut held = Vec::new();
+    while held.len() < 60 {
+        held.extend(bench.some(60).await);
+    }
+    for _ in 0..10 {
+        store.read.store(0, Ordering::SeqCst);
+        bench.clock.advance(Duration::from_secs(2));
+        held.push(bench.one().await);
+        let read = store.read.load(Ordering::SeqCst);
+        assert!(read <= 20, "{read} entries were read for one");
+    }
+    assert_eq!(held.len(), 70);
+    drop(held);
+    assert_eq!(bench.some(100).await.len(), 70, "given back, they are due again");
 }
