@@ -45,7 +45,7 @@ pub enum Output {
     /// Standard output.
     #[default]
     Stdout,
-    /// Appended to this file; opened anew by [`Telemetry::reopen`].
+    /// Appended to this file; opened anew by [`LogFile::reopen`].
     File(PathBuf),
 }
 

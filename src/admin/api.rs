@@ -257,7 +257,7 @@ pub enum Done {
     Status(Box<Status>),
     /// To `reload`.
     Reload(ReloadReport),
-    /// To `queue-list`, after a [`Summary`] for each message.
+    /// To `queue-list`, after a `Summary` for each message.
     Page {
         /// Where the next page starts; none: this was the last.
         next: Option<String>,
@@ -268,7 +268,7 @@ pub enum Done {
     Message(Box<MessageView>),
     /// To `queue-count`.
     Counted(Counted),
-    /// To `queue-summary`, after a [`SummaryRow`] for each destination met in this step.
+    /// To `queue-summary`, after a `SummaryRow` for each destination met in this step.
     Summed(Next),
     /// To `queue-command`.
     Changed(ChangedForm),
@@ -280,9 +280,9 @@ pub enum Done {
     Destinations,
     /// To `queue-rule-add` and `queue-rule-lift`.
     Rule(RuleStatus),
-    /// To `queue-rules`, after a [`RuleStatus`] for each.
+    /// To `queue-rules`, after a `RuleStatus` for each.
     Rules,
-    /// To `ban-list`, after a [`BanStatus`] for each.
+    /// To `ban-list`, after a `BanStatus` for each.
     Bans {
         /// All of them; no more than some thousand are listed.
         in_force: u64,

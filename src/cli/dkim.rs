@@ -38,7 +38,7 @@ pub(super) enum Dkim {
         #[arg(long, default_value = "DOMAIN")]
         domain: String,
     },
-    /// Ask the DNS whether it has the key of [dkim.NAME]; `arc` is that of [arc].
+    /// Ask the DNS whether it has the key of `[dkim.NAME]`; `arc` is that of `[arc]`.
     ///
     /// Exit status: 0 it has; 1 it has not, or nobody answers.
     Check {

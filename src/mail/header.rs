@@ -1,7 +1,7 @@
 //! The header section of a message: its fields by position, and the edits that plugins may make.
 //!
 //! Octets are kept exactly as they came; an edit touches its own field and nothing else. The section is held in
-//! memory whole, so it is bounded while it is received ([`HeaderSplitter`]). Nothing here interprets a value.
+//! memory whole, so it is bounded while it is received ([`super::HeaderSplitter`]). Nothing here interprets a value.
 
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ const VALUE_MAX: usize = 64 * 1024;
 
 impl Header {
     /// Finds the fields of a section. Lines that belong to no field stay in the block and can't be addressed; a
-    /// section that came through [`HeaderSplitter`] has none.
+    /// section that came through [`super::HeaderSplitter`] has none.
     pub fn parse(block: Bytes) -> Self {
         let mut fields: Vec<FieldSpan> = Vec::new();
         let mut start = 0;

@@ -34,7 +34,7 @@ impl Room {
         Self { path, floor, started: Instant::now(), read_at: zero(), free: zero(), written: zero(), pending: zero() }
     }
 
-    /// Cheap: a system call every [`EVERY`] at most.
+    /// Cheap: a system call every 100 ms at most.
     ///
     /// # Errors
     /// [`StoreError::Full`] below the floor.
