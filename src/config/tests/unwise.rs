@@ -34,6 +34,9 @@ fn the_examples_are_wise() {
         let mut warnings = examine(&path).unwrap().warnings;
         // It says itself that a file is better: an example has none.
         warnings.retain(|warning| warning.key != "credentials.provider.secret");
+        // Nor can it help where the sources were cloned to: below a folder like /tmp, that is told of every path in it.
+        let passing = ["/tmp", "/var/tmp", "/run", "/dev/shm"].iter().any(|folder| path.starts_with(folder));
+        warnings.retain(|warning| !(passing && (warning.key.ends_with("path") || warning.key == "admin.socket")));
         assert!(warnings.is_empty(), "{}", shown(&warnings));
     }
 }
