@@ -12,8 +12,9 @@ use super::TlsOut;
 use super::egress::{Pool, Source};
 use super::notices::Notices;
 use super::shaping::Shaping;
+use super::trusted::Trusted;
 use crate::hooks::{NextHop, Route, TlsPolicy};
-use crate::queue::Schedule;
+use crate::queue::{Schedule, hop_text};
 use crate::routing::Selection;
 
 /// What delivery needs to know.
@@ -33,6 +34,8 @@ pub struct Config {
     pub destinations: BTreeMap<Arc<str>, Destination>,
     /// `[credentials.NAME]`.
     pub credentials: BTreeMap<Arc<str>, Credential>,
+    /// Where each of them may be presented.
+    pub trusted: Trusted,
     /// `[sources.NAME]`.
     pub sources: BTreeMap<Arc<str>, Source>,
     /// `[pools.NAME]`.
@@ -215,18 +218,19 @@ impl Config {
                 None => return Way::Unknown(format!("no source is called {name}")),
             },
         };
-        let credential = match &route.credential {
-            None => None,
-            Some(name) => match self.credentials.get(name) {
-                Some(credential) => Some(credential.clone()),
-                None => return Way::Unknown(format!("no credential is called {name}")),
-            },
-        };
-        let tls = match (route.tls, &credential) {
-            // A password is for one host alone, which has to prove itself; a route that says otherwise is taken at its word.
-            (TlsPolicy::Inherit, Some(_)) => TlsPolicy::Verify,
-            (TlsPolicy::Inherit, None) => self.tls,
-            (own, _) => own,
+        let (credential, tls) = match &route.credential {
+            None if route.tls == TlsPolicy::Inherit => (None, self.tls),
+            None => (None, route.tls),
+            Some(name) => {
+                let Some(credential) = self.credentials.get(name) else {
+                    return Way::Unknown(format!("no credential is called {name}"));
+                };
+                let Some(tls) = self.trusted.tls(name, hop, route) else {
+                    let hop = hop_text(hop);
+                    return Way::Unknown(format!("credential {name} is not for {hop}: credentials.{name}.hosts says for whom it is"));
+                };
+                (Some(credential.clone()), tls)
+            }
         };
         Way::Host { hop: hop.clone(), tls, source, credential }
     }
@@ -309,6 +313,7 @@ pub(super) mod tests {
             lanes: BTreeMap::new(),
             destinations: BTreeMap::new(),
             credentials: BTreeMap::new(),
+            trusted: Trusted::default(),
             sources: BTreeMap::new(),
             pools: BTreeMap::new(),
             shaping: Shaping::default(),
@@ -341,12 +346,17 @@ pub(super) mod tests {
         let credential = Credential { name: "me".into(), secret: "s3cret".into() };
         config.credentials.insert("smart".into(), credential.clone());
         let inner = Route { hops: vec![host("smart.test")], credential: Some("smart".into()), ..Route::default() };
+        config.trusted.add_route(&inner);
         let told = Route { tls: TlsPolicy::Encrypt, ..inner.clone() };
+        let elsewhere = Route { hops: vec![host("evil.test")], ..inner.clone() };
         config.destinations.insert("smarthost".into(), Destination::Route(Arc::new(inner)));
         let hops = vec![NextHop::Named("smarthost".into()), host("backup.test")];
         let route = Route { hops, tls: TlsPolicy::Encrypt, ..Route::default() };
-        // The certificate is judged where a password is sent, unless the route says otherwise.
-        assert!(matches!(&ways(&config, &told)[..], [Way::Host { tls: TlsPolicy::Encrypt, .. }]));
+        // The certificate is judged where a password is sent, unless the configuration says otherwise: not a plugin.
+        assert!(matches!(&ways(&config, &told)[..], [Way::Host { tls: TlsPolicy::Verify, .. }]));
+        // What a plugin's route names is for the configuration's hosts alone.
+        let refused = "credential smart is not for smtp://evil.test:25: credentials.smart.hosts says for whom it is";
+        assert_eq!(ways(&config, &elsewhere), [Way::Unknown(refused.into())]);
         let (tls, source) = (TlsPolicy::Verify, None);
         let expected = vec![
             Way::Host { hop: host("smart.test"), tls, source: source.clone(), credential: Some(credential) },

@@ -45,6 +45,7 @@ mod transcript;
 mod transmit;
 mod transmitted;
 mod trials;
+mod trusted;
 
 pub use config::{Config, Credential, Destination, LaneLimits};
 pub use dispatch::Dispatcher;
@@ -56,3 +57,4 @@ pub use shaping::{
 };
 pub use timeouts::Timeouts;
 pub use tls_out::TlsOut;
+pub use trusted::{Trusted, TrustedHost};

@@ -1,6 +1,6 @@
 //! From a hop of a route to an open connection: look-up, then target after target until one lets us in.
 //!
-//! Must never show a credential to a host that it was not configured for, nor call a failure permanent while another
+//! Must never show a credential to another host than its own (see [`super::trusted`], which a hop has passed), nor call a failure permanent while another
 //! target or hop failed only for now, nor send over a connection that is less than what [`requirement`] asks for.
 
 use std::sync::Arc;

@@ -193,10 +193,16 @@ fn read(mut file: File, most: u64) -> Result<(Envelope, Vec<u8>), Refused> {
     let damaged = |_error: io::Error| Refused::Damaged("it can't be read");
     // A message may be larger than the relay takes by now, which the relay then says; but not without end.
     let bound = MAGIC.len() as u64 + ENVELOPE_MAX + most.saturating_mul(2);
-    let mut octets = Vec::new();
+    let too_large = Refused::Damaged("it is larger than any message may be");
+    // Asked first, so that nothing is read of it; it may still grow.
+    let size = file.metadata().map_err(damaged)?.len();
+    if size > bound {
+        return Err(too_large);
+    }
+    let mut octets = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     (&mut file).take(bound + 1).read_to_end(&mut octets).map_err(damaged)?;
     if octets.len() as u64 > bound {
-        return Err(Refused::Damaged("it is larger than any message may be"));
+        return Err(too_large);
     }
     let rest = octets.strip_prefix(MAGIC).ok_or(Refused::Damaged("it does not begin as a message does"))?;
     let end = memchr::memchr(b'\n', rest).ok_or(Refused::Damaged("it has no envelope"))?;
@@ -210,7 +216,9 @@ fn read(mut file: File, most: u64) -> Result<(Envelope, Vec<u8>), Refused> {
     if content.len() != size {
         return Err(Refused::Damaged("its content is not whole"));
     }
-    Ok((envelope, content.to_vec()))
+    let head = octets.len() - content.len();
+    octets.drain(..head);
+    Ok((envelope, octets))
 }
 
 #[cfg(test)]

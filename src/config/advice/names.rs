@@ -4,14 +4,39 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Advice;
-use crate::delivery::{Destination, Proxy};
+use crate::delivery::{Config, Credential, Destination, Proxy};
 use crate::hooks::{NextHop, Route};
 
 pub(super) fn advise(advice: &mut Advice<'_>) {
     // A plugin may name any of them in a route of its own.
     if advice.settings.plugins.plugins.is_empty() {
         unused(advice);
+    } else {
+        useless(advice);
     }
+}
+
+/// Credentials that no plugin's route can use either.
+fn useless(advice: &mut Advice<'_>) {
+    let delivery = &advice.settings.delivery;
+    let proxied = proxied(delivery);
+    let useless = delivery.credentials.iter().filter(|(name, own)| !delivery.trusted.is_anywhere(name) && !proxied.contains(own));
+    let keys: Vec<String> = useless.map(|(name, _)| format!("credentials.{name}")).collect();
+    for key in keys {
+        let problem = "no route names it, and no plugin can have it presented: it has no hosts";
+        advice.say(&key, problem, "list the hosts that it is for, or name it in a route");
+    }
+}
+
+/// Credentials for proxies.
+fn proxied(delivery: &Config) -> Vec<&Credential> {
+    let proxies = delivery.sources.values().filter_map(|source| source.proxy.as_ref());
+    proxies
+        .filter_map(|proxy| match proxy {
+            Proxy::Socks5 { credential, .. } => credential.as_ref(),
+            Proxy::HaProxy { .. } => None,
+        })
+        .collect()
 }
 
 /// What the routes of the configuration name.
@@ -50,14 +75,7 @@ fn unused(advice: &mut Advice<'_>) {
     let pools = delivery.pools.iter().filter(|(name, _)| used.sources.contains(*name));
     let members: Vec<_> = pools.flat_map(|(_, pool)| pool.members.iter().map(|(name, _)| name.clone())).collect();
     used.sources.extend(members);
-    let proxied: Vec<_> = delivery
-        .sources
-        .values()
-        .filter_map(|source| match &source.proxy {
-            Some(Proxy::Socks5 { credential, .. }) => credential.as_ref(),
-            _ => None,
-        })
-        .collect();
+    let proxied = proxied(delivery);
     let known = delivery.credentials.iter().filter(|(_, credential)| proxied.contains(credential));
     used.credentials.extend(known.map(|(name, _)| name.clone()));
     let defined = [

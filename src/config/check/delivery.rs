@@ -12,9 +12,10 @@ use super::route::{Within, route, tls};
 use super::shaping::shaping;
 use super::{Base, Names, YEAR, retry, tls_out};
 use crate::config::raw::{Table, Value};
-use crate::delivery::{Config, Credential, Destination, LaneLimits, Timeouts};
+use crate::delivery::{Config, Credential, Destination, LaneLimits, Timeouts, Trusted, TrustedHost};
 use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::listen::Listener;
+use crate::mail::Domain;
 use crate::queue::Schedule;
 use crate::routing;
 
@@ -34,7 +35,11 @@ pub(super) fn config(
     let delivery = root.table("delivery");
     let limits = lane(&delivery, LaneLimits::default());
     let lanes = each(root.named("lanes"), |_, table| Some(lane(table, limits)));
-    let credentials = each(root.named("credentials"), |_, table| credential(table, base));
+    let mut trusted = Trusted::default();
+    let credentials = each(root.named("credentials"), |name, table| {
+        trusted_hosts(table).into_iter().for_each(|host| trusted.add_host(name, host));
+        credential(table, base)
+    });
     let sources = each(root.named("sources"), |_, table| source(table, &credentials));
     let defined: Vec<Arc<str>> = root.named("sources").into_iter().map(|(name, _)| name).collect();
     let pools = each(root.named("pools"), |name, table| {
@@ -55,14 +60,22 @@ pub(super) fn config(
     };
     let tls = tls(&delivery, TlsPolicy::Opportunistic);
     insists(&delivery, dns, tls);
+    let destinations = each(destinations, |_, table| destination(table, base, &names));
+    let routing = routing(&root.table("routing"), &names);
+    let named = destinations.values().filter_map(|destination| match destination {
+        Destination::Route(route) => Some(route),
+        _ => None,
+    });
+    named.chain(routing.domains.values()).chain(&routing.default).for_each(|route| trusted.add_route(route));
     let config = Config {
         hostname: hostname.clone(),
         tls,
         mx_port: u16::try_from(delivery.integer("mx-port", 25, 1..=65535)).unwrap_or(25),
         limits,
         lanes,
-        destinations: each(destinations, |_, table| destination(table, base, &names)),
+        destinations,
         credentials,
+        trusted,
         sources,
         pools,
         shaping: shaping(&root.table("shaping"), &names),
@@ -75,13 +88,13 @@ pub(super) fn config(
         tls_out: tls_out::config(root, &delivery, base),
     };
     delivery.finish();
-    (config, routing(&root.table("routing"), &names))
+    (config, routing)
 }
 
 /// Every entry of a section of names, read by `read`, checked for unknown keys.
 fn each<T>(
     entries: Vec<(Arc<str>, Value<'_>)>,
-    read: impl Fn(&Arc<str>, &Table<'_>) -> Option<T>,
+    mut read: impl FnMut(&Arc<str>, &Table<'_>) -> Option<T>,
 ) -> BTreeMap<Arc<str>, T> {
     let read = |(name, value): (Arc<str>, Value<'_>)| {
         let table = value.table()?;
@@ -165,6 +178,21 @@ fn credential(table: &Table<'_>, base: &Base) -> Option<Credential> {
         }
     };
     Some(Credential { name: name?.into(), secret: secret? })
+}
+
+/// `hosts`: where plugins may have the password presented, besides where the configuration's own routes do.
+fn trusted_hosts(table: &Table<'_>) -> Vec<TrustedHost> {
+    let host = |text: &str| match text.parse() {
+        Ok(address) => Ok(TrustedHost::Address(address)),
+        Err(_) => match Domain::parse_pattern(text) {
+            Ok(name) if !name.is_literal() => Ok(TrustedHost::Name(name)),
+            _ => {
+                let help = "write a name, such as \"smtp.example.org\", \".example.org\" for all below it, or an IP address";
+                Err((format!("{text:?} is no host"), help.to_owned()))
+            }
+        },
+    };
+    table.array("hosts").iter().filter_map(|value| value.parsed(host)).collect()
 }
 
 /// The first line of a file.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{CONTENT, first, is_done};
-use crate::harness::{Relay, Sink, towards};
+use crate::harness::{Relay, Sink, component, towards};
 use crate::network::{Network, Peer};
 
 /// A relay that asks this of the next hop of `there.test`, and believes the network's authority.
@@ -112,6 +112,45 @@ fn a_password_is_for_a_host_that_proved_itself() {
                 assert!(!peer.said().iter().any(|line| line.starts_with("AUTH")), "{offer}: {:?}", peer.said());
             }
             assert!(!relay.log().contains("s3cret"), "{offer}");
+        },
+    );
+}
+
+#[test]
+fn a_plugin_cannot_have_a_password_shown_to_a_host_of_its_own() {
+    let network = Network::new();
+    at_once(
+        [
+            // Neither a route of the configuration nor the credential's own list names the host.
+            ("hosts = [\"smtp.provider.test\"]\n", "good", Err("credential smart is not for smtp://")),
+            ("", "good", Err("credential smart is not for smtp://")),
+            ("hosts = [\"HOST\"]\n", "good", Ok(())),
+            // The plugin would have it sent to whoever answers: the credential is not for everybody.
+            ("hosts = [\"HOST\"]\n", "other", Err("certificate not valid for name")),
+        ],
+        |(hosts, certificate, comes)| {
+            let script = format!("offer AUTH PLAIN\ncertificate {certificate}\naccount ann=s3cret, really");
+            let peer = host(&network, &script);
+            let own = peer.address().ip().to_string();
+            let relay = Relay::start_believing(
+                &network.office.file("ca"),
+                &format!(
+                    "timeouts = {{ tls = \"1s\" }}\n{SMARTHOST}{}[plugins.routes]\npath = {:?}\n[plugins.routes.config.domains]\n\
+                     \"there.test\" = {{ hops = [\"smtp://{}\"], tls = \"encrypt\", credential = \"smart\" }}\n",
+                    hosts.replace("HOST", &own),
+                    component("domain-routes"),
+                    peer.address(),
+                ),
+            );
+            relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
+            match comes {
+                Ok(()) => assert_eq!(peer.next().identity.as_deref(), Some("ann")),
+                Err(why) => {
+                    let line = first(&relay, "b@there.test");
+                    assert!(line.contains("deferred") && relay.log().contains(why), "{line}");
+                    assert!(!peer.said().iter().any(|line| line.starts_with("AUTH")), "{:?}", peer.said());
+                }
+            }
         },
     );
 }
