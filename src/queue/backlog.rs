@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::census::Census;
 use super::keys::Index;
 use super::ready::Ready;
 use super::{Counts, Record};
@@ -106,6 +107,8 @@ pub(super) struct Backlog {
     /// So many read the disk: nothing may be forgotten that is known better.
     readers: usize,
     counts: Counts,
+    /// While what an earlier run left is being counted.
+    census: Option<Census>,
 }
 
 /// What a refill is to look for.
@@ -136,7 +139,44 @@ impl Backlog {
 
     /// A message starts to be committed. False: the id is in use.
     pub(super) fn arrive(&mut self, id: QueueId) -> bool {
-        !self.active.contains_key(&id) && !self.unapplied.contains_key(&id) && self.arriving.insert(id)
+        let free = !self.active.contains_key(&id) && !self.unapplied.contains_key(&id) && self.arriving.insert(id);
+        if let (true, Some(census)) = (free, &mut self.census) {
+            census.arrives(id);
+        }
+        free
+    }
+
+    /// What an earlier run left is counted from here on.
+    pub(super) fn begin_census(&mut self, census: Census) {
+        self.census = Some(census);
+        self.counts.counting = true;
+    }
+
+    /// The count comes to a message of an earlier run; none: its record can't be read.
+    pub(super) fn census_comes_to(&mut self, id: QueueId, record: Option<&Record>, fresh: bool) {
+        let Some(census) = &mut self.census else { return };
+        let counts = census.comes_to(id);
+        census.passed(id, fresh);
+        if counts {
+            self.counts.add(record);
+        }
+    }
+
+    pub(super) fn census_passed_fresh(&mut self) {
+        self.census.as_mut().map(Census::passed_fresh);
+    }
+
+    pub(super) fn end_census(&mut self) {
+        self.census = None;
+        self.counts.counting = false;
+    }
+
+    /// A message was read from there, as it was left: to be called before anything is changed in it. None: its record can't be
+    /// read.
+    pub(super) fn meet(&mut self, id: QueueId, record: Option<&Record>, place: Place) {
+        if self.census.as_mut().is_some_and(|census| census.meets(id, place)) {
+            self.counts.add(record);
+        }
     }
 
     pub(super) fn arrived(&mut self, id: QueueId) {

@@ -146,6 +146,7 @@ impl Shared {
             Some(Some((current, _))) if !Arc::ptr_eq(&current, record) && *current != **record => return Ok(false),
             _ => {}
         }
+        backlog.meet(id, Some(record), place);
         let mut writes = Vec::new();
         match next {
             Next::Gone => {

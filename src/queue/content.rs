@@ -129,6 +129,11 @@ impl Shared {
         }
         writes.extend(due.map(|(index, at)| Write::Delete { key: keys::due(index, at, id) }));
         let mut backlog = self.backlog.lock();
+        if backlog.current(id).is_some_and(|known| known.is_none()) {
+            // Somebody else came upon it at the same time.
+            return;
+        }
+        backlog.meet(id, None, due.map_or(Place::Fresh, |(index, at)| Place::of(index, at)));
         match self.store.ride(keys::TREE, writes) {
             Ok(ticket) => backlog.written(id, ticket, None, self.store.applied()),
             Err(error) => tracing::error!(%id, %error, "it stays where it is"),

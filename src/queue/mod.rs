@@ -8,6 +8,7 @@
 
 mod accept;
 mod backlog;
+mod census;
 mod command;
 mod content;
 mod filter;
@@ -172,6 +173,18 @@ pub struct Counts {
     pub held: u64,
     /// Set aside because what was stored did not verify; not among the messages.
     pub damaged: u64,
+    /// What an earlier run left is still being counted: there are more than these.
+    #[serde(default)]
+    pub counting: bool,
+}
+
+impl Counts {
+    /// One message more; none: one whose record can't be read.
+    fn add(&mut self, record: Option<&Record>) {
+        self.messages += 1;
+        self.octets += record.map_or(0, Record::size);
+        self.held += u64::from(record.is_some_and(Record::is_held));
+    }
 }
 
 /// Why the queue did not do as asked.

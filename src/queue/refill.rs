@@ -140,6 +140,9 @@ impl Shared {
             Ok((record, _)) => {
                 let mut backlog = self.backlog.lock();
                 let useful = !backlog.knows_better(id, seen);
+                if useful {
+                    backlog.meet(id, Some(&record), Place::of(index, at));
+                }
                 Ok(useful && backlog.admit(Arc::new(record), Place::of(index, at), None, None, now))
             }
             Err(error) => {
@@ -189,7 +192,11 @@ impl Shared {
         let whole = record.body == super::BodyPlace::Inline && blob.len() as u64 == record.size() && !blob.is_empty();
         let hot = whole.then(|| Hot { head: blob.slice(..head), body: Content::Memory(blob.slice(head..)) });
         let mut backlog = self.backlog.lock();
-        !backlog.knows_better(id, seen) && backlog.admit(Arc::new(record), Place::Fresh, hot, None, now)
+        if backlog.knows_better(id, seen) {
+            return false;
+        }
+        backlog.meet(id, Some(&record), Place::Fresh);
+        backlog.admit(Arc::new(record), Place::Fresh, hot, None, now)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::mail::{Annotations, BodyKind, Mailbox, ReversePath};
 use crate::store::{Sled, Write};
 use crate::time::Manual;
 
+mod census;
 mod commands;
 mod crash;
 mod damage;

@@ -61,6 +61,16 @@ struct Files {
     retired: VecDeque<(Ticket, Idle)>,
     /// Those that are open somewhere, by name.
     open: HashMap<Arc<str>, Weak<SpoolFile>>,
+    /// Until the sweep: those made or released in this run, of which the count of names may have missed the record.
+    handled: Option<HashSet<Arc<str>>>,
+}
+
+impl Files {
+    fn handle(&mut self, name: &Arc<str>) {
+        if let Some(handled) = &mut self.handled {
+            handled.insert(Arc::clone(name));
+        }
+    }
 }
 
 /// A file that nobody reads.
@@ -108,7 +118,8 @@ impl Spool {
     pub fn open(folder: &Path, floor: u64, store: Arc<dyn Store>) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder).map_err(|e| failure(&e))?;
         let room = Room::new(folder.to_owned(), floor);
-        let (files, tidying) = (Mutex::default(), AtomicBool::new(false));
+        let files = Mutex::new(Files { handled: Some(HashSet::new()), ..Files::default() });
+        let tidying = AtomicBool::new(false);
         Ok(Self(Arc::new(Inner { folder: folder.to_owned(), store, room, files, tidying })))
     }
 
@@ -178,6 +189,7 @@ impl Spool {
     /// The record that named the file is deleted by the write with this ticket.
     pub(crate) fn release(&self, name: &Arc<str>, ticket: Ticket) {
         let mut files = self.0.files.lock();
+        files.handle(name);
         match files.open.get(name).and_then(Weak::upgrade) {
             Some(file) => {
                 *file.fate.lock() = Fate::Released(ticket);
@@ -199,11 +211,18 @@ impl Spool {
         }
     }
 
-    /// Frees files that no record names. To be called once, before anything is written. Blocks.
+    /// Frees files that no record names; none: any may be named, and nothing is freed. To be called once, with what records named
+    /// that were there when the spool was opened; those that this run has had to do with meanwhile are left alone. Blocks.
     ///
     /// # Errors
     /// When the folder can't be read.
-    pub(crate) fn sweep(&self, named: &HashSet<Arc<str>>) -> Result<u64, StoreError> {
+    pub(crate) fn sweep(&self, named: Option<&HashSet<Arc<str>>>) -> Result<u64, StoreError> {
+        let found = named.map_or(Ok(0), |named| self.sweep_but(named));
+        self.0.files.lock().handled = None;
+        found
+    }
+
+    fn sweep_but(&self, named: &HashSet<Arc<str>>) -> Result<u64, StoreError> {
         let mut found = 0;
         for outer in subfolders(&self.0.folder)? {
             for inner in subfolders(&self.0.folder.join(&outer))? {
@@ -211,9 +230,10 @@ impl Spool {
                 for entry in std::fs::read_dir(&path).map_err(|e| failure(&e))? {
                     let entry = entry.map_err(|e| failure(&e))?;
                     let name: Arc<str> = format!("{outer}/{inner}/{}", entry.file_name().to_string_lossy()).into();
-                    if !named.contains(&name) {
+                    let mut files = self.0.files.lock();
+                    if !named.contains(&name) && !files.handled.as_ref().is_some_and(|handled| handled.contains(&name)) {
                         found += 1;
-                        self.0.files.lock().retired.push_back((Ticket::default(), Idle { name, file: None }));
+                        files.retired.push_front((Ticket::default(), Idle { name, file: None }));
                     }
                 }
             }
@@ -271,7 +291,10 @@ impl Inner {
 
     fn create(&self) -> io::Result<(Arc<str>, File)> {
         loop {
-            let name = format!("{}/{}/{:016x}", fastrand::u32(..FOLDERS), fastrand::u32(..FOLDERS), fastrand::u64(..));
+            let (outer, inner, own) = (fastrand::u32(..FOLDERS), fastrand::u32(..FOLDERS), fastrand::u64(..));
+            let name: Arc<str> = format!("{outer}/{inner}/{own:016x}").into();
+            // Before it is there for the sweep to be found.
+            self.files.lock().handle(&name);
             let path = self.path(&name);
             let folder = path.parent().unwrap_or(&self.folder);
             if !folder.is_dir() {
@@ -281,7 +304,7 @@ impl Inner {
                 File::open(&self.folder)?.sync_all()?;
             }
             match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok((name.into(), file)),
+                Ok(file) => return Ok((name, file)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }

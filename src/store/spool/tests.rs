@@ -184,11 +184,39 @@ async fn files_without_a_record_are_found_at_start() {
         names.push(Arc::clone(file.name()));
     }
     let spool = Spool::open(bench.folder.path(), 0, bench.flushed.clone()).unwrap();
-    assert_eq!(spool.sweep(&HashSet::from([Arc::clone(&names[1])])).unwrap(), 2);
+    assert_eq!(spool.sweep(Some(&HashSet::from([Arc::clone(&names[1])]))).unwrap(), 2);
     for _ in 0..2 {
         let (file, _) = spool.keep(&Content::Memory(octets(40_000).into())).await.unwrap();
         assert!(names.contains(file.name()) && *file.name() != names[1]);
     }
+}
+
+#[tokio::test]
+async fn what_this_run_has_had_to_do_with_is_not_swept() {
+    let bench = bench();
+    let body = || Content::Memory(octets(40_000).into());
+    let orphan = Arc::clone(bench.spool.keep(&body()).await.unwrap().0.name());
+    let spool = Spool::open(bench.folder.path(), 0, bench.flushed.clone()).unwrap();
+    // Its record came after the records were looked through.
+    let (own, _) = spool.keep(&body()).await.unwrap();
+    // Its record went before they were.
+    let (gone, _) = bench.spool.keep(&body()).await.unwrap();
+    spool.release(gone.name(), Ticket(9));
+    assert_eq!(spool.sweep(Some(&HashSet::new())).unwrap(), 1);
+    let (next, _) = spool.keep(&body()).await.unwrap();
+    assert_eq!(*next.name(), orphan);
+    let (another, _) = spool.keep(&body()).await.unwrap();
+    assert!(another.name() != own.name() && another.name() != gone.name());
+}
+
+#[tokio::test]
+async fn nothing_is_swept_where_any_file_may_be_named() {
+    let bench = bench();
+    let (kept, _) = bench.spool.keep(&Content::Memory(octets(40_000).into())).await.unwrap();
+    let spool = Spool::open(bench.folder.path(), 0, bench.flushed.clone()).unwrap();
+    assert_eq!(spool.sweep(None).unwrap(), 0);
+    let (next, _) = spool.keep(&Content::Memory(octets(40_000).into())).await.unwrap();
+    assert_ne!(next.name(), kept.name());
 }
 
 #[tokio::test]
