@@ -31,6 +31,9 @@ pub(super) fn show(status: &Status) -> String {
     text.push_str(&load(&status.load));
     let messages = count(queue.messages, "message");
     let _ = write!(text, "queue: {messages}, {} under delivery, {} held", queue.leased, queue.held);
+    if queue.counting {
+        text.push_str(", and more that are being counted");
+    }
     if queue.damaged > 0 {
         let _ = write!(text, ", {} damaged and set aside", queue.damaged);
     }

@@ -207,7 +207,7 @@ fn the_status_of_a_relay() {
     insta::assert_snapshot!(status::show(&relay_status()));
     let decisions = DecisionsStatus { dropped: 7, trouble: Some("no space".into()), ..DecisionsStatus::default() };
     let full = StoreStatus { refusing: Some("12 MiB free, 256 MiB wanted".into()), free: None, ..relay_status().store };
-    let queue = Counts { damaged: 1, ..relay_status().queue };
+    let queue = Counts { damaged: 1, counting: true, ..relay_status().queue };
     let shed = [("ban".to_owned(), 12), ("limits.per-client".to_owned(), 1), ("store".to_owned(), 0)].into();
     let load = LoadStatus { stressed: true, banned: 2, shed, ..relay_status().load };
     insta::assert_snapshot!(status::show(&Status {

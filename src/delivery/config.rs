@@ -227,7 +227,9 @@ impl Config {
                 };
                 let Some(tls) = self.trusted.tls(name, hop, route) else {
                     let hop = hop_text(hop);
-                    return Way::Unknown(format!("credential {name} is not for {hop}: credentials.{name}.hosts says for whom it is"));
+                    return Way::Unknown(format!(
+                        "credential {name} is not for {hop}: credentials.{name}.hosts says for whom it is"
+                    ));
                 };
                 (Some(credential.clone()), tls)
             }

@@ -8,7 +8,7 @@ use super::backlog::{Hot, Place};
 use super::stored::{self, CHUNK};
 use super::{BodyPlace, Incoming, Queue, QueueError, Record, Shared, keys};
 use crate::mail::QueueId;
-use crate::store::{Content, SpoolFile, StoreError, Write};
+use crate::store::{Body, Content, SpoolFile, StoreError, Write};
 use crate::time::Timestamp;
 
 /// A message whose content is where it will stay, but for what its record's write carries.
@@ -16,6 +16,8 @@ pub(super) struct Prepared {
     pub(super) record: Record,
     pub(super) hot: Hot,
     pub(super) file: Option<Arc<SpoolFile>>,
+    /// What the commit of the record has to write first.
+    pub(super) body: Option<Body>,
 }
 
 impl Queue {
@@ -25,12 +27,13 @@ impl Queue {
     /// When it was not taken. Nothing of it will be delivered then, unless the store can't even be told so.
     pub async fn accept(&self, incoming: Incoming) -> Result<QueueId, QueueError> {
         self.has_room()?;
-        let mut prepared = self.shared.prepare(incoming).await?;
+        let mut prepared = self.shared.prepare(incoming, Durable::WithCommit).await?;
         let now = self.shared.clock.now();
         let id = self.shared.claim_id(&mut prepared.record);
         let (place, writes) = prepared.writes(now);
         self.shared.spool.room().wrote(prepared.record.size());
-        let committed = self.shared.store.commit(keys::TREE, writes);
+        let bodies = prepared.body.take().into_iter().collect();
+        let committed = self.shared.store.commit_with(keys::TREE, writes, bodies);
         let (size, file) = (prepared.record.size(), prepared.file.clone());
         let mut arriving = Arriving { shared: &self.shared, id, place, size, file, over: false };
         let result = committed.await;
@@ -46,6 +49,15 @@ impl Queue {
     }
 }
 
+/// When a large body becomes durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// With the commit of its record, which takes it along.
+    WithCommit,
+    /// At once: the record rides with another write.
+    AtOnce,
+}
+
 /// A message that is being committed. Dropped with its future, it counts as taken: the commit is on its way.
 struct Arriving<'a> {
     shared: &'a Shared,
@@ -58,7 +70,7 @@ struct Arriving<'a> {
 
 impl Arriving<'_> {
     fn arrived(&self, prepared: Prepared, now: Timestamp) {
-        let Prepared { record, hot, file } = prepared;
+        let Prepared { record, hot, file, body: _ } = prepared;
         let mut backlog = self.shared.backlog.lock();
         backlog.arrived(self.id);
         let counts = backlog.counts_mut();
@@ -98,22 +110,31 @@ impl Drop for Arriving<'_> {
 }
 
 impl Shared {
-    /// Puts a large body into a spool file, durable.
-    pub(super) async fn prepare(&self, incoming: Incoming) -> Result<Prepared, StoreError> {
+    /// Gives a large body its place in the spool.
+    pub(super) async fn prepare(&self, incoming: Incoming, durable: Durable) -> Result<Prepared, StoreError> {
         let Incoming { mut record, head, body } = incoming;
         self.greet(&mut record);
         record.head_size = u32::try_from(head.len()).unwrap_or(u32::MAX);
         record.body_size = body.len();
         let small = matches!(&body, Content::Memory(octets) if octets.len() <= CHUNK);
-        let file = if small {
-            record.body = BodyPlace::Inline;
-            None
-        } else {
-            let (file, crc) = self.spool.keep(&body).await?;
-            record.body = BodyPlace::File { name: Arc::clone(file.name()), crc };
-            Some(file)
-        };
-        Ok(Prepared { record, hot: Hot { head, body }, file })
+        record.body = BodyPlace::Inline;
+        let (mut file, mut unwritten) = (None, None);
+        if !small {
+            let placed = match &body {
+                Content::Memory(octets) if durable == Durable::WithCommit => self.spool.place(octets)?,
+                _ => None,
+            };
+            let (kept, crc) = match placed {
+                Some((placed, crc, body)) => {
+                    unwritten = Some(body);
+                    (placed, crc)
+                }
+                None => self.spool.keep(&body).await?,
+            };
+            record.body = BodyPlace::File { name: Arc::clone(kept.name()), crc };
+            file = Some(kept);
+        }
+        Ok(Prepared { record, hot: Hot { head, body }, file, body: unwritten })
     }
 
     /// Sees to it that the id is of this message alone, and that nobody takes it from disk while it is committed.

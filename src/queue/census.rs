@@ -89,7 +89,9 @@ mod tests {
                     let there = [false, true].into_iter().find(|waiting| store.contains_key(&(*waiting, id)));
                     match there {
                         Some(waiting) => {
-                            *count += i64::from(census.meets(QueueId::from_u64(id), if waiting { DUE } else { Place::Fresh }));
+                            *count += i64::from(
+                                census.meets(QueueId::from_u64(id), if waiting { DUE } else { Place::Fresh }),
+                            );
                             match random.u8(..3) {
                                 0 => drop(store.remove(&(waiting, id)).map(|()| *count -= 1)),
                                 1 => drop(store.remove(&(waiting, id)).map(|()| store.insert((true, id), ()))),
@@ -108,7 +110,8 @@ mod tests {
                 let mut from = 0;
                 loop {
                     // A page is read, things happen, and then it is counted.
-                    let page: Vec<u64> = store.range((waiting, from)..=(waiting, u64::MAX)).take(3).map(|((_, id), ())| *id).collect();
+                    let page: Vec<u64> =
+                        store.range((waiting, from)..=(waiting, u64::MAX)).take(3).map(|((_, id), ())| *id).collect();
                     touch(&mut store, &mut census, &mut count);
                     count += page.iter().filter(|id| census.comes_to(QueueId::from_u64(**id))).count() as i64;
                     let Some(last) = page.last() else { break };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::accept::{Prepared, displace, is_embedded, later_place, removal, rewrite};
+use super::accept::{Durable, Prepared, displace, is_embedded, later_place, removal, rewrite};
 use super::backlog::{Backlog, Hot, Place};
 use super::{BodyPlace, Change, Incoming, Lease, Queue, QueueError, Record, Settled, Shared, keys, stored};
 use crate::mail::{Annotations, QueueId};
@@ -25,7 +25,7 @@ impl Queue {
     ) -> Result<(), QueueError> {
         let mut prepared = Vec::with_capacity(notices.len());
         for notice in notices {
-            prepared.push(self.shared.prepare(notice).await?);
+            prepared.push(self.shared.prepare(notice, Durable::AtOnce).await?);
         }
         for notice in &mut prepared {
             self.shared.claim_id(&mut notice.record);

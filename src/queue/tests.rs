@@ -445,7 +445,7 @@ async fn pages_of_a_listing_follow_each_other() {
 impl Shared {
     /// As `accept`, without waiting for a flush: to fill a queue quickly.
     async fn accept_unflushed(&self, incoming: Incoming, waits: bool) -> QueueId {
-        let mut prepared = self.prepare(incoming).await.unwrap();
+        let mut prepared = self.prepare(incoming, accept::Durable::AtOnce).await.unwrap();
         if waits {
             prepared.record.recipients[0].state.due = later(60);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::{StoreError, Ticket, Write};
+use super::{Body, StoreError, Ticket, Write};
 
 /// How long a rider may wait for a durable commit to ride with, before it gets a flush of its own.
 const RIDE_WITHIN: Duration = Duration::from_millis(100);
@@ -20,6 +20,8 @@ pub(super) type Waiter = oneshot::Sender<Result<(), StoreError>>;
 pub(super) struct Item {
     pub(super) tree: &'static str,
     pub(super) writes: Vec<Write>,
+    /// What the writes name, to be written and flushed before them.
+    pub(super) bodies: Vec<Body>,
     /// None: a rider.
     pub(super) waiter: Option<Waiter>,
 }
@@ -59,6 +61,18 @@ pub(super) struct Line {
     wake: Condvar,
     applied: AtomicU64,
     flushed: AtomicU64,
+}
+
+impl Item {
+    /// Tells who waits that nothing comes of it, and leaves nothing to be written.
+    pub(super) fn refuse(&mut self, error: &StoreError) {
+        self.writes.clear();
+        self.bodies.clear();
+        if let Some(waiter) = self.waiter.take() {
+            // A caller that went away does not want to know.
+            let _gone = waiter.send(Err(error.clone()));
+        }
+    }
 }
 
 impl Line {
@@ -180,7 +194,7 @@ mod tests {
     use super::*;
 
     fn rider() -> Item {
-        Item { tree: "t", writes: Vec::new(), waiter: None }
+        Item { tree: "t", writes: Vec::new(), bodies: Vec::new(), waiter: None }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod error;
 mod journal;
 mod overlay;
 mod room;
+mod slab;
 mod sled;
 mod spool;
 
@@ -25,7 +26,7 @@ pub use error::StoreError;
 pub use room::Room;
 pub use sled::Sled;
 pub(crate) use spool::Sealed;
-pub use spool::{Spool, SpoolFile};
+pub use spool::{Body, Spool, SpoolFile};
 
 /// A change to one key of one tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +108,15 @@ pub trait Store: Send + Sync + 'static {
     /// are on their way when this returns; dropping the future does not take them back. Without writes: completes
     /// once everything that rode before is flushed.
     fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_>;
+
+    /// As [`Store::commit`], once these bodies, which the writes name, are written and flushed; where that fails, nothing is
+    /// applied. An engine with a thread of its own does that there; this one blocks.
+    fn commit_with(&self, tree: &'static str, writes: Vec<Write>, bodies: Vec<Body>) -> Committed<'_> {
+        match bodies.iter().try_for_each(|body| body.write().and_then(|()| body.flush())) {
+            Ok(()) => self.commit(tree, writes),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
 
     /// Lets the writes ride with the next batch, in the order of calls of `ride` and `commit`: all or none of them,
     /// applied and flushed within about 100 ms, sooner if somebody commits. Cheaper than [`Store::apply`], not at

@@ -26,7 +26,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use super::committer::{Batch, Item, Line, Work};
-use super::{Committed, Pair, Store, StoreError, Ticket, Write};
+use super::{Body, Committed, Pair, Store, StoreError, Ticket, Write};
 use carrier::{Carrier, Ending};
 use engine::Engine;
 
@@ -144,11 +144,13 @@ impl Store for Sled {
     }
 
     fn commit(&self, tree: &'static str, writes: Vec<Write>) -> Committed<'_> {
+        self.commit_with(tree, writes, Vec::new())
+    }
+
+    fn commit_with(&self, tree: &'static str, writes: Vec<Write>, bodies: Vec<Body>) -> Committed<'_> {
         let (waiter, answer) = oneshot::channel();
-        let pushed = self
-            .shared
-            .usable()
-            .and_then(|()| self.shared.line.push(Item { tree, writes, waiter: Some(waiter) }).map(|_ticket| ()));
+        let item = Item { tree, writes, bodies, waiter: Some(waiter) };
+        let pushed = self.shared.usable().and_then(|()| self.shared.line.push(item).map(|_ticket| ()));
         Box::pin(async move {
             pushed?;
             answer.await.unwrap_or(Err(StoreError::Closed))
@@ -157,7 +159,7 @@ impl Store for Sled {
 
     fn ride(&self, tree: &'static str, writes: Vec<Write>) -> Result<Ticket, StoreError> {
         self.health()?;
-        self.shared.line.push(Item { tree, writes, waiter: None })
+        self.shared.line.push(Item { tree, writes, bodies: Vec::new(), waiter: None })
     }
 
     fn applied(&self) -> Ticket {
@@ -244,6 +246,8 @@ impl Shared {
     }
 
     fn write(&self, batch: &mut Batch) -> Result<(), StoreError> {
+        self.usable()?;
+        Body::write_all(&mut batch.items);
         let held = self.with(|engine| engine.commit(&mut batch.items))?;
         self.line.mark_applied(batch.upto);
         self.carrier.make_room(held);

@@ -13,6 +13,10 @@
 //! the disk; what it replays into memory stays in the journal until it is carried down. And before a record that names
 //! a file is committed, the file, and for a new file its folder, are flushed ([`Spool::keep`]).
 //!
+//! Bodies of middling size that are in memory when they are taken have no file but a slot of a [`Slab`]: the committer writes all
+//! that came at once, and flushes them together, before it appends the batch that names them ([`Spool::place`]). All that is said
+//! above of files goes for slots.
+//!
 //! Does blocking I/O: everything but the bookkeeping runs on blocking threads.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -26,7 +30,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::committer::Item;
 use super::room::Room;
+use super::slab::Slab;
 use super::sled::failure;
 use super::{Content, Draft, Spooled, Store, StoreError, Ticket};
 
@@ -51,7 +57,22 @@ pub(super) struct Inner {
     store: Arc<dyn Store>,
     pub(super) room: Room,
     files: Mutex<Files>,
+    slabs: Vec<Arc<Slab>>,
     tidying: AtomicBool,
+}
+
+/// Where a body's octets are.
+enum Home {
+    /// In a file of its own.
+    File(File),
+    /// In a slot.
+    Slot(Arc<Slab>, u64),
+}
+
+/// A body that is still to be written to its place.
+pub struct Body {
+    file: Arc<SpoolFile>,
+    octets: Bytes,
 }
 
 #[derive(Default)]
@@ -84,7 +105,7 @@ struct Idle {
 pub struct SpoolFile {
     name: Arc<str>,
     /// None only while it is dropped.
-    file: Option<File>,
+    place: Option<Home>,
     home: Arc<Inner>,
     fate: Mutex<Fate>,
     sealed: OnceLock<Sealed>,
@@ -119,8 +140,9 @@ impl Spool {
         std::fs::create_dir_all(folder).map_err(|e| failure(&e))?;
         let room = Room::new(folder.to_owned(), floor);
         let files = Mutex::new(Files { handled: Some(HashSet::new()), ..Files::default() });
+        let slabs = Slab::open_all(folder).map_err(|e| failure(&e))?;
         let tidying = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { folder: folder.to_owned(), store, room, files, tidying })))
+        Ok(Self(Arc::new(Inner { folder: folder.to_owned(), store, room, files, slabs, tidying })))
     }
 
     /// A place for content that comes in.
@@ -156,6 +178,25 @@ impl Spool {
         let crc = whole.sealed.get().map_or(0, |sealed| sealed.crc);
         *whole.fate.lock() = Fate::Named;
         Ok((whole, crc))
+    }
+
+    /// A place for a body in memory, which is written and flushed with the commit that names it: gives the file, named from here on
+    /// until [`Spool::release`], the checksum, and what that commit has to take with it. None: it is for [`Spool::keep`]. Does no
+    /// I/O.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] below the floor of free space.
+    pub(crate) fn place(&self, octets: &Bytes) -> Result<Option<(Arc<SpoolFile>, u32, Body)>, StoreError> {
+        self.0.room.check()?;
+        let Some(slab) = Slab::for_body(&self.0.slabs, octets.len() as u64) else { return Ok(None) };
+        let Some(slot) = slab.take(self.0.store.flushed()) else { return Ok(None) };
+        let name = slab.name(slot);
+        self.0.files.lock().handle(&name);
+        let file = SpoolFile::open(&self.0, name, Home::Slot(Arc::clone(slab), slot), Fate::Named, false);
+        let crc = crc32fast::hash(octets);
+        file.seal(Sealed { len: octets.len() as u64, crc });
+        let body = Body { file: Arc::clone(&file), octets: octets.clone() };
+        Ok(Some((file, crc, body)))
     }
 
     async fn keep_octets(&self, octets: Bytes) -> Result<(Arc<SpoolFile>, u32), StoreError> {
@@ -197,15 +238,23 @@ impl Spool {
                 drop(files);
                 drop(file);
             }
-            None => files.retired.push_back((ticket, Idle { name: Arc::clone(name), file: None })),
+            None => match Slab::of_name(&self.0.slabs, name) {
+                Some((slab, slot)) => slab.retire(slot, ticket),
+                None if Slab::is_name(name) => {}
+                None => files.retired.push_back((ticket, Idle { name: Arc::clone(name), file: None })),
+            },
         }
     }
 
     /// Moves a damaged file out of the way, for a human. Blocks.
     pub(crate) fn set_aside(&self, name: &str) {
         let folder = self.0.folder.join("damaged");
-        let moved = std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::rename(self.0.path(name), folder.join(name.replace('/', "-"))));
+        let to = folder.join(name.replace('/', "-"));
+        let moved = std::fs::create_dir_all(&folder).and_then(|()| match Slab::of_name(&self.0.slabs, name) {
+            // The slot itself stays as it is: while something is damaged, nothing that a record may name is used again.
+            Some((slab, slot)) => slab.read_slot(slot).and_then(|octets| std::fs::write(to, octets)),
+            None => std::fs::rename(self.0.path(name), to),
+        });
         if let Err(error) = moved {
             tracing::error!(name, %error, "a damaged spool file can't be moved");
         }
@@ -231,12 +280,17 @@ impl Spool {
                     let entry = entry.map_err(|e| failure(&e))?;
                     let name: Arc<str> = format!("{outer}/{inner}/{}", entry.file_name().to_string_lossy()).into();
                     let mut files = self.0.files.lock();
-                    if !named.contains(&name) && !files.handled.as_ref().is_some_and(|handled| handled.contains(&name)) {
+                    if !named.contains(&name) && !files.handled.as_ref().is_some_and(|handled| handled.contains(&name))
+                    {
                         found += 1;
                         files.retired.push_front((Ticket::default(), Idle { name, file: None }));
                     }
                 }
             }
+        }
+        for slab in &self.0.slabs {
+            let handled = |name: &Arc<str>| self.0.files.lock().handled.as_ref().is_some_and(|all| all.contains(name));
+            found += slab.sweep(|name| !named.contains(name) && !handled(name));
         }
         self.tidy();
         Ok(found)
@@ -249,6 +303,9 @@ impl Spool {
         }
         let flushed = self.0.store.flushed();
         let needed = self.0.room.is_short();
+        if self.0.slabs.iter().any(|slab| slab.has_surplus(flushed, needed)) {
+            return true;
+        }
         let files = self.0.files.lock();
         let ripe = files.retired.front().is_some_and(|(ticket, _)| *ticket <= flushed);
         ripe && files.retired.len() >= TIDY_AT || needed && (ripe || !files.free.is_empty())
@@ -262,7 +319,9 @@ impl Spool {
             return;
         }
         self.0.collect();
-        if self.0.room.is_short() {
+        let (flushed, short) = (self.0.store.flushed(), self.0.room.is_short());
+        self.0.slabs.iter().for_each(|slab| slab.trim(flushed, short));
+        if short {
             let free = std::mem::take(&mut self.0.files.lock().free);
             free.iter().for_each(|idle| self.0.remove(idle));
         }
@@ -286,7 +345,7 @@ impl Inner {
                 (name, file, true)
             }
         };
-        Ok(SpoolFile::open(home, name, file, Fate::Draft, fresh))
+        Ok(SpoolFile::open(home, name, Home::File(file), Fate::Draft, fresh))
     }
 
     fn create(&self) -> io::Result<(Arc<str>, File)> {
@@ -317,11 +376,14 @@ impl Inner {
         if let Some(file) = files.open.get(name).and_then(Weak::upgrade) {
             return Ok(file);
         }
-        let opened = open_existing(&self.path(name)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => StoreError::Damaged(format!("spool file {name} is missing").into()),
-            _ => failure(&error),
-        })?;
-        let file = SpoolFile::new(self, name.into(), opened, Fate::Named, false);
+        let place = match Slab::of_name(&self.slabs, name) {
+            Some((slab, slot)) => Home::Slot(Arc::clone(slab), slot),
+            None => Home::File(open_existing(&self.path(name)).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => StoreError::Damaged(format!("spool file {name} is missing").into()),
+                _ => failure(&error),
+            })?),
+        };
+        let file = SpoolFile::new(self, name.into(), place, Fate::Named, false);
         files.open.insert(Arc::clone(&file.name), Arc::downgrade(&file));
         Ok(file)
     }
@@ -367,13 +429,14 @@ impl Inner {
 }
 
 impl SpoolFile {
-    fn new(home: &Arc<Inner>, name: Arc<str>, file: File, fate: Fate, fresh: bool) -> Arc<Self> {
+    fn new(home: &Arc<Inner>, name: Arc<str>, place: Home, fate: Fate, fresh: bool) -> Arc<Self> {
         let (sealed, synced) = (OnceLock::new(), AtomicBool::new(false));
-        Arc::new(Self { name, file: Some(file), home: Arc::clone(home), fate: Mutex::new(fate), sealed, synced, fresh })
+        let (place, home, fate) = (Some(place), Arc::clone(home), Mutex::new(fate));
+        Arc::new(Self { name, place, home, fate, sealed, synced, fresh })
     }
 
-    fn open(home: &Arc<Inner>, name: Arc<str>, file: File, fate: Fate, fresh: bool) -> Arc<Self> {
-        let this = Self::new(home, name, file, fate, fresh);
+    fn open(home: &Arc<Inner>, name: Arc<str>, place: Home, fate: Fate, fresh: bool) -> Arc<Self> {
+        let this = Self::new(home, name, place, fate, fresh);
         home.files.lock().open.insert(Arc::clone(&this.name), Arc::downgrade(&this));
         this
     }
@@ -395,11 +458,18 @@ impl SpoolFile {
 
     pub(super) fn write_at(&self, octets: &[u8], at: u64) -> Result<(), StoreError> {
         self.home.room.wrote(octets.len() as u64);
-        self.file().and_then(|file| file.write_all_at(octets, at)).map_err(|e| failure(&e))
+        let written = self.place().and_then(|place| match place {
+            Home::File(file) => file.write_all_at(octets, at),
+            Home::Slot(slab, slot) => slab.write_at(*slot, octets, at),
+        });
+        written.map_err(|e| failure(&e))
     }
 
     pub(super) fn read_exact_at(&self, octets: &mut [u8], at: u64) -> io::Result<()> {
-        self.file()?.read_exact_at(octets, at)
+        match self.place()? {
+            Home::File(file) => file.read_exact_at(octets, at),
+            Home::Slot(slab, slot) => slab.read_exact_at(*slot, octets, at),
+        }
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -407,7 +477,11 @@ impl SpoolFile {
             return Ok(());
         }
         let folder = self.home.path(&self.name).parent().map(Path::to_owned).filter(|_| self.fresh);
-        let synced = self.file().and_then(File::sync_data).and_then(|()| match folder {
+        let flushed = self.place().and_then(|place| match place {
+            Home::File(file) => file.sync_data(),
+            Home::Slot(slab, _) => slab.flush(),
+        });
+        let synced = flushed.and_then(|()| match folder {
             Some(folder) => File::open(folder)?.sync_all(),
             None => Ok(()),
         });
@@ -436,8 +510,65 @@ impl SpoolFile {
         Ok(())
     }
 
-    fn file(&self) -> io::Result<&File> {
-        self.file.as_ref().ok_or_else(|| io::Error::other("the spool file is being closed"))
+    fn place(&self) -> io::Result<&Home> {
+        self.place.as_ref().ok_or_else(|| io::Error::other("the spool file is being closed"))
+    }
+}
+
+impl Body {
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(super) fn write(&self) -> Result<(), StoreError> {
+        self.file.write_at(&self.octets, 0)
+    }
+
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When it is not on the disk.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.file.sync()
+    }
+
+    /// Writes the bodies of all items, and flushes them together. Items with one that can't be written or flushed are refused.
+    /// Blocks.
+    pub(super) fn write_all(items: &mut [Item]) {
+        let mut flushed: Vec<(Arc<Slab>, Result<(), StoreError>)> = Vec::new();
+        for item in items.iter_mut() {
+            if let Err(error) = item.bodies.iter().try_for_each(Self::write) {
+                item.refuse(&error);
+            }
+            for body in &item.bodies {
+                if let Ok(Home::Slot(slab, _)) = body.file.place()
+                    && !flushed.iter().any(|(known, _)| Arc::ptr_eq(known, slab))
+                {
+                    flushed.push((Arc::clone(slab), Ok(())));
+                }
+            }
+        }
+        for (slab, result) in &mut flushed {
+            *result = slab.flush().map_err(|e| failure(&e));
+        }
+        for item in items.iter_mut().filter(|item| !item.bodies.is_empty()) {
+            let failed = item.bodies.iter().find_map(|body| body.covered(&flushed).err());
+            match failed {
+                Some(error) => item.refuse(&error),
+                None => item.bodies.clear(),
+            }
+        }
+    }
+
+    /// What became of the flush that was to cover it.
+    fn covered(&self, flushed: &[(Arc<Slab>, Result<(), StoreError>)]) -> Result<(), StoreError> {
+        match self.file.place() {
+            Ok(Home::Slot(slab, _)) => {
+                let found = flushed.iter().find(|(known, _)| Arc::ptr_eq(known, slab));
+                found.map_or(Err(StoreError::Closed), |(_, result)| result.clone())
+            }
+            _ => self.flush(),
+        }
     }
 }
 
@@ -455,7 +586,11 @@ impl Drop for SpoolFile {
             files.open.remove(&name);
         }
         let Some(ticket) = ticket else { return };
-        files.retired.push_back((ticket, Idle { name, file: self.file.take() }));
+        match self.place.take() {
+            Some(Home::File(file)) => files.retired.push_back((ticket, Idle { name, file: Some(file) })),
+            Some(Home::Slot(slab, slot)) => slab.retire(slot, ticket),
+            None => {}
+        }
     }
 }
 

@@ -20,7 +20,8 @@ pub(super) fn advise(advice: &mut Advice<'_>) {
 fn useless(advice: &mut Advice<'_>) {
     let delivery = &advice.settings.delivery;
     let proxied = proxied(delivery);
-    let useless = delivery.credentials.iter().filter(|(name, own)| !delivery.trusted.is_anywhere(name) && !proxied.contains(own));
+    let useless =
+        delivery.credentials.iter().filter(|(name, own)| !delivery.trusted.is_anywhere(name) && !proxied.contains(own));
     let keys: Vec<String> = useless.map(|(name, _)| format!("credentials.{name}")).collect();
     for key in keys {
         let problem = "no route names it, and no plugin can have it presented: it has no hosts";

@@ -187,7 +187,8 @@ fn trusted_hosts(table: &Table<'_>) -> Vec<TrustedHost> {
         Err(_) => match Domain::parse_pattern(text) {
             Ok(name) if !name.is_literal() => Ok(TrustedHost::Name(name)),
             _ => {
-                let help = "write a name, such as \"smtp.example.org\", \".example.org\" for all below it, or an IP address";
+                let help =
+                    "write a name, such as \"smtp.example.org\", \".example.org\" for all below it, or an IP address";
                 Err((format!("{text:?} is no host"), help.to_owned()))
             }
         },

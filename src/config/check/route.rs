@@ -48,7 +48,10 @@ pub(super) fn route(value: &Value<'_>, own: &str, within: Within, names: &Names)
         value.wrong("a password is not sent without TLS", "set tls to \"verify\" or at least \"encrypt\"");
     }
     if let (Some(value), true) = (table.get("credential"), route.hops.contains(&NextHop::Mx("".into()))) {
-        value.wrong("a password is not for the exchangers of every domain", "name its host, or \"mx:DOMAIN\"; a host in [destinations.NAME] keeps its credential to itself");
+        value.wrong(
+            "a password is not for the exchangers of every domain",
+            "name its host, or \"mx:DOMAIN\"; a host in [destinations.NAME] keeps its credential to itself",
+        );
     }
     table.finish();
     Some(route)

@@ -21,7 +21,7 @@ fn accepts_until_it_is_killed() {
             let bench = Arc::clone(&bench);
             tasks.spawn(async move {
                 loop {
-                    let len = fastrand::usize(..[100, 5000, 40_000][task % 3]);
+                    let len = fastrand::usize(..[100, 5000, 40_000, 400_000][task % 4]);
                     let incoming = bench.incoming(&["a@example.net"], &octets(len));
                     let id = bench.queue.accept(incoming).await.unwrap();
                     say(&format!("accepted {id} {len}"));

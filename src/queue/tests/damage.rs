@@ -53,18 +53,80 @@ async fn a_chunk_of_content() {
 #[tokio::test]
 async fn a_body_in_a_spool_file() {
     let folder = tempfile::tempdir().unwrap();
-    let (bench, id) = with_one(folder.path(), 100_000, true).await;
+    let (bench, id) = with_one(folder.path(), 300_000, true).await;
     let BodyPlace::File { name, .. } = bench.all()[0].body.clone() else { panic!("inline") };
     // Nobody has it open, so that it is verified when it is read.
     drop(bench.one().await);
     bench.queue.shared.backlog.lock().leave(id);
     bench.queue.shared.backlog.lock().on_disk(id, backlog::Place::Due(later(0)));
     let path = folder.path().join("spool").join(&*name);
-    std::fs::write(&path, octets(99_999)).unwrap();
+    std::fs::write(&path, octets(299_999)).unwrap();
     let value = bench.store.get(keys::TREE, &keys::waiting(id)).unwrap().unwrap();
     expect_damaged(&bench, id, &keys::waiting(id), &value).await;
     assert!(!path.exists());
     assert!(folder.path().join("spool/damaged").join(name.replace('/', "-")).exists());
+}
+
+#[tokio::test]
+async fn a_body_in_a_slot_of_a_slab() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, id) = with_one(folder.path(), 100_000, true).await;
+    let BodyPlace::File { name, .. } = bench.all()[0].body.clone() else { panic!("inline") };
+    assert_eq!(&*name, "slab/128/0");
+    drop(bench.one().await);
+    bench.queue.shared.backlog.lock().leave(id);
+    bench.queue.shared.backlog.lock().on_disk(id, backlog::Place::Due(later(0)));
+    let mut wrong = octets(100_000);
+    wrong[77_777] ^= 1;
+    std::fs::write(folder.path().join("spool/slab-128k"), &wrong).unwrap();
+    let value = bench.store.get(keys::TREE, &keys::waiting(id)).unwrap().unwrap();
+    expect_damaged(&bench, id, &keys::waiting(id), &value).await;
+    assert_eq!(
+        std::fs::read(folder.path().join("spool/damaged/slab-128-0")).unwrap(),
+        wrong,
+        "for somebody to look at"
+    );
+    let another = bench.accept(&["a@example.net"], &octets(100_000)).await;
+    let place = bench.all().into_iter().find(|record| record.id == another).unwrap().body.clone();
+    assert!(matches!(place, BodyPlace::File { name, .. } if &*name == "slab/128/1"), "its slot is left as it is");
+}
+
+#[tokio::test]
+async fn bodies_of_a_batch_are_written_with_it_and_read_back_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let sizes = [32_769, 65_536, 65_537, 131_072, 200_000, 262_144, 262_145];
+    let content = |len: usize| {
+        let mut octets = octets(len);
+        octets[..4].copy_from_slice(&(len as u32).to_be_bytes());
+        octets
+    };
+    {
+        let bench = bench_with(Config { hot_bytes: 0, ..config(folder.path()) }).await;
+        let mut accepted = tokio::task::JoinSet::new();
+        for size in sizes {
+            let (queue, incoming) = (Arc::clone(&bench.queue), bench.incoming(&["a@example.net"], &content(size)));
+            accepted.spawn(async move { queue.accept(incoming).await.unwrap() });
+        }
+        accepted.join_all().await;
+        bench.close().await;
+    }
+    let bench = bench_with(Config { hot_bytes: 0, ..config(folder.path()) }).await;
+    let mut read = Vec::new();
+    for lease in bench.some(10).await {
+        let body = bench.body(&lease).await;
+        assert!(body == content(body.len()));
+        read.push(body.len());
+        let gone = all_gone(&lease);
+        bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
+    }
+    read.sort_unstable();
+    assert_eq!(read, sizes);
+    bench.queue.shared.barrier().await.unwrap();
+    // What was given back is used again.
+    bench.accept(&["a@example.net"], &octets(100_000)).await;
+    assert!(
+        matches!(&bench.all()[0].body, BodyPlace::File { name, .. } if ["slab/128/0", "slab/128/1"].contains(&&**name))
+    );
 }
 
 #[tokio::test]

@@ -137,7 +137,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn commit(engine: &Engine, writes: Vec<Write>) {
-    engine.commit(&mut [Item { tree: "queue", writes, waiter: None }]).unwrap();
+    engine.commit(&mut [Item { tree: "queue", writes, bodies: Vec::new(), waiter: None }]).unwrap();
 }
 
 fn keys_of(engine: &Engine) -> Vec<String> {

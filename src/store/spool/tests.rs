@@ -191,6 +191,25 @@ async fn files_without_a_record_are_found_at_start() {
     }
 }
 
+#[test]
+fn a_body_that_cannot_be_written_is_refused_and_others_go_on() {
+    let bench = bench();
+    let item = |len: usize| {
+        let (_, _, body) = bench.spool.place(&octets(40_000).into()).unwrap().unwrap();
+        let body = Body { octets: octets(len).into(), ..body };
+        let (waiter, answer) = tokio::sync::oneshot::channel();
+        let write = Write::Delete { key: "k".into() };
+        (Item { tree: "t", writes: vec![write], bodies: vec![body], waiter: Some(waiter) }, answer)
+    };
+    let ((well, mut told), (ill, mut refused)) = (item(40_000), item(70_000));
+    let mut items = [ill, well];
+    Body::write_all(&mut items);
+    assert!(items[0].writes.is_empty() && items[0].waiter.is_none() && matches!(refused.try_recv(), Ok(Err(_))));
+    assert!(items[1].writes.len() == 1 && items[1].bodies.is_empty() && told.try_recv().is_err());
+    let slab = std::fs::read(bench.folder.path().join("slab-64k")).unwrap();
+    assert!(slab == octets(40_000), "the first slot");
+}
+
 #[tokio::test]
 async fn what_this_run_has_had_to_do_with_is_not_swept() {
     let bench = bench();
