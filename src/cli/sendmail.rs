@@ -67,7 +67,7 @@ pub(super) fn by_name() -> Option<ExitCode> {
 pub(super) fn run(configuration: &Path, words: &[OsString]) -> ExitCode {
     let done = perform(configuration, words);
     let code = done.unwrap_or_else(|(exit, why)| {
-        let _ = writeln!(io::stderr(), "sendmail: {why}");
+        let _ = writeln!(io::stderr(), "sendmail: {}", super::render::clean(&why));
         exit
     });
     ExitCode::from(code as u8)

@@ -111,7 +111,8 @@ impl Dispatcher {
         connector: Arc<dyn Connector>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let (trials, places) = (Trials::new(queue.window()), Places::new(config.load().max_connections));
+        let places = Places::new(config.load().max_connections);
+        let trials = Trials::new(queue.window(), places.unknown());
         Arc::new(Self {
             me: OnceLock::new(),
             config,

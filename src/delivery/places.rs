@@ -39,6 +39,11 @@ impl Places {
         Self { all: semaphore(size.0), unknown: semaphore(size.1), size: Mutex::new(size) }
     }
 
+    /// Places for sites that are still to answer.
+    pub(super) fn unknown(&self) -> usize {
+        self.size.lock().1
+    }
+
     /// Waits for a place among `count`. `proven`: the site has answered before.
     pub(super) async fn take(&self, count: usize, proven: bool) -> Place {
         self.resize(count);

@@ -4,8 +4,8 @@
 //! hops all places would wait, and mail for hosts that answer could not come in. So what is on trial needs a turn: mail that
 //! was never tried from one lot, mail that failed before, or found none for long, from a smaller one, and the fewer turns are
 //! left, the fewer one next hop may have. What gets no turn goes back to the queue. A host that says nothing may be waited
-//! for by the minute: a turn that takes long moves to a lot of its own, so that others are soon tried. Never waits, never
-//! speaks to anybody.
+//! for by the minute: a turn that takes long moves to a lot of its own, so that others are soon tried. All turns together are no
+//! more than the places for connections to such hosts. Never waits, never speaks to anybody.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -14,6 +14,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+
+/// The window in parts, for counting with shares of it.
+const ALL: usize = 8;
 
 /// Of the window, for mail that was never tried.
 const FIRST_SHARE: usize = 4;
@@ -80,10 +83,12 @@ struct Refused {
 }
 
 impl Trials {
-    /// For a queue that has this many messages in memory.
-    pub(super) fn new(window: usize) -> Self {
-        let slow = Arc::new(Semaphore::new((window / SLOW_SHARE).max(1)));
-        let (first, again) = (window / FIRST_SHARE, window / AGAIN_SHARE);
+    /// For a queue that has this many messages in memory, and so many places for connections to sites that are still to answer:
+    /// whoever has a turn finds a place too, and nobody waits for one behind those who wait for the dead.
+    pub(super) fn new(window: usize, places: usize) -> Self {
+        let all = window.min(places * ALL / (ALL / FIRST_SHARE + ALL / AGAIN_SHARE + ALL / SLOW_SHARE));
+        let slow = Arc::new(Semaphore::new((all / SLOW_SHARE).max(1)));
+        let (first, again) = (all / FIRST_SHARE, all / AGAIN_SHARE);
         Self { first: Lot::new(first, FIRST_WAITS), again: Lot::new(again, AGAIN_WAITS), slow }
     }
 
@@ -170,7 +175,7 @@ mod tests {
 
     #[test]
     fn one_next_hop_has_a_part_of_what_is_left() {
-        let (trials, now) = (Trials::new(4000), Instant::now());
+        let (trials, now) = (Trials::new(4000, 100_000), Instant::now());
         let mut one = Vec::new();
         while let Ok(turn) = trials.turn(one.len(), false, now) {
             one.push(turn);
@@ -181,7 +186,7 @@ mod tests {
 
     #[test]
     fn many_next_hops_share_all_turns_and_some_of_the_window_is_left() {
-        let (trials, now) = (Trials::new(4000), Instant::now());
+        let (trials, now) = (Trials::new(4000, 100_000), Instant::now());
         let (first, again) = (turns(&trials, 4000, false, now), turns(&trials, 4000, true, now));
         assert_eq!((first.len(), again.len()), (1000, 500));
         drop(first);
@@ -189,8 +194,23 @@ mod tests {
     }
 
     #[test]
+    fn no_more_have_a_turn_than_find_a_place() {
+        for (window, places) in [(10_000, 2000), (10_000, 50), (400, 2000)] {
+            let (trials, begun) = (Trials::new(window, places), Instant::now());
+            let mut held = Vec::new();
+            for round in 0..4 {
+                let now = begun + SLOW_AFTER * round;
+                held.extend(turns(&trials, window, false, now));
+                held.extend(turns(&trials, window, true, now));
+            }
+            let all = places.min(window * 5 / 8);
+            assert!(held.len() <= all && held.len() + 4 >= all, "{} of {places}", held.len());
+        }
+    }
+
+    #[test]
     fn the_more_get_none_the_later_they_come_back() {
-        let (trials, now) = (Trials::new(400), Instant::now());
+        let (trials, now) = (Trials::new(400, 100_000), Instant::now());
         let _held = turns(&trials, 50, true, now);
         let long = waits(&trials, true, now);
         assert_eq!((long[0], long[49], long[149], long[9999]), (5, 10, 20, 900));
@@ -207,7 +227,7 @@ mod tests {
 
     #[test]
     fn mail_that_was_never_tried_comes_back_soon() {
-        let (trials, now) = (Trials::new(400), Instant::now());
+        let (trials, now) = (Trials::new(400, 100_000), Instant::now());
         let _held = turns(&trials, 100, false, now);
         let long = waits(&trials, false, now);
         assert_eq!((long[0], long[99], long[199], long[9999]), (2, 4, 6, 30));
@@ -215,7 +235,7 @@ mod tests {
 
     #[test]
     fn who_takes_long_leaves_its_turn_to_others_as_far_as_there_is_room() {
-        let (trials, begun) = (Trials::new(400), Instant::now());
+        let (trials, begun) = (Trials::new(400, 100_000), Instant::now());
         let mute = turns(&trials, 60, false, begun);
         let later = turns(&trials, 100, false, begun + SLOW_AFTER / 2);
         assert_eq!((mute.len(), later.len()), (60, 40));
@@ -230,7 +250,7 @@ mod tests {
 
     #[test]
     fn what_has_ended_is_forgotten() {
-        let (trials, now) = (Trials::new(40), Instant::now());
+        let (trials, now) = (Trials::new(40, 100_000), Instant::now());
         let _kept = trials.turn(0, false, now).unwrap();
         for _ in 0..1000 {
             drop(trials.turn(0, false, now).unwrap());

@@ -147,6 +147,21 @@ async fn an_accept_dropped_half_way_is_delivered_once_and_counted() {
 }
 
 #[tokio::test]
+async fn a_part_of_the_window_is_left_for_what_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench_with(Config { window: 80, ..config(folder.path()) }).await;
+    for _ in 0..300 {
+        bench.accept(&["a@example.net"], b"x").await;
+    }
+    for lease in bench.some(80).await {
+        let gone = all_gone(&lease);
+        bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
+    }
+    let _one = bench.one().await;
+    assert_eq!(bench.queue.shared.backlog.lock().in_window(), 70, "220 wait on the disk");
+}
+
+#[tokio::test]
 async fn what_is_in_the_window_is_not_read_again_for_each_message_that_is_due() {
     let folder = tempfile::tempdir().unwrap();
     let (bench, store) = failing(folder.path()).await;
