@@ -44,7 +44,7 @@ pub(super) enum After {
     Leave,
 }
 
-/// An attempt under way.
+/// An attempt under way. It lives in a box: each function that it is moved through would have room for it, all the while.
 pub(super) struct Attempt<'a> {
     pub(super) dispatcher: &'a Dispatcher,
     pub(super) config: Arc<Config>,
@@ -71,13 +71,13 @@ pub(super) struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// With the snapshots of this moment.
-    pub(super) fn new(dispatcher: &'a Dispatcher, job: Job, next_hop: Arc<str>) -> Self {
+    pub(super) fn new(dispatcher: &'a Dispatcher, job: Job, next_hop: Arc<str>) -> Box<Self> {
         let Job { lease, route, fresh, asked, turn } = job;
         let span = tracing::info_span!("attempt", queue_id = %lease.record.id, next_hop = &*next_hop);
         let recipients = leased(&lease);
         let (config, hooks) = (dispatcher.config(), dispatcher.hooks());
         let (content, not_before, hop, took, dialogue, facts) = (None, None, None, Duration::ZERO, None, asked);
-        Self {
+        Box::new(Self {
             dispatcher,
             config,
             hooks,
@@ -94,17 +94,17 @@ impl<'a> Attempt<'a> {
             took,
             dialogue,
             span,
-        }
+        })
     }
 
     /// First step: give-up time, rest of the next hop, attempt hook. None: the recipients are settled already, or due
     /// again.
-    pub(super) async fn prepare(self, lane: &Lane, connected: bool) -> Option<Self> {
+    pub(super) async fn prepare(self: Box<Self>, lane: &Lane, connected: bool) -> Option<Box<Self>> {
         let span = self.span.clone();
         self.prepare_inside(lane, connected).instrument(span).await
     }
 
-    async fn prepare_inside(mut self, lane: &Lane, connected: bool) -> Option<Self> {
+    async fn prepare_inside(mut self: Box<Self>, lane: &Lane, connected: bool) -> Option<Box<Self>> {
         if self.dispatcher.is_paused() {
             return None;
         }
@@ -114,7 +114,7 @@ impl<'a> Attempt<'a> {
         }
         let now = self.dispatcher.clock().now();
         if let Some(outcomes) = self.expired(now) {
-            self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
+            Box::pin(self.conclude(outcomes, Vec::new(), Reporting::Relayed)).await;
             return None;
         }
         if !connected && let Some((left, trouble)) = lane.rest(Instant::now()) {
@@ -122,14 +122,14 @@ impl<'a> Attempt<'a> {
             let mut outcomes = self.all(OutcomeKind::Temporary, Stage::Connect, &reply, now);
             self.not_before = Some(now.plus(manners::spread(left, fastrand::f64())));
             outcomes.iter_mut().for_each(|outcome| outcome.error.clone_from(&trouble));
-            self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
+            Box::pin(self.conclude(outcomes, Vec::new(), Reporting::Relayed)).await;
             return None;
         }
         if self.facts.is_none() && self.hooks.listens(Hook::DeliveryAttempt) {
             match self.ask().await {
                 AttemptVerdict::Proceed => {}
                 verdict => {
-                    self.turned_away(verdict, now).await;
+                    Box::pin(self.turned_away(verdict, now)).await;
                     return None;
                 }
             }
@@ -138,7 +138,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Second step: sends it. `next`, whose content is at hand, follows over the same connection.
-    pub(super) async fn send(&self, lane: &Arc<Lane>, next: Option<&Self>, slot: &mut Option<Line>) -> Transmitted {
+    pub(super) async fn send(
+        &self,
+        lane: &Arc<Lane>,
+        next: Option<&Self>,
+        slot: &mut Option<Box<Line>>,
+    ) -> Transmitted {
         let next = next.map(Attempt::mail);
         let begun = Instant::now();
         let mail = self.mail();
@@ -149,12 +154,17 @@ impl<'a> Attempt<'a> {
     }
 
     /// Third step: result hook, settlement.
-    pub(super) async fn finish(self, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, done: Transmitted) -> After {
+    pub(super) async fn finish(self: Box<Self>, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, done: Transmitted) -> After {
         let span = self.span.clone();
         self.finish_inside(dispatcher, lane, done).instrument(span).await
     }
 
-    async fn finish_inside(mut self, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, done: Transmitted) -> After {
+    async fn finish_inside(
+        mut self: Box<Self>,
+        dispatcher: &Arc<Dispatcher>,
+        lane: &Arc<Lane>,
+        done: Transmitted,
+    ) -> After {
         match done.contact {
             Contact::Reached => {
                 let served = manners::reached(lane, &self.config.shaping.backoff, &done.outcomes, Instant::now());
@@ -249,7 +259,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The attempt hook said no. No attempt was made, so only giving up is final.
-    async fn turned_away(self, verdict: AttemptVerdict, now: Timestamp) {
+    async fn turned_away(self: Box<Self>, verdict: AttemptVerdict, now: Timestamp) {
         let expired = self.expires() <= now;
         match verdict {
             AttemptVerdict::HoldSeconds(secs) if !expired => {
@@ -275,7 +285,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// There is nothing to make the attempt from before `at`.
-    pub(super) async fn put_off(mut self, at: Timestamp, why: Arc<str>) {
+    pub(super) async fn put_off(mut self: Box<Self>, at: Timestamp, why: Arc<str>) {
         let now = self.dispatcher.clock().now();
         if let Some(outcomes) = self.expired(now) {
             return self.conclude(outcomes, Vec::new(), Reporting::Relayed).await;
@@ -288,7 +298,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Settles all recipients for another time, without an attempt.
-    async fn postpone(self, at: Timestamp, route: Option<Arc<Route>>) {
+    async fn postpone(self: Box<Self>, at: Timestamp, route: Option<Arc<Route>>) {
         let route = route.or_else(|| self.fresh.then(|| Arc::clone(&self.route)));
         let settled = self.recipients.iter().map(|recipient| {
             let warned = self.lease.record.recipients.iter().any(|r| r.index == recipient.index && r.state.warned);
@@ -301,7 +311,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Decides what becomes of each recipient, makes the notices, settles.
-    pub(super) async fn conclude(self, outcomes: Vec<Outcome>, dispositions: Vec<Disposition>, reporting: Reporting) {
+    pub(super) async fn conclude(
+        self: Box<Self>,
+        outcomes: Vec<Outcome>,
+        dispositions: Vec<Disposition>,
+        reporting: Reporting,
+    ) {
         let now = self.dispatcher.clock().now();
         let id = self.lease.record.id;
         let ending = {
@@ -445,7 +460,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// As it was, but for what the attempt hook left.
-    pub(super) fn into_job(self) -> Job {
+    pub(super) fn into_job(self: Box<Self>) -> Job {
         Job { lease: self.lease, route: self.route, fresh: self.fresh, asked: self.facts, turn: self.turn }
     }
 }

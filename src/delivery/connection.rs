@@ -85,16 +85,13 @@ impl Connection {
         };
         let secured = tls != TlsUse::Never && implicit;
         let opener = Opener::new(Arc::clone(&how.hostname), target.lmtp, tls, secured, how.credential.clone());
-        match Self::attempt(connector, target, how, opener, secured).await {
-            Err(failed) if fall_back && failed.handshake => {
-                let plain = Self::attempt(connector, target, how, again(), false).await;
-                let fault = failed.error.fault;
-                match plain {
-                    Ok(connection) => Ok(Self { fault, ..connection }),
-                    Err(failed) => Err(OpenError { fault, ..failed.error }),
-                }
-            }
-            done => done.map_err(|failed| failed.error),
+        let fault = match Self::attempt(connector, target, how, opener, secured).await {
+            Err(failed) if fall_back && failed.handshake => failed.error.fault,
+            done => return done.map_err(|failed| failed.error),
+        };
+        match Self::attempt(connector, target, how, again(), false).await {
+            Ok(connection) => Ok(Self { fault, ..connection }),
+            Err(failed) => Err(OpenError { fault, ..failed.error }),
         }
     }
 
@@ -111,14 +108,14 @@ impl Connection {
         let mut tls = None;
         let mut fault = None;
         if implicit {
-            (wire, tls, fault) = wire.secure(connector, target, how).await?;
+            (wire, tls, fault) = Box::pin(wire.secure(connector, target, how)).await?;
         }
         loop {
             let limit = how.timeouts.reply(opener.stage());
             let reply = wire.reply(limit).await.map_err(|e| Failed::waiting(opener.stage(), &e))?;
             let mut next = opener.reply(reply, &mut wire.out);
             if next == Next::Handshake {
-                (wire, tls, fault) = wire.secure(connector, target, how).await?;
+                (wire, tls, fault) = Box::pin(wire.secure(connector, target, how)).await?;
                 next = opener.secured(&mut wire.out);
             }
             match next {

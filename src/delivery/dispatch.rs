@@ -15,6 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -425,10 +426,8 @@ impl Dispatcher {
 
     /// Runs something that the drain waits for, and cuts off when it took too long.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let cut = self.cut.clone();
-        self.tasks.spawn(async move {
-            cut.run_until_cancelled_owned(work).await;
-        });
+        // Not in an async block: each of those that the work is moved through has room for it once more.
+        self.tasks.spawn(work.with_cancellation_token_owned(self.cut.clone()));
     }
 
     /// Forgets lanes without work, and sites that nobody needs.

@@ -47,7 +47,7 @@ impl Seat {
 
     /// Works until there is nothing left to do.
     pub(super) async fn work(mut self) {
-        let mut line: Option<Line> = None;
+        let mut line: Option<Box<Line>> = None;
         self.begun = true;
         self.jobs(&mut line).await;
         if let Some(line) = line {
@@ -58,7 +58,7 @@ impl Seat {
 
     /// One job after the other. What only waits must be small: thousands of connections stand idle, so that whatever an
     /// attempt needs is in a box that lives no longer than it.
-    async fn jobs(&mut self, line: &mut Option<Line>) {
+    async fn jobs(&mut self, line: &mut Option<Box<Line>>) {
         while let Some(job) = self.next(line).await {
             if Box::pin(self.row(job, line)).await == After::Leave {
                 return;
@@ -67,14 +67,15 @@ impl Seat {
     }
 
     /// A job, and those that follow it over the same connection without a pause.
-    async fn row(&self, job: Job, line: &mut Option<Line>) -> After {
+    async fn row(&self, job: Job, line: &mut Option<Box<Line>>) -> After {
         let (dispatcher, lane) = (&self.dispatcher, &self.lane);
         let attempt = Attempt::new(dispatcher, job, Arc::clone(&lane.name));
         let Some(mut attempt) = attempt.prepare(lane, line.is_some()).await else { return After::Next };
         loop {
             let ahead = if line.is_some() { self.look_ahead().await } else { None };
-            let done = attempt.send(lane, ahead.as_ref(), line).await;
-            let after = attempt.finish(dispatcher, lane, done).await;
+            let done = attempt.send(lane, ahead.as_deref(), line).await;
+            // In a box of its own, as it needs much more than what waits for a host that does not answer.
+            let after = Box::pin(attempt.finish(dispatcher, lane, done)).await;
             match ahead {
                 Some(attempt) if after == After::Leave => {
                     lane.give_back(attempt.into_job());
@@ -87,7 +88,7 @@ impl Seat {
     }
 
     /// The job after this one, if it waits already: its commands can go out with the end of this one.
-    async fn look_ahead(&self) -> Option<Attempt<'_>> {
+    async fn look_ahead(&self) -> Option<Box<Attempt<'_>>> {
         let job = self.lane.take_ahead(Instant::now())?;
         let attempt = Attempt::new(&self.dispatcher, job, Arc::clone(&self.lane.name));
         let mut attempt = attempt.prepare(&self.lane, true).await?;
@@ -95,7 +96,7 @@ impl Seat {
         Some(attempt)
     }
 
-    async fn next(&mut self, line: &mut Option<Line>) -> Option<Job> {
+    async fn next(&mut self, line: &mut Option<Box<Line>>) -> Option<Job> {
         loop {
             let now = Instant::now();
             if self.gives_way(now) {
@@ -131,7 +132,7 @@ impl Seat {
     }
 
     /// Waits for so long at most; true if there may be a job.
-    async fn idle(&self, long: Duration, line: &mut Option<Line>) -> bool {
+    async fn idle(&self, long: Duration, line: &mut Option<Box<Line>>) -> bool {
         let first = long.min(BREATH);
         if timeout(first, self.is_wanted()).await.is_ok() {
             return true;
@@ -178,6 +179,15 @@ mod tests {
     #[test]
     fn a_worker_that_waits_is_small() {
         let size = size(Seat::work);
-        assert!(size <= 2048, "{size} octets for each idle connection");
+        assert!(size <= 1024, "{size} octets for each idle connection");
+    }
+
+    #[test]
+    fn an_attempt_that_waits_for_a_host_is_small() {
+        fn size<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(Seat::row);
+        assert!(size <= 1536, "{size} octets for each host that does not answer");
     }
 }

@@ -107,7 +107,7 @@ pub(super) async fn transmit(
     lane: &Arc<Lane>,
     mail: &Mail<'_>,
     next: Option<&Mail<'_>>,
-    slot: &mut Option<Line>,
+    slot: &mut Option<Box<Line>>,
 ) -> Transmitted {
     let mut done = one_transaction(dispatcher, lane, mail, next, slot).await;
     let mut most = usize::MAX;
@@ -122,7 +122,7 @@ pub(super) async fn transmit(
             mail.recipients.iter().filter(|recipient| done.left.contains(&recipient.index)).cloned().collect();
         let later = rest.split_off(most.min(rest.len()));
         let now = Mail { recipients: &rest, ..*mail };
-        let more = one_transaction(dispatcher, lane, &now, None, slot).await;
+        let more = Box::pin(one_transaction(dispatcher, lane, &now, None, slot)).await;
         done.join(more, later.iter().map(|recipient| recipient.index));
     }
     done
@@ -135,7 +135,7 @@ async fn one_transaction(
     lane: &Arc<Lane>,
     mail: &Mail<'_>,
     next: Option<&Mail<'_>>,
-    slot: &mut Option<Line>,
+    slot: &mut Option<Box<Line>>,
 ) -> Transmitted {
     let most = lane.messages_per_connection();
     if let Some(old) = slot.take_if(|line| !line.is_fit(mail, most)) {
@@ -146,7 +146,7 @@ async fn one_transaction(
         if slot.is_none() {
             // In a box: it needs much more room than a transaction, and is rare.
             match Box::pin(open(dispatcher, lane, mail, &tried)).await {
-                Ok(Opened::Line(line)) => *slot = Some(*line),
+                Ok(Opened::Line(line)) => *slot = Some(line),
                 Ok(Opened::Local(done)) => return *done,
                 // What a host did tells more than that there is no other.
                 Err(failure) => return failed.unwrap_or_else(|| unreached(&failure, mail, dispatcher.clock().now())),
@@ -166,7 +166,8 @@ async fn one_transaction(
         };
         let (reused, now) = (line.sent > 0, dispatcher.clock().now());
         let next = next.filter(|next| line.may_take(next, 1, most));
-        let delivered = send(line, (mail, head, body), next, now).await;
+        // In a box, as above: of those that wait for a connection, most are never let in.
+        let delivered = Box::pin(send(line, (mail, head, body), next, now)).await;
         if reused && !line.connection.is_usable() && was_stale(&delivered) {
             // It had waited too long and was closed under us before it took anything: a new one may do better, and
             // is not counted as reused, so this happens once.
@@ -216,7 +217,7 @@ fn told(mail: &Mail<'_>, line: &mut Line, delivered: Vec<Delivered>, now: Timest
     done
 }
 
-fn say_goodbye(dispatcher: &Dispatcher, line: Line) {
+fn say_goodbye(dispatcher: &Dispatcher, line: Box<Line>) {
     dispatcher.spawn(async move {
         let _ = timeout(QUIT_WITHIN, line.quit()).await;
     });

@@ -56,6 +56,8 @@ fn encode_as(version: u8, record: &impl serde::Serialize, head: &[u8], body: &[u
     if let Some(place) = value.get_mut(1..5) {
         place.copy_from_slice(&crc.to_be_bytes());
     }
+    // It may stay in memory for a while, with thousands of others: no larger than it is.
+    value.shrink_to_fit();
     value.into()
 }
 

@@ -3,12 +3,14 @@
 //! Must never send the final dot after content that could not be read whole, nor take what was said without being asked for
 //! an answer.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::task::{Context, Waker};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use crate::delivery::client::OutboundMail;
 use crate::delivery::connector::Stream;
@@ -68,13 +70,25 @@ impl Wire {
             if let Some(reply) = reply {
                 return Ok(reply);
             }
-            self.inbox.resize(INBOX, 0);
-            let read = self.stream.read(&mut self.inbox).await?;
-            if read == 0 {
+            self.fill().await?;
+            if self.inbox.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.unread = 0..read;
+            self.unread = 0..self.inbox.len();
         }
+    }
+
+    /// Reads what is there. Waiting takes no room: there are many servers that never say a word.
+    async fn fill(&mut self) -> io::Result<()> {
+        poll_fn(|cx| {
+            let mut room = [MaybeUninit::uninit(); INBOX];
+            let mut buffer = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.inbox.clear();
+            self.inbox.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     /// Sends commands while no answer is outstanding. What the server has said by then was not asked for: it is returned
@@ -211,9 +225,9 @@ impl Wire {
     /// True if the server neither closed nor said anything.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        self.inbox.resize(INBOX, 0);
-        let mut buffer = ReadBuf::new(&mut self.inbox);
-        let read = std::pin::Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer);
+        let mut room = [MaybeUninit::uninit(); INBOX];
+        let mut buffer = ReadBuf::uninit(&mut room);
+        let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer);
         read.is_pending() && self.unread.is_empty() && self.reader.is_empty()
     }
 
