@@ -154,7 +154,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Third step: result hook, settlement.
-    pub(super) async fn finish(self: Box<Self>, dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, done: Transmitted) -> After {
+    pub(super) async fn finish(
+        self: Box<Self>,
+        dispatcher: &Arc<Dispatcher>,
+        lane: &Arc<Lane>,
+        done: Transmitted,
+    ) -> After {
         let span = self.span.clone();
         self.finish_inside(dispatcher, lane, done).instrument(span).await
     }

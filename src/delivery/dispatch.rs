@@ -32,7 +32,7 @@ use super::reroutes::Reroutes;
 use super::site::{Served, Slot};
 use super::sites::Sites;
 use super::tls_out::Wisdom;
-use super::trials::Trials;
+use super::trials::{Trials, Turn};
 use crate::history::History;
 use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
@@ -306,7 +306,7 @@ impl Dispatcher {
             let now = Instant::now();
             let on_trial = lane.on_trial(now);
             let on_trial = on_trial.filter(|_| lane.site().is_some() || !self.sites.presumes(&config, &lane.key));
-            let turn = on_trial.map(|held| self.trials.turn(held, job.was_tried(self.clock.now()), now)).transpose();
+            let turn = on_trial.map_or(Ok(None), |held| self.turn(held, job.was_tried(self.clock.now()), now));
             let pushed = match turn {
                 Err(after) => Pushed::Full(Box::new(job), after),
                 Ok(turn) => {
@@ -327,6 +327,16 @@ impl Dispatcher {
             // Due again at once: the configuration was replaced in between.
             Pushed::Astray(job) => drop(job),
         }
+    }
+
+    /// A turn for a job to a next hop that has `held` jobs already, if it needs one.
+    fn turn(&self, held: usize, again: bool, now: Instant) -> Result<Option<Turn>, Duration> {
+        // It is being found out already whether anybody is there. New mail waits for that where it keeps nobody out of the window:
+        // gone back to the queue, it would come after all that is due there.
+        if held > 0 && !again && self.queue.is_roomy() {
+            return Ok(None);
+        }
+        self.trials.turn(held, again, now).map(Some)
     }
 
     fn push(self: &Arc<Self>, lane: &Arc<Lane>, job: Job, config: &Arc<Config>) -> Pushed {

@@ -239,6 +239,12 @@ impl Queue {
         self.shared.config.window
     }
 
+    /// True while half of the window is free.
+    pub fn is_roomy(&self) -> bool {
+        let room = self.shared.backlog.lock().room();
+        room.saturating_mul(2) >= self.shared.config.window
+    }
+
     /// A new id.
     pub fn next_id(&self) -> QueueId {
         self.shared.ids.next(self.shared.clock.now())
