@@ -20,7 +20,7 @@ const ALL_IN_MEMORY: u64 = 64 * 1024 * 1024;
 const WRITE_AT_LEAST: usize = 128 * 1024;
 
 /// Once it has this much, there is room for a good deal more.
-const ROOMY_AT: usize = 32 * 1024;
+const ROOMY_AT: usize = 16 * 1024;
 
 /// Content that comes in.
 pub struct Draft {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::committer::Item;
 use crate::store::{Committed, Pair, Write};
 use std::sync::atomic::AtomicU64;
 
