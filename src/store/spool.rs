@@ -344,7 +344,7 @@ impl Inner {
             })?),
         };
         let file = SpoolFile::new(self, name.into(), place, Fate::Named, false);
-        files.open.insert(Arc::clone(&file.name), Arc::downgrade(&file));
+        files.open.insert(Arc::clone(file.name()), Arc::downgrade(&file));
         Ok(file)
     }
 
