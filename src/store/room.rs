@@ -3,7 +3,7 @@
 //!
 //! Reads the file system's figures at most every [`EVERY`]; never writes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,10 +28,12 @@ pub struct Room {
 }
 
 impl Room {
-    /// Watches the file system of `path`: below `floor` octets there is no room.
+    /// Watches the file system of `path`: below `floor` octets there is no room. Reads its figures.
     pub fn new(path: PathBuf, floor: u64) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { path, floor, started: Instant::now(), read_at: zero(), free: zero(), written: zero(), pending: zero() }
+        // Known before anybody asks: while the first of many reads it anew, the others are told this one.
+        let free = AtomicU64::new(free_of(&path).unwrap_or(u64::MAX));
+        Self { path, floor, started: Instant::now(), read_at: zero(), free, written: zero(), pending: zero() }
     }
 
     /// Cheap: a system call every 100 ms at most.
@@ -57,7 +59,7 @@ impl Room {
         let old = read_at == 0 || now.saturating_sub(read_at) >= u64::try_from(EVERY.as_millis()).unwrap_or(u64::MAX);
         if old && self.read_at.compare_exchange(read_at, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             // A file system that doesn't tell is not called full: the writes themselves will show.
-            let free = rustix::fs::statvfs(&self.path).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize));
+            let free = free_of(&self.path).unwrap_or(u64::MAX);
             self.written.store(0, Ordering::Relaxed);
             self.free.store(free, Ordering::Relaxed);
         }
@@ -67,7 +69,7 @@ impl Room {
 
     /// Free octets, where the file system tells.
     pub fn free(&self) -> Option<u64> {
-        rustix::fs::statvfs(&self.path).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+        free_of(&self.path)
     }
 
     /// Octets went to the file system.
@@ -92,9 +94,23 @@ impl Room {
     }
 }
 
+/// Octets that a file system has left, where it tells.
+fn free_of(path: &Path) -> Option<u64> {
+    rustix::fs::statvfs(path).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_told_of_a_full_disk_while_another_reads_the_first_figure() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::new(folder.path().to_owned(), 1);
+        // Another has said that it reads, and is not done.
+        room.read_at.store(u64::MAX / 2, Ordering::Relaxed);
+        room.check().unwrap();
+    }
 
     #[test]
     fn what_is_on_its_way_counts_against_the_floor() {

@@ -251,7 +251,9 @@ fn insisting() -> String {
 }
 
 fn write_config(folder: &Path, text: &str) {
-    let text = text.replace("DIR", folder.to_str().unwrap());
+    // Only where a path begins: a folder with a name made by chance may have these letters in it.
+    let folder_text = folder.to_str().unwrap();
+    let text = text.replace("\"DIR", &format!("\"{folder_text}")).replace(":DIR", &format!(":{folder_text}"));
     fs::write(folder.join("waypost.toml"), text).unwrap();
 }
 
