@@ -35,11 +35,7 @@ pub(super) fn config(
     let delivery = root.table("delivery");
     let limits = lane(&delivery, LaneLimits::default());
     let lanes = each(root.named("lanes"), |_, table| Some(lane(table, limits)));
-    let mut trusted = Trusted::default();
-    let credentials = each(root.named("credentials"), |name, table| {
-        trusted_hosts(table).into_iter().for_each(|host| trusted.add_host(name, host));
-        credential(table, base)
-    });
+    let (credentials, mut trusted) = credentials(root, base);
     let sources = each(root.named("sources"), |_, table| source(table, &credentials));
     let defined: Vec<Arc<str>> = root.named("sources").into_iter().map(|(name, _)| name).collect();
     let pools = each(root.named("pools"), |name, table| {
@@ -62,11 +58,7 @@ pub(super) fn config(
     insists(&delivery, dns, tls);
     let destinations = each(destinations, |_, table| destination(table, base, &names));
     let routing = routing(&root.table("routing"), &names);
-    let named = destinations.values().filter_map(|destination| match destination {
-        Destination::Route(route) => Some(route),
-        _ => None,
-    });
-    named.chain(routing.domains.values()).chain(&routing.default).for_each(|route| trusted.add_route(route));
+    trust_routes(&mut trusted, &destinations, &routing);
     let config = Config {
         hostname: hostname.clone(),
         tls,
@@ -157,6 +149,25 @@ fn check_template(path: &str, value: &Value<'_>) {
     if rest.contains(['{', '}']) {
         value.wrong("has braces that mean nothing", "only {local} and {domain} stand for something");
     }
+}
+
+/// `[credentials.NAME]`, and the hosts that are listed for them.
+fn credentials(root: &Table<'_>, base: &Base) -> (BTreeMap<Arc<str>, Credential>, Trusted) {
+    let mut trusted = Trusted::default();
+    let credentials = each(root.named("credentials"), |name, table| {
+        trusted_hosts(table).into_iter().for_each(|host| trusted.add_host(name, host));
+        credential(table, base)
+    });
+    (credentials, trusted)
+}
+
+/// What the configuration itself uses a credential with.
+fn trust_routes(trusted: &mut Trusted, destinations: &BTreeMap<Arc<str>, Destination>, routing: &routing::Table) {
+    let named = destinations.values().filter_map(|destination| match destination {
+        Destination::Route(route) => Some(route),
+        _ => None,
+    });
+    named.chain(routing.domains.values()).chain(&routing.default).for_each(|route| trusted.add_route(route));
 }
 
 fn credential(table: &Table<'_>, base: &Base) -> Option<Credential> {
