@@ -4,6 +4,7 @@
 //! nothing. A search begins after everything written before it is applied, so that it sees all of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,6 +17,10 @@ use crate::time::Timestamp;
 
 /// Entries read at a time.
 const PAGE: usize = 128;
+
+/// What became due within this time has half of the room to itself. After a restart, or an hour without a network, all
+/// that is in the queue may be due: new mail that was put off for a moment would come after it.
+const RECENT: Duration = Duration::from_secs(30);
 
 impl Shared {
     /// Fills the window as far as there is something due. Goes on by itself if the caller stops waiting.
@@ -59,15 +64,13 @@ impl Shared {
         // What is due earlier is in the window: with many next hops that answer slowly, thousands of messages, each time.
         let begin = |at: Timestamp| if search.whole { Timestamp::from_micros(0) } else { at };
         if let Some(at) = search.next_urgent {
-            let outside = self.search_due((Index::Urgent, begin(at)), now, seen, &mut left)?;
-            outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
+            self.search_timed((Index::Urgent, begin(at)), now, seen, &mut left)?;
         }
         let room = room - (share - left);
         let share = if search.fresh_from.is_some() { room.div_ceil(2) } else { room };
         let mut left = share;
         if let Some(at) = search.next_due {
-            let outside = self.search_due((Index::Due, begin(at)), now, seen, &mut left)?;
-            outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
+            self.search_timed((Index::Due, begin(at)), now, seen, &mut left)?;
         }
         let mut left = room - (share - left);
         if let Some(from) = search.fresh_from {
@@ -93,6 +96,28 @@ impl Shared {
         let backlog = self.backlog.lock();
         // Mail that arrived meanwhile may have taken the room.
         (!backlog.knows_better(id, seen)).then(|| left > 0 && backlog.room() > 0)
+    }
+
+    /// Takes what is due from that time on: what became due lately for half of the room, and what is due longest. Notes the
+    /// earliest that stays outside.
+    fn search_timed(
+        &self,
+        (index, begin): (Index, Timestamp),
+        now: Timestamp,
+        seen: Ticket,
+        left: &mut usize,
+    ) -> Result<(), StoreError> {
+        let lately = now.minus(RECENT);
+        if begin < lately {
+            let mut half = left.div_ceil(2);
+            let others = *left - half;
+            // What stays outside of these is later than what the next search leaves outside, or is taken by it.
+            self.search_due((index, lately), now, seen, &mut half)?;
+            *left = others + half;
+        }
+        let outside = self.search_due((index, begin), now, seen, left)?;
+        outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
+        Ok(())
     }
 
     /// Takes what is due from that time on; gives the earliest entry that stays outside.

@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod faults;
 mod stress;
+mod window;
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_795_473_060);
 
@@ -428,7 +429,7 @@ async fn pages_of_a_listing_follow_each_other() {
     let bench = bench(folder.path()).await;
     let mut ids = Vec::new();
     for n in 0..300 {
-        ids.push(bench.queue.shared.accept_unflushed(bench.incoming(&["a@example.net"], b"x"), n % 3 == 0).await);
+        ids.push(bench.queue.shared.accept_unflushed(bench.incoming(&["a@example.net"], b"x"), later(60 * u64::from(n % 3 == 0))).await);
     }
     bench.queue.shared.barrier().await.unwrap();
     let mut seen = Vec::new();
@@ -440,56 +441,6 @@ async fn pages_of_a_listing_follow_each_other() {
         }
     }
     assert_eq!(seen, ids);
-}
-
-impl Shared {
-    /// As `accept`, without waiting for a flush: to fill a queue quickly.
-    async fn accept_unflushed(&self, incoming: Incoming, waits: bool) -> QueueId {
-        let mut prepared = self.prepare(incoming, accept::Durable::AtOnce).await.unwrap();
-        if waits {
-            prepared.record.recipients[0].state.due = later(60);
-        }
-        let (place, writes) = prepared.writes(START);
-        self.store.ride(keys::TREE, writes).unwrap();
-        let mut backlog = self.backlog.lock();
-        backlog.counts_mut().messages += 1;
-        backlog.on_disk(prepared.record.id, place);
-        prepared.record.id
-    }
-}
-
-#[tokio::test]
-async fn a_window_smaller_than_the_backlog_gets_through_all_of_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let bench = bench(folder.path()).await;
-    let mut expected = std::collections::BTreeSet::new();
-    for n in 0..10_000 {
-        let incoming = bench.incoming(&["a@example.net"], b"small");
-        expected.insert(bench.queue.shared.accept_unflushed(incoming, n % 2 == 0).await);
-    }
-    bench.queue.shared.barrier().await.unwrap();
-    bench.clock.advance(Duration::from_secs(60));
-    let mut held_back = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
-    while seen.len() < 10_000 {
-        for lease in bench.some(30).await {
-            assert!(seen.insert(lease.record.id), "leased twice");
-            assert!(bench.queue.shared.backlog.lock().in_window() <= 100);
-            held_back.push(lease);
-        }
-        // Some stay leased for a while.
-        for lease in held_back.drain(..held_back.len().saturating_sub(20)) {
-            let gone = all_gone(&lease);
-            bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
-        }
-    }
-    assert_eq!(seen, expected);
-    for lease in held_back {
-        let gone = all_gone(&lease);
-        bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
-    }
-    bench.assert_idle();
-    assert_eq!((bench.all(), bench.queue.counts()), (Vec::new(), Counts::default()));
 }
 
 #[tokio::test]
