@@ -5,6 +5,7 @@
 //! content or secrets; that is up to who logs, as is one span for each session and each attempt.
 
 pub mod otlp;
+mod text;
 mod writer;
 
 use std::io::IsTerminal as _;
@@ -13,9 +14,11 @@ use std::path::PathBuf;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::Layer;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use text::{Fields, Plain};
 use writer::{Lines, Writer};
 
 /// Settings of `[log]`.
@@ -93,7 +96,8 @@ pub fn start(config: &Config, spans: Option<otlp::Spans>) -> Result<Telemetry, T
         (None, format) => {
             let registry = tracing_subscriber::registry().with(filter);
             match format {
-                Format::Text => registry.with(text(lines, colours)).try_init(),
+                Format::Text if colours => registry.with(coloured(lines)).try_init(),
+                Format::Text => registry.with(text(lines)).try_init(),
                 Format::Json => registry.with(json(lines)).try_init(),
             }
         }
@@ -101,7 +105,8 @@ pub fn start(config: &Config, spans: Option<otlp::Spans>) -> Result<Telemetry, T
             let traces = otlp::Layer::new(spans.clone()).with_filter(filter_fn(otlp::Layer::wants));
             let registry = tracing_subscriber::registry().with(traces);
             match format {
-                Format::Text => registry.with(text(lines, colours).with_filter(filter)).try_init(),
+                Format::Text if colours => registry.with(coloured(lines).with_filter(filter)).try_init(),
+                Format::Text => registry.with(text(lines).with_filter(filter)).try_init(),
                 Format::Json => registry.with(json(lines).with_filter(filter)).try_init(),
             }
         }
@@ -171,11 +176,16 @@ type JsonLayer<S> = Layer<
     tracing_subscriber::fmt::format::Format<tracing_subscriber::fmt::format::Json>,
     Lines,
 >;
-type TextLayer<S> =
+type ColouredLayer<S> =
     Layer<S, tracing_subscriber::fmt::format::DefaultFields, tracing_subscriber::fmt::format::Format, Lines>;
 
-fn text<S>(lines: Lines, colours: bool) -> TextLayer<S> {
-    Layer::default().with_ansi(colours).with_writer(lines)
+/// The same as text, for a terminal.
+fn coloured<S>(lines: Lines) -> ColouredLayer<S> {
+    Layer::default().with_ansi(true).with_writer(lines)
+}
+
+fn text<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(lines: Lines) -> Layer<S, Fields, Plain, Lines> {
+    Layer::default().with_ansi(false).fmt_fields(Fields).event_format(Plain).with_writer(lines)
 }
 
 /// `{"timestamp":…,"level":…,"message":…,fields…,"target":…,"span":{…}}`: fields beside the message, and the innermost
@@ -210,7 +220,7 @@ mod tests {
             tracing::debug!("not wanted");
         };
         match format {
-            Format::Text => tracing::subscriber::with_default(registry.with(text(writer.lines(), false)), log),
+            Format::Text => tracing::subscriber::with_default(registry.with(text(writer.lines())), log),
             Format::Json => tracing::subscriber::with_default(registry.with(json(writer.lines())), log),
         }
         writer.flush();

@@ -1,0 +1,261 @@
+//! How a line of text looks, without colours: time, level, spans, target, message and fields, as tracing's own layer writes it.
+//!
+//! Done here since a relay logs a line for each recipient: a field is put into the line as it is, without the styles that
+//! a terminal would get. What others wrote - a next hop's reply, a plugin's text - can't end the line nor command a terminal:
+//! control characters are escaped. Pure, but for the time.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_log::NormalizeEvent as _;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::time::{Clock as _, System, Timestamp};
+
+/// A line.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Plain;
+
+/// `name=value`, with a space in between.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fields;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Fields> for Plain {
+    fn format_event(&self, ctx: &FmtContext<'_, S, Fields>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let of_log = event.normalized_metadata();
+        let meta = of_log.as_ref().unwrap_or_else(|| event.metadata());
+        put_time(&mut to)?;
+        to.write_str(level(*meta.level()))?;
+        let mut spans = false;
+        for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            spans = true;
+            to.write_str(span.name())?;
+            let extensions = span.extensions();
+            if let Some(fields) = extensions.get::<FormattedFields<Fields>>().filter(|fields| !fields.is_empty()) {
+                to.write_str("{")?;
+                to.write_str(&fields.fields)?;
+                to.write_str("}")?;
+            }
+            to.write_str(":")?;
+        }
+        to.write_str(if spans { " " } else { "" })?;
+        to.write_str(meta.target())?;
+        to.write_str(": ")?;
+        ctx.format_fields(to.by_ref(), event)?;
+        to.write_str("\n")
+    }
+}
+
+impl<'w> FormatFields<'w> for Fields {
+    fn format_fields<R: RecordFields>(&self, to: Writer<'w>, fields: R) -> fmt::Result {
+        let mut put = Put { to, first: true, result: Ok(()) };
+        fields.record(&mut put);
+        put.result
+    }
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERROR ",
+        Level::WARN => " WARN ",
+        Level::INFO => " INFO ",
+        Level::DEBUG => "DEBUG ",
+        Level::TRACE => "TRACE ",
+    }
+}
+
+thread_local! {
+    /// The second of the last line, and how it is written.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+/// RFC 3339 with microseconds, and a space.
+fn put_time(to: &mut Writer<'_>) -> fmt::Result {
+    let now = System.now();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != now.secs() {
+            let whole = Timestamp::from_secs(now.secs()).rfc3339_seconds();
+            (*second, *text) = (now.secs(), whole.trim_end_matches('Z').to_owned());
+        }
+        to.write_str(text)
+    })?;
+    write!(to, ".{:06}Z ", now.subsec_nanos() / 1000)
+}
+
+/// Puts fields into a line.
+struct Put<'w> {
+    to: Writer<'w>,
+    first: bool,
+    result: fmt::Result,
+}
+
+impl Put<'_> {
+    fn put(&mut self, field: &Field, value: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result) {
+        let name = field.name();
+        // What a library said of a line through `log` is in the metadata by now.
+        if self.result.is_err() || name.starts_with("log.") {
+            return;
+        }
+        let space = if std::mem::take(&mut self.first) { "" } else { " " };
+        let named = self.to.write_str(space).and_then(|()| match name {
+            "message" => Ok(()),
+            _ => self.to.write_str(name.trim_start_matches("r#")).and_then(|()| self.to.write_str("=")),
+        });
+        self.result = named.and_then(|()| value(&mut Escaped(&mut self.to)));
+    }
+}
+
+impl Visit for Put<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let quote = field.name() != "message";
+        self.put(field, |to| match quote {
+            true if value.contains(['"', '\\']) => write!(to, "{value:?}"),
+            true => {
+                to.write_str("\"")?;
+                to.write_str(value)?;
+                to.write_str("\"")
+            }
+            false => to.write_str(value),
+        });
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.put(field, |to| write!(to, "{value}"));
+        let mut sources = std::iter::successors(value.source(), |error| error.source()).peekable();
+        if sources.peek().is_some() && self.result.is_ok() {
+            let to = &mut Escaped(&mut self.to);
+            let list = sources.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            self.result = write!(to, " {}.sources=[{list}]", field.name());
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, |to| write!(to, "{value:?}"));
+    }
+}
+
+/// Writes control characters as Rust and JSON would show them.
+struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Without an end in between, this is done many octets at a time. 0xC2 begins the controls of U+0080 to U+009F.
+        if !text.bytes().fold(false, |found, octet| found | (octet < b' ' || octet == 0x7f || octet == 0xc2)) {
+            return self.0.write_str(text);
+        }
+        for c in text.chars() {
+            if c.is_control() {
+                write!(self.0, "{}", c.escape_default())?;
+            } else {
+                self.0.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing_subscriber::fmt::{Layer, MakeWriter};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn ours(log: impl Fn()) -> String {
+        let lines = Lines::default();
+        let plain = Layer::default().with_ansi(false).fmt_fields(Fields).event_format(Plain).with_writer(lines.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(plain), log);
+        String::from_utf8(lines.0.lock().clone()).unwrap()
+    }
+
+    fn of_tracing(log: impl Fn()) -> String {
+        let lines = Lines::default();
+        let usual = Layer::default().with_ansi(false).with_writer(lines.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(usual), log);
+        String::from_utf8(lines.0.lock().clone()).unwrap()
+    }
+
+    fn untimed(text: &str) -> Vec<&str> {
+        let untimed = |line| {
+            let (time, rest) = str::split_at(line, 28);
+            assert!(
+                time.starts_with("20") && time.ends_with("Z ") && Timestamp::parse(time.trim()).is_some(),
+                "{time}"
+            );
+            rest
+        };
+        text.lines().map(untimed).collect()
+    }
+
+    #[test]
+    fn a_line_is_what_tracing_makes_of_it() {
+        let log = || {
+            tracing::info!("no fields");
+            let outer = tracing::info_span!("attempt", queue_id = %"1j184s13g5400", next_hop = "a:25");
+            let _outer = outer.enter();
+            let inner = tracing::info_span!("bare");
+            let _inner = inner.enter();
+            let error = io::Error::other("it broke");
+            let cause = "x".parse::<i64>().unwrap_err();
+            let wrapped = crate::store::StoreError::Damaged(cause.to_string().into());
+            tracing::warn!(
+                number = 7_u64,
+                negative = -7,
+                ratio = 0.5,
+                yes = true,
+                quoted = "a \"b\" \\c",
+                r#type = "t",
+                "said"
+            );
+            tracing::error!(error = &error as &dyn std::error::Error, %wrapped, some = ?Some("x"), none = None::<u64>, "{}", "ä");
+            tracing::debug!(only = "fields");
+            tracing::trace!(target: "decision", "elsewhere");
+        };
+        let (ours, theirs) = (ours(log), of_tracing(log));
+        assert_eq!(untimed(&ours), untimed(&theirs));
+        assert_eq!(ours.lines().count(), 5);
+    }
+
+    #[test]
+    fn nothing_that_others_wrote_ends_a_line_or_commands_a_terminal() {
+        let text = ours(|| {
+            let span = tracing::info_span!("session", helo = %"a\nb");
+            let _in = span.enter();
+            tracing::info!(reply = %"250 \u{1b}[2J\r\nforged", text = "a\tb\u{9b}c\u{7f}ä", "one\ntwo");
+        });
+        let expected = " INFO session{helo=a\\nb}: waypost::telemetry::text::tests: one\\ntwo \
+                        reply=250 \\u{1b}[2J\\r\\nforged text=\"a\\tb\\u{9b}c\\u{7f}ä\"";
+        assert_eq!(untimed(&text), [expected]);
+    }
+}
