@@ -61,8 +61,8 @@ pub struct Decision<'a> {
     pub word: &'static str,
     /// What the client is told of it.
     pub told: &'a (dyn Fn() -> String + 'a),
-    /// The whole verdict.
-    pub verdict: &'a (dyn Fn() -> serde_json::Value + 'a),
+    /// The whole verdict: puts it there, as JSON.
+    pub verdict: &'a (dyn Fn(&mut Vec<u8>) + 'a),
     /// Edits that were applied.
     pub edits: &'a [Edit],
     /// Why the verdict is the policy's.
@@ -100,7 +100,7 @@ impl Settled<'_> {
             word: verdict.word(),
             told: &|| verdict.told(),
             // A verdict is texts and numbers, which JSON always has room for.
-            verdict: &|| serde_json::to_value(verdict).unwrap_or_default(),
+            verdict: &|json| serde_json::to_writer(json, verdict).unwrap_or_default(),
             edits: self.edits,
             failure: self.failure,
             cost: self.cost,

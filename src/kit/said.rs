@@ -50,11 +50,13 @@ impl Failure {
 impl Decided {
     /// Of a chain's decision; what its header edits were about is no longer known.
     pub(crate) fn of(decision: &Decision<'_>) -> Self {
+        let mut verdict = Vec::new();
+        (decision.verdict)(&mut verdict);
         Self {
             hook: decision.hook,
             word: decision.word.to_owned(),
             told: (decision.told)(),
-            verdict: (decision.verdict)(),
+            verdict: serde_json::from_slice(&verdict).unwrap_or_default(),
             edits: decision.edits.iter().map(|edit| edit_text(edit, None)).collect(),
             failure: decision.failure.map(Failure::of),
             cost: decision.cost,

@@ -4,6 +4,7 @@
 //! A line is copied into a buffer (`writer`) and written to segments (`segments`), which are removed by age and size. May
 //! touch the disk, on its own thread. Must never make a caller wait for a disk, nor fail because of one.
 
+pub(crate) mod object;
 pub(crate) mod segments;
 mod writer;
 

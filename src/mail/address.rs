@@ -261,7 +261,15 @@ fn split_dot_string(text: &str) -> Result<(Arc<str>, &str), AddressError> {
 
 /// Atoms between single dots.
 fn is_dot_string(text: &str) -> bool {
-    text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
+    let mut atom_begins = true;
+    for c in text.chars() {
+        let dot = c == '.';
+        if dot && atom_begins || !dot && !is_atext(c) {
+            return false;
+        }
+        atom_begins = dot;
+    }
+    !atom_begins
 }
 
 /// RFC 5322 section 3.2.3, with UTF8-non-ascii (RFC 6531 section 3.3).
@@ -289,7 +297,11 @@ impl fmt::Display for Mailbox {
             }
             f.write_str("\"")?;
         }
-        if self.is_bare_postmaster() { Ok(()) } else { write!(f, "@{}", self.domain) }
+        if self.is_bare_postmaster() {
+            return Ok(());
+        }
+        f.write_str("@")?;
+        f.write_str(&self.domain.0)
     }
 }
 

@@ -72,7 +72,7 @@ impl Said<'_> {
             subject: &self.subject,
             word: self.word,
             told: &|| self.told.to_owned(),
-            verdict: &|| serde_json::json!({ (self.word): self.told }),
+            verdict: &|json| serde_json::to_writer(json, &serde_json::json!({ (self.word): self.told })).unwrap(),
             edits: self.edits,
             failure: self.failure.as_ref(),
             cost: Cost {
