@@ -306,27 +306,38 @@ impl Dispatcher {
             let now = Instant::now();
             let on_trial = lane.on_trial(now);
             let on_trial = on_trial.filter(|_| lane.site().is_some() || !self.sites.presumes(&config, &lane.key));
-            let turn = on_trial.map_or(Ok(None), |held| self.turn(held, job.was_tried(self.clock.now()), now));
-            let pushed = match turn {
-                Err(after) => Pushed::Full(Box::new(job), after),
-                Ok(turn) => {
-                    job.turn = turn;
-                    self.push(&lane, job, &config)
+            let again = job.was_tried(self.clock.now());
+            match on_trial.map_or(Ok(None), |held| self.turn(held, again, now)) {
+                Ok(turn) => job.turn = turn,
+                Err(after) => {
+                    drop(lanes);
+                    return self.without_turn(job, lane, after, again);
                 }
-            };
+            }
+            let pushed = self.push(&lane, job, &config);
             (lane, pushed)
         };
         match pushed {
             Pushed::Ready => {}
             Pushed::Spawn(slot) => self.spawn_worker(&lane, slot),
-            Pushed::Full(job, after) => {
-                // Aside: its content may have to be read and moved, and others can be sent meanwhile.
-                let dispatcher = Arc::clone(self);
-                self.spawn(async move { dispatcher.send_back(*job, &lane, after).await });
-            }
+            Pushed::Full(job, after) => self.send_back_aside(*job, lane, after),
             // Due again at once: the configuration was replaced in between.
             Pushed::Astray(job) => drop(job),
         }
+    }
+
+    /// What failed before is let be as it is: after an outage there may be a million such, and none is to be written for nothing.
+    fn without_turn(self: &Arc<Self>, mut job: Job, lane: Arc<Lane>, after: Duration, again: bool) {
+        if again && !job.fresh && !self.is_over(&job) && job.lease.pass_over() {
+            return self.uncount(&lane);
+        }
+        self.send_back_aside(job, lane, after);
+    }
+
+    /// Aside: content may have to be read and moved, and others can be sent meanwhile.
+    fn send_back_aside(self: &Arc<Self>, job: Job, lane: Arc<Lane>, after: Duration) {
+        let dispatcher = Arc::clone(self);
+        self.spawn(async move { dispatcher.send_back(job, &lane, after).await });
     }
 
     /// A turn for a job to a next hop that has `held` jobs already, if it needs one.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::census::Census;
 use super::keys::Index;
 use super::ready::Ready;
+use super::rounds::{Entry, Rounds};
 use super::{Counts, Record};
 use crate::mail::QueueId;
 use crate::store::{Content, SpoolFile, Ticket};
@@ -96,8 +97,9 @@ pub(super) struct Backlog {
     arriving: HashSet<QueueId>,
     unapplied: HashMap<QueueId, Unapplied>,
     unapplied_order: VecDeque<(Ticket, QueueId)>,
-    /// No entry of the due index outside the window is earlier.
+    /// No entry of the due index outside the window is earlier, but for those passed over.
     next_due: Option<Timestamp>,
+    rounds: Rounds,
     /// The same of those that go before others.
     next_urgent: Option<Timestamp>,
     /// No fresh message outside the window has a lower id; none: there is none.
@@ -114,10 +116,17 @@ pub(super) struct Backlog {
 /// What a refill is to look for.
 pub(super) struct Search {
     pub(super) fresh_from: Option<QueueId>,
-    pub(super) next_due: Option<Timestamp>,
     pub(super) next_urgent: Option<Timestamp>,
-    /// Whatever is said above, from the beginning.
-    pub(super) whole: bool,
+    pub(super) due: Option<Due>,
+}
+
+/// What a search for what is due begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    /// What is due longest.
+    pub(super) overdue: Entry,
+    /// What became due lately, which comes first.
+    pub(super) lately: Entry,
 }
 
 impl Backlog {
@@ -224,7 +233,10 @@ impl Backlog {
                 self.fresh_from = Some(self.fresh_from.map_or(id, |from| from.min(id)));
                 news
             }
-            Place::Due(at) => sooner(&mut self.next_due, at),
+            Place::Due(at) => {
+                self.rounds.outside((at, id));
+                sooner(&mut self.next_due, at)
+            }
             Place::Urgent(at) => sooner(&mut self.next_urgent, at),
             Place::Held => false,
         }
@@ -293,6 +305,19 @@ impl Backlog {
         }
     }
 
+    /// Lets a message of which these recipients are leased be as it is: nobody has a turn for it. False where that can't be:
+    /// somebody else has a part of it, or it is in no index that is searched in rounds.
+    pub(super) fn pass_over(&mut self, id: QueueId, recipients: &[u32], now: Timestamp) -> bool {
+        let Some(active) = self.active.get(&id) else { return false };
+        let alone = active.leased.iter().all(|leased| recipients.contains(leased));
+        if !alone || !matches!(active.place, Place::Due(_)) {
+            return false;
+        }
+        self.leave(id);
+        self.rounds.pass_over(now);
+        true
+    }
+
     /// Takes a message out of the window.
     pub(super) fn leave(&mut self, id: QueueId) -> Option<Active> {
         let active = self.active.remove(&id)?;
@@ -349,7 +374,7 @@ impl Backlog {
     pub(super) fn wants_refill(&self, now: Timestamp) -> bool {
         let free = self.room();
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        let work = self.fresh_from.is_some() || due(self.next_due) || due(self.next_urgent);
+        let work = self.fresh_from.is_some() || due(self.rounds.when(self.next_due)) || due(self.next_urgent);
         work && free > 0 && free.saturating_mul(4) >= self.window
     }
 
@@ -373,19 +398,36 @@ impl Backlog {
     pub(super) fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
         // One that has passed waits for room in the window.
         let later = |at: Option<Timestamp>| at.filter(|at| *at > now);
-        [later(self.next_due), later(self.next_urgent)].into_iter().flatten().min()
+        [later(self.rounds.when(self.next_due)), later(self.next_urgent)].into_iter().flatten().min()
     }
 
     /// Begins a refill: what it looks for is taken out here and put back by [`Self::on_disk`] as far as it is left.
     pub(super) fn begin_search(&mut self, now: Timestamp) -> Search {
-        let next_due = self.next_due.take_if(|due| *due <= now);
         let next_urgent = self.next_urgent.take_if(|due| *due <= now);
         self.begin_read();
         let whole = self.looked_whole.is_none_or(|at| now.since(at) >= WHOLE_EVERY);
         if whole {
             self.looked_whole = Some(now);
         }
-        Search { fresh_from: self.fresh_from.take(), next_due, next_urgent, whole }
+        // What is due earlier is in the window: with many next hops that answer slowly, thousands of messages, each time.
+        let next_urgent = next_urgent.map(|at| if whole { Timestamp::default() } else { at });
+        let due = self.begin_due(now, whole);
+        Search { fresh_from: self.fresh_from.take(), next_urgent, due }
+    }
+
+    fn begin_due(&mut self, now: Timestamp, whole: bool) -> Option<Due> {
+        self.rounds.when(self.next_due).filter(|at| *at <= now)?;
+        let anew = self.rounds.begins_anew(self.next_due, now);
+        let next = self.next_due.take_if(|due| *due <= now);
+        let from = if anew || whole && self.rounds.is_over() { Some(Timestamp::default()) } else { next };
+        let (overdue, lately) = self.rounds.search(from?, now);
+        Some(Due { overdue, lately })
+    }
+
+    /// What a search among those due brought, and the first that it left outside, of all and of what became due lately.
+    pub(super) fn searched(&mut self, brought: usize, overdue: Option<Entry>, lately: Option<Entry>) {
+        self.rounds.searched(brought, overdue, lately);
+        overdue.map(|(at, id)| self.on_disk(id, Place::Due(at)));
     }
 
     /// Somebody reads the disk, and will say what becomes of what is found.

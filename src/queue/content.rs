@@ -11,6 +11,10 @@ use crate::mail::QueueId;
 use crate::store::{Content, Sealed, StoreError, Write};
 use crate::time::Timestamp;
 
+/// Messages read from the disk at a time. Each takes a thread of its own, and what a thread leaves in the allocator stays with
+/// it: with hundreds of them that was more memory than all else.
+pub(super) const READERS: usize = 16;
+
 /// Pages of chunks: a head of 256 KiB and a small body in one read.
 const CHUNKS_AT_ONCE: usize = 16;
 
@@ -37,8 +41,15 @@ impl Shared {
                 }
                 (Arc::clone(&active.record), active.place)
             };
+            // Never closed.
+            let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| StoreError::Closed)?;
             let (shared, wanted) = (Arc::clone(self), Arc::clone(&record));
-            let read = tokio::task::spawn_blocking(move || shared.read_content(&wanted, place)).await;
+            let read = tokio::task::spawn_blocking(move || {
+                // Kept to the end, whether or not somebody still waits.
+                let _turn = turn;
+                shared.read_content(&wanted, place)
+            });
+            let read = read.await;
             match read.unwrap_or(Err(StoreError::Closed)) {
                 Ok(content) => return Ok(content),
                 // The write that moved it may not be applied yet: let it be, and look where it is then.

@@ -70,6 +70,25 @@ impl Lease {
         groups.into_iter().map(part).filter(|lease| !lease.recipients.is_empty()).collect()
     }
 
+    /// Lets the message be: it stays in the queue as it is, and is due again when all that is overdue was looked at. Nothing is
+    /// written. False where that can't be, and nothing was done: it was never put off before, goes before others, or somebody
+    /// has another part of it.
+    pub fn pass_over(&mut self) -> bool {
+        let Some(home) = &self.home else { return false };
+        let now = home.clock.now();
+        let (passed, refill) = {
+            let mut backlog = home.backlog.lock();
+            (backlog.pass_over(self.record.id, &self.recipients, now), backlog.wants_refill(now))
+        };
+        if passed && refill {
+            home.wake.notify_one();
+        }
+        if passed {
+            self.disarm();
+        }
+        passed
+    }
+
     /// The recipients are the caller's to give back.
     pub(super) fn disarm(&mut self) {
         self.home = None;

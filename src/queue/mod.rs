@@ -21,6 +21,7 @@ mod record;
 mod recover;
 mod refill;
 mod retry_rule;
+mod rounds;
 mod rules;
 mod scan;
 mod schedule;
@@ -226,6 +227,8 @@ struct Shared {
     changing_rules: tokio::sync::Mutex<()>,
     /// One refill at a time.
     refilling: Arc<tokio::sync::Mutex<()>>,
+    /// Turns for reading content.
+    reading: Arc<tokio::sync::Semaphore>,
 }
 
 impl Queue {

@@ -48,6 +48,7 @@ impl Queue {
                 rules: arc_swap::ArcSwap::default(),
                 changing_rules: tokio::sync::Mutex::default(),
                 refilling,
+                reading: Arc::new(tokio::sync::Semaphore::new(super::content::READERS)),
             };
             let count = shared.recover()?;
             shared.recover_rules()?;

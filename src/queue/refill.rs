@@ -4,12 +4,12 @@
 //! nothing. A search begins after everything written before it is applied, so that it sees all of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backlog::{Hot, Place, Search};
+use super::backlog::{Due, Hot, Place, Search};
 use super::keys::Index;
+use super::rounds::Entry;
 use super::{QueueError, Shared, keys, stored};
 use crate::mail::QueueId;
 use crate::store::{Content, StoreError, Ticket, Write};
@@ -17,10 +17,6 @@ use crate::time::Timestamp;
 
 /// Entries read at a time.
 const PAGE: usize = 128;
-
-/// What became due within this time has half of the room to itself. After a restart, or an hour without a network, all
-/// that is in the queue may be due: new mail that was put off for a moment would come after it.
-const RECENT: Duration = Duration::from_secs(30);
 
 impl Shared {
     /// Fills the window as far as there is something due. Goes on by itself if the caller stops waiting.
@@ -58,19 +54,18 @@ impl Shared {
         };
         // No kind may keep the others from the window: those that go before others get three quarters, and of the rest
         // each of the other two a half at least.
-        let others = search.fresh_from.is_some() || search.next_due.is_some();
+        let others = search.fresh_from.is_some() || search.due.is_some();
         let share = if others { (room - room / 4).max(1) } else { room };
         let mut left = share;
-        // What is due earlier is in the window: with many next hops that answer slowly, thousands of messages, each time.
-        let begin = |at: Timestamp| if search.whole { Timestamp::from_micros(0) } else { at };
         if let Some(at) = search.next_urgent {
-            self.search_timed((Index::Urgent, begin(at)), now, seen, &mut left)?;
+            let outside = self.search_due((Index::Urgent, (at, QueueId::from_u64(0))), now, seen, &mut left)?;
+            outside.map(|(at, id)| self.backlog.lock().on_disk(id, Place::Urgent(at)));
         }
         let room = room - (share - left);
         let share = if search.fresh_from.is_some() { room.div_ceil(2) } else { room };
         let mut left = share;
-        if let Some(at) = search.next_due {
-            self.search_timed((Index::Due, begin(at)), now, seen, &mut left)?;
+        if let Some(due) = search.due {
+            self.search_overdue(due, now, seen, &mut left)?;
         }
         let mut left = room - (share - left);
         if let Some(from) = search.fresh_from {
@@ -85,7 +80,7 @@ impl Shared {
         let mut backlog = self.backlog.lock();
         backlog.end_read();
         if failed {
-            search.next_due.map(|at| backlog.on_disk(QueueId::from_u64(0), Place::Due(at)));
+            search.due.map(|due| backlog.on_disk(QueueId::from_u64(0), Place::Due(due.overdue.0)));
             search.next_urgent.map(|at| backlog.on_disk(QueueId::from_u64(0), Place::Urgent(at)));
             search.fresh_from.map(|from| backlog.on_disk(from, Place::Fresh));
         }
@@ -98,37 +93,30 @@ impl Shared {
         (!backlog.knows_better(id, seen)).then(|| left > 0 && backlog.room() > 0)
     }
 
-    /// Takes what is due from that time on: what became due lately for half of the room, and what is due longest. Notes the
-    /// earliest that stays outside.
-    fn search_timed(
-        &self,
-        (index, begin): (Index, Timestamp),
-        now: Timestamp,
-        seen: Ticket,
-        left: &mut usize,
-    ) -> Result<(), StoreError> {
-        let lately = now.minus(RECENT);
-        if begin < lately {
+    /// Takes what became due lately for half of the room, and what is due longest.
+    fn search_overdue(&self, due: Due, now: Timestamp, seen: Ticket, left: &mut usize) -> Result<(), StoreError> {
+        let (all, mut lately) = (*left, None);
+        if due.overdue < due.lately {
             let mut half = left.div_ceil(2);
             let others = *left - half;
-            // What stays outside of these is later than what the next search leaves outside, or is taken by it.
-            self.search_due((index, lately), now, seen, &mut half)?;
+            lately = self.search_due((Index::Due, due.lately), now, seen, &mut half)?;
             *left = others + half;
         }
-        let outside = self.search_due((index, begin), now, seen, left)?;
-        outside.map(|(id, place)| self.backlog.lock().on_disk(id, place));
+        // What stays outside of this is earlier than what stayed outside before, or that was taken by now.
+        let overdue = self.search_due((Index::Due, due.overdue), now, seen, left)?;
+        self.backlog.lock().searched(all - *left, overdue, lately);
         Ok(())
     }
 
-    /// Takes what is due from that time on; gives the earliest entry that stays outside.
+    /// Takes what is due from that entry on; gives the earliest that stays outside.
     fn search_due(
         &self,
-        (index, begin): (Index, Timestamp),
+        (index, begin): (Index, Entry),
         now: Timestamp,
         seen: Ticket,
         left: &mut usize,
-    ) -> Result<Option<(QueueId, Place)>, StoreError> {
-        let mut from = keys::due(index, begin, QueueId::from_u64(0));
+    ) -> Result<Option<Entry>, StoreError> {
+        let mut from = keys::due(index, begin.0, begin.1);
         loop {
             let page = self.store.range(keys::TREE, &from, &keys::end(index.prefix()), PAGE)?;
             let more = page.len() == PAGE;
@@ -136,7 +124,7 @@ impl Shared {
                 let Some((at, id)) = keys::due_of(key) else { continue };
                 let Some(comes_in) = self.comes_in(id, seen, *left) else { continue };
                 if !comes_in || at > now {
-                    return Ok(Some((id, Place::of(index, at))));
+                    return Ok(Some((at, id)));
                 }
                 *left -= usize::from(self.load_waiting(id, (index, at), now, seen)?);
             }

@@ -429,7 +429,13 @@ async fn pages_of_a_listing_follow_each_other() {
     let bench = bench(folder.path()).await;
     let mut ids = Vec::new();
     for n in 0..300 {
-        ids.push(bench.queue.shared.accept_unflushed(bench.incoming(&["a@example.net"], b"x"), later(60 * u64::from(n % 3 == 0))).await);
+        ids.push(
+            bench
+                .queue
+                .shared
+                .accept_unflushed(bench.incoming(&["a@example.net"], b"x"), later(60 * u64::from(n % 3 == 0)))
+                .await,
+        );
     }
     bench.queue.shared.barrier().await.unwrap();
     let mut seen = Vec::new();

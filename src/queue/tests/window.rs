@@ -74,3 +74,60 @@ async fn what_became_due_lately_does_not_come_after_all_that_is_overdue() {
     drop(first);
     bench.close().await;
 }
+
+#[tokio::test]
+async fn what_is_passed_over_is_looked_at_once_in_a_round_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    let mut all = BTreeSet::new();
+    for n in 0..1000 {
+        let incoming = bench.incoming(&["a@example.net"], b"small");
+        all.insert(bench.queue.shared.accept_unflushed(incoming, later(n % 100 + 1)).await);
+    }
+    bench.queue.shared.barrier().await.unwrap();
+    bench.clock.advance(Duration::from_secs(3600));
+    let stored = || bench.store.range(keys::TREE, &[0], &[0xff], 10_000).unwrap();
+    let before = stored();
+    assert_eq!(before.len(), 3 * 1000, "a record, a chunk and a time for each");
+    for round in 0..3 {
+        let mut seen = BTreeSet::new();
+        while seen.len() < all.len() {
+            for mut lease in bench.some(100).await {
+                assert!(seen.insert(lease.record.id), "twice in round {round}");
+                assert!(lease.pass_over());
+            }
+            // A search that brought nothing of use is followed by a pause.
+            bench.clock.advance(Duration::from_secs(1));
+        }
+        assert_eq!(seen, all);
+        assert_eq!((bench.queue.counts().leased, bench.queue.shared.backlog.lock().in_window()), (0, 0));
+        bench.clock.advance(Duration::from_secs(6));
+    }
+    assert!(stored() == before, "nothing was written");
+    // New mail does not come behind them.
+    let new = bench.accept(&["b@example.net"], b"x").await;
+    let found = bench.some(1000).await.into_iter().any(|lease| lease.record.id == new);
+    assert!(found);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn only_what_was_put_off_before_and_is_leased_as_a_whole_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    let id = bench.accept(&["a@example.net", "b@example.net"], b"x").await;
+    let mut fresh = bench.one().await;
+    assert!(!fresh.pass_over(), "it is in no index that says when");
+    bench.queue.settle(fresh, vec![retry(0, later(60)), retry(1, later(60))], None, Vec::new()).await.unwrap();
+    bench.clock.advance(Duration::from_secs(61));
+    let [mut one, mut other] = <[Lease; 2]>::try_from(bench.one().await.split(vec![vec![0], vec![1]])).unwrap();
+    assert!(!one.pass_over() && !other.pass_over(), "each leaves the other's part alone");
+    drop(one);
+    assert!(other.pass_over(), "the rest has come back");
+    bench.assert_idle();
+    bench.clock.advance(Duration::from_secs(10));
+    let lease = bench.one().await;
+    assert_eq!((lease.record.id, lease.recipients.clone()), (id, vec![0, 1]));
+    drop(lease);
+    bench.close().await;
+}

@@ -1,0 +1,177 @@
+//! Rounds through what is overdue: messages that were looked at, and that nobody has a turn for, stay in the index as they are.
+//!
+//! After an outage a million messages may be due, most of them for hosts that are still dead. To write each of them anew, with a
+//! later time, would cost more than all the mail that can be delivered. So they are passed over: the search for what is due
+//! goes on behind them, and begins again from the first when all have been looked at and some time has passed, the more the
+//! more there are. Plain data, times passed in; does no I/O.
+
+use std::time::Duration;
+
+use crate::mail::QueueId;
+use crate::time::Timestamp;
+
+/// An entry of the due index: in the order of its keys.
+pub(super) type Entry = (Timestamp, QueueId);
+
+/// From the first message passed over to the next round, at least.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// The same, at most: as long as what failed waits anyhow.
+const LONGEST: Duration = Duration::from_secs(900);
+
+/// For each message passed over.
+const EACH: Duration = Duration::from_millis(1);
+
+/// Where most of what a search brought was passed over, the next search comes so much later: the relay has other work.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What became due within this time is looked for by itself: new mail that was put off for a moment would come after all that is
+/// overdue.
+const LATELY: Duration = Duration::from_secs(30);
+
+/// What is written with a time that has come may be seen so much later.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    /// Messages passed over, and since when.
+    passed: u32,
+    since: Option<Timestamp>,
+    /// When the last search began, how many messages it brought, and how many of them were passed over.
+    searched: Timestamp,
+    brought: usize,
+    of_them: usize,
+    /// Nothing overdue is looked for before.
+    paused: Timestamp,
+    /// All before this was looked at in this round, and is in the window or passed over.
+    overdue: Option<Entry>,
+    /// All before this that became due lately was looked at.
+    lately: Option<Entry>,
+}
+
+impl Rounds {
+    /// A message goes out of the window as it is.
+    pub(super) fn pass_over(&mut self, now: Timestamp) {
+        self.passed = self.passed.saturating_add(1);
+        self.since.get_or_insert(now);
+        self.of_them += 1;
+        if self.of_them > self.brought / 2 {
+            self.paused = self.searched.plus(PAUSE);
+        }
+    }
+
+    /// When to search, given that nothing outside of the window, but what was passed over, is due before `next`.
+    pub(super) fn when(&self, next: Option<Timestamp>) -> Option<Timestamp> {
+        let again = self.since.map(|since| since.plus(self.wait()));
+        let soonest = [next, again].into_iter().flatten().min();
+        soonest.map(|at| at.max(self.paused))
+    }
+
+    /// True where the search may begin anew: all was looked at that is due, and it is time.
+    pub(super) fn begins_anew(&mut self, next: Option<Timestamp>, now: Timestamp) -> bool {
+        let all = next.is_none_or(|next| next > now);
+        let begins = all && self.since.is_some_and(|since| since.plus(self.wait()) <= now);
+        if begins {
+            (self.passed, self.since) = (0, None);
+        }
+        begins
+    }
+
+    /// Nothing is passed over: a search from the very beginning does no harm.
+    pub(super) fn is_over(&self) -> bool {
+        self.since.is_none()
+    }
+
+    /// A search begins for what is due from `next` on. Gives where it begins, and where that for what became due lately does.
+    pub(super) fn search(&mut self, next: Timestamp, now: Timestamp) -> (Entry, Entry) {
+        (self.searched, self.brought, self.of_them) = (now, 0, 0);
+        let first = |at| (at, QueueId::from_u64(0));
+        // Many may be due at the same time, if an operator said so.
+        let overdue = self.overdue.filter(|(at, _)| *at == next).unwrap_or(first(next));
+        let lately = first(now.minus(LATELY));
+        (overdue, self.lately.map_or(lately, |looked_at| lately.max(looked_at)))
+    }
+
+    /// It brought so many, and left these outside, the first of their kinds. None: nothing.
+    pub(super) fn searched(&mut self, brought: usize, overdue: Option<Entry>, lately: Option<Entry>) {
+        (self.brought, self.overdue) = (brought, overdue);
+        let all = (self.searched.minus(SLACK), QueueId::from_u64(0));
+        self.lately = lately.filter(|(at, _)| *at <= self.searched).or(Some(all));
+    }
+
+    /// This one is outside of the window too, and was not looked at.
+    pub(super) fn outside(&mut self, entry: Entry) {
+        for looked_at in [&mut self.overdue, &mut self.lately].into_iter().flatten() {
+            if entry.0 == looked_at.0 {
+                *looked_at = entry.min(*looked_at);
+            }
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        (FIRST + EACH * self.passed).min(LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_secs(1_000_000).plus(Duration::from_secs(secs))
+    }
+
+    fn entry(secs: u64, id: u64) -> Entry {
+        (at(secs), QueueId::from_u64(id))
+    }
+
+    #[test]
+    fn the_more_are_passed_over_the_later_the_next_round() {
+        for (passed, wait) in [(1, 5), (1000, 6), (100_000, 105), (2_000_000, 900)] {
+            let mut rounds = Rounds::default();
+            rounds.search(at(0), at(0));
+            rounds.searched(usize::MAX, None, None);
+            (0..passed).for_each(|_| rounds.pass_over(at(1)));
+            let next = rounds.when(None).unwrap();
+            assert_eq!(next.since(at(1)).as_secs(), wait, "{passed}");
+            assert!(!rounds.begins_anew(None, at(wait)));
+            assert!(!rounds.begins_anew(Some(at(2)), at(2 + wait)), "not all was looked at");
+            assert!(rounds.begins_anew(Some(at(5000)), at(2 + wait)));
+            assert!(rounds.is_over() && rounds.when(None).is_none());
+        }
+    }
+
+    #[test]
+    fn a_search_in_vain_makes_the_next_one_wait() {
+        let mut rounds = Rounds::default();
+        rounds.search(at(3), at(10));
+        rounds.searched(4, None, None);
+        (0..2).for_each(|_| rounds.pass_over(at(10)));
+        assert_eq!(rounds.when(Some(at(3))), Some(at(3)), "half of it was of use");
+        rounds.pass_over(at(10));
+        assert_eq!(rounds.when(Some(at(3))), Some(at(11)));
+        rounds.search(at(3), at(11));
+        rounds.searched(4, None, None);
+        assert_eq!(rounds.when(Some(at(3))), Some(at(11)), "no longer than that");
+        assert_eq!(
+            rounds.when(Some(at(20))),
+            Some(at(15).plus(EACH * 3)),
+            "there is nothing else until the next round"
+        );
+    }
+
+    #[test]
+    fn a_search_goes_on_where_the_last_one_ended() {
+        let mut rounds = Rounds::default();
+        assert_eq!(rounds.search(at(5), at(100)), (entry(5, 0), entry(70, 0)));
+        rounds.searched(9, Some(entry(5, 77)), Some(entry(71, 8)));
+        assert_eq!(rounds.search(at(5), at(101)), (entry(5, 77), entry(71, 8)));
+        rounds.searched(9, Some(entry(5, 99)), Some(entry(102, 8)));
+        assert_eq!(rounds.search(at(4), at(102)), (entry(4, 0), entry(100, 0)), "it has seen all up to 101");
+        rounds.searched(9, Some(entry(5, 99)), None);
+        rounds.outside(entry(5, 98));
+        rounds.outside(entry(6, 1));
+        assert_eq!(rounds.search(at(5), at(200)), (entry(5, 98), entry(170, 0)));
+    }
+}
