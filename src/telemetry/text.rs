@@ -17,6 +17,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::time::{Clock as _, System, Timestamp};
 
+/// Octets of most lines: one allocation is enough for them.
+const USUAL: usize = 512;
+
 /// A line.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Plain;
@@ -29,33 +32,31 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Fields> for Plain {
     fn format_event(&self, ctx: &FmtContext<'_, S, Fields>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let of_log = event.normalized_metadata();
         let meta = of_log.as_ref().unwrap_or_else(|| event.metadata());
-        put_time(&mut to)?;
-        to.write_str(level(*meta.level()))?;
-        let mut spans = false;
+        let mut line = String::with_capacity(USUAL);
+        put_time(&mut line);
+        line.push_str(level(*meta.level()));
+        let mut spans = "";
         for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
-            spans = true;
-            to.write_str(span.name())?;
+            line.push_str(span.name());
             let extensions = span.extensions();
             if let Some(fields) = extensions.get::<FormattedFields<Fields>>().filter(|fields| !fields.is_empty()) {
-                to.write_str("{")?;
-                to.write_str(&fields.fields)?;
-                to.write_str("}")?;
+                line.extend(["{", &fields.fields, "}"]);
             }
-            to.write_str(":")?;
+            line.push(':');
+            spans = " ";
         }
-        to.write_str(if spans { " " } else { "" })?;
-        to.write_str(meta.target())?;
-        to.write_str(": ")?;
-        ctx.format_fields(to.by_ref(), event)?;
-        to.write_str("\n")
+        line.extend([spans, meta.target(), ": "]);
+        event.record(&mut Put { line: &mut line, first: true });
+        line.push('\n');
+        to.write_str(&line)
     }
 }
 
 impl<'w> FormatFields<'w> for Fields {
-    fn format_fields<R: RecordFields>(&self, to: Writer<'w>, fields: R) -> fmt::Result {
-        let mut put = Put { to, first: true, result: Ok(()) };
-        fields.record(&mut put);
-        put.result
+    fn format_fields<R: RecordFields>(&self, mut to: Writer<'w>, fields: R) -> fmt::Result {
+        let mut line = String::new();
+        fields.record(&mut Put { line: &mut line, first: true });
+        to.write_str(&line)
     }
 }
 
@@ -75,87 +76,88 @@ thread_local! {
 }
 
 /// RFC 3339 with microseconds, and a space.
-fn put_time(to: &mut Writer<'_>) -> fmt::Result {
+fn put_time(line: &mut String) {
     let now = System.now();
     SECOND.with_borrow_mut(|(second, text)| {
         if *second != now.secs() {
             let whole = Timestamp::from_secs(now.secs()).rfc3339_seconds();
             (*second, *text) = (now.secs(), whole.trim_end_matches('Z').to_owned());
         }
-        to.write_str(text)
-    })?;
-    write!(to, ".{:06}Z ", now.subsec_nanos() / 1000)
+        line.push_str(text);
+    });
+    // Infallible for a String.
+    let _ = write!(line, ".{:06}Z ", now.subsec_nanos() / 1000);
 }
 
 /// Puts fields into a line.
-struct Put<'w> {
-    to: Writer<'w>,
+struct Put<'a> {
+    line: &'a mut String,
     first: bool,
-    result: fmt::Result,
 }
 
 impl Put<'_> {
-    fn put(&mut self, field: &Field, value: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result) {
+    fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         let name = field.name();
         // What a library said of a line through `log` is in the metadata by now.
-        if self.result.is_err() || name.starts_with("log.") {
+        if name.starts_with("log.") {
             return;
         }
-        let space = if std::mem::take(&mut self.first) { "" } else { " " };
-        let named = self.to.write_str(space).and_then(|()| match name {
-            "message" => Ok(()),
-            _ => self.to.write_str(name.trim_start_matches("r#")).and_then(|()| self.to.write_str("=")),
-        });
-        self.result = named.and_then(|()| value(&mut Escaped(&mut self.to)));
+        if !std::mem::take(&mut self.first) {
+            self.line.push(' ');
+        }
+        if name != "message" {
+            self.line.extend([name.trim_start_matches("r#"), "="]);
+        }
+        let begin = self.line.len();
+        // Infallible for a String; who can't be displayed ends early.
+        let _ = self.line.write_fmt(value);
+        self.escape(begin);
+    }
+
+    /// Shows control characters from there on as Rust and JSON would.
+    fn escape(&mut self, begin: usize) {
+        let put = self.line.get(begin..).unwrap_or_default();
+        // Without an end in between, this is done many octets at a time. 0xC2 begins the controls of U+0080 to U+009F.
+        if !put.bytes().fold(false, |found, octet| found | (octet < b' ' || octet == 0x7f || octet == 0xc2)) {
+            return;
+        }
+        let put = self.line.split_off(begin);
+        for c in put.chars() {
+            if c.is_control() {
+                self.line.extend(c.escape_default());
+            } else {
+                self.line.push(c);
+            }
+        }
     }
 }
 
 impl Visit for Put<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        let quote = field.name() != "message";
-        self.put(field, |to| match quote {
-            true if value.contains(['"', '\\']) => write!(to, "{value:?}"),
-            true => {
-                to.write_str("\"")?;
-                to.write_str(value)?;
-                to.write_str("\"")
-            }
-            false => to.write_str(value),
-        });
+        if field.name() == "message" {
+            self.put(field, format_args!("{value}"));
+        } else if value.contains(['"', '\\']) {
+            self.put(field, format_args!("{value:?}"));
+        } else {
+            self.put(field, format_args!("\"{value}\""));
+        }
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.put(field, |to| write!(to, "{value}"));
-        let mut sources = std::iter::successors(value.source(), |error| error.source()).peekable();
-        if sources.peek().is_some() && self.result.is_ok() {
-            let to = &mut Escaped(&mut self.to);
-            let list = sources.map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            self.result = write!(to, " {}.sources=[{list}]", field.name());
+        self.put(field, format_args!("{value}"));
+        let sources = std::iter::successors(value.source(), |error| error.source());
+        let list = sources.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if !list.is_empty() {
+            self.line.extend([" ", field.name(), ".sources=["]);
+            let begin = self.line.len();
+            self.line.push_str(&list);
+            self.escape(begin);
+            self.line.push(']');
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, |to| write!(to, "{value:?}"));
-    }
-}
-
-/// Writes control characters as Rust and JSON would show them.
-struct Escaped<'a, 'w>(&'a mut Writer<'w>);
-
-impl fmt::Write for Escaped<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Without an end in between, this is done many octets at a time. 0xC2 begins the controls of U+0080 to U+009F.
-        if !text.bytes().fold(false, |found, octet| found | (octet < b' ' || octet == 0x7f || octet == 0xc2)) {
-            return self.0.write_str(text);
-        }
-        for c in text.chars() {
-            if c.is_control() {
-                write!(self.0, "{}", c.escape_default())?;
-            } else {
-                self.0.write_char(c)?;
-            }
-        }
-        Ok(())
+        self.put(field, format_args!("{value:?}"));
     }
 }
 
