@@ -38,6 +38,8 @@ impl Shared {
             let work = tokio::task::spawn_blocking(move || {
                 let done = reached.and_then(|()| shared.search(&search, now));
                 shared.end_search(&search, done.is_err());
+                // Whoever asks meanwhile is told that there is nothing to look for.
+                shared.wake.notify_one();
                 done
             });
             let done = work.await;

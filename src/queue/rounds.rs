@@ -48,6 +48,8 @@ pub(super) struct Rounds {
     overdue: Option<Entry>,
     /// All before this that became due lately was looked at.
     lately: Option<Entry>,
+    /// The first that came to be outside of the window since the last search began: that search may have been past it.
+    since_then: Option<Entry>,
 }
 
 impl Rounds {
@@ -85,7 +87,7 @@ impl Rounds {
 
     /// A search begins for what is due from `next` on. Gives where it begins, and where that for what became due lately does.
     pub(super) fn search(&mut self, next: Timestamp, now: Timestamp) -> (Entry, Entry) {
-        (self.searched, self.brought, self.of_them) = (now, 0, 0);
+        (self.searched, self.brought, self.of_them, self.since_then) = (now, 0, 0, None);
         let first = |at| (at, QueueId::from_u64(0));
         // Many may be due at the same time, if an operator said so.
         let overdue = self.overdue.filter(|(at, _)| *at == next).unwrap_or(first(next));
@@ -95,7 +97,9 @@ impl Rounds {
 
     /// It brought so many, and left these outside, the first of their kinds. None: nothing.
     pub(super) fn searched(&mut self, brought: usize, overdue: Option<Entry>, lately: Option<Entry>) {
-        (self.brought, self.overdue) = (brought, overdue);
+        self.brought = brought;
+        let missed = self.since_then.filter(|missed| overdue.is_some_and(|(at, _)| missed.0 == at));
+        self.overdue = [overdue, missed].into_iter().flatten().min();
         let all = (self.searched.minus(SLACK), QueueId::from_u64(0));
         self.lately = lately.filter(|(at, _)| *at <= self.searched).or(Some(all));
     }
@@ -107,6 +111,7 @@ impl Rounds {
                 *looked_at = entry.min(*looked_at);
             }
         }
+        self.since_then = Some(self.since_then.map_or(entry, |first| first.min(entry)));
     }
 
     fn wait(&self) -> Duration {
@@ -173,5 +178,8 @@ mod tests {
         rounds.outside(entry(5, 98));
         rounds.outside(entry(6, 1));
         assert_eq!(rounds.search(at(5), at(200)), (entry(5, 98), entry(170, 0)));
+        rounds.outside(entry(7, 3));
+        rounds.searched(9, Some(entry(7, 50)), None);
+        assert_eq!(rounds.search(at(7), at(201)).0, entry(7, 3), "it came while the search was past it");
     }
 }

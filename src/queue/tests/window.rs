@@ -131,3 +131,17 @@ async fn only_what_was_put_off_before_and_is_leased_as_a_whole_is_passed_over() 
     drop(lease);
     bench.close().await;
 }
+
+#[tokio::test]
+async fn what_is_found_after_the_one_who_asked_went_away_is_leased_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    let incoming = bench.incoming(&["a@example.net"], b"small");
+    let id = bench.queue.shared.accept_unflushed(incoming, START).await;
+    let mut first = Box::pin(bench.queue.lease(1));
+    let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(first.as_mut().poll(cx))).await;
+    assert!(begun.is_pending() && !bench.queue.shared.backlog.lock().wants_refill(START), "it is being looked for");
+    drop(first);
+    assert_eq!(bench.one().await.record.id, id);
+    bench.close().await;
+}
