@@ -180,7 +180,7 @@ impl Shared {
                 Ok(_) => {}
                 Err(error) => {
                     count.blind = true;
-                    self.pass_over(id, &error)?;
+                    self.set_aside_unread(id, &error)?;
                 }
             }
         }
@@ -203,7 +203,7 @@ impl Shared {
     }
 
     /// A record that can't be read.
-    fn pass_over(&self, id: QueueId, error: &stored::FormError) -> Result<(), QueueError> {
+    fn set_aside_unread(&self, id: QueueId, error: &stored::FormError) -> Result<(), QueueError> {
         if let stored::FormError::Future(_) = error {
             return Err(QueueError::Damaged(id, error.to_string().into()));
         }
