@@ -142,7 +142,7 @@ fn subject(lease: &Lease, (head, body): (Bytes, Content)) -> Subject {
         declared_size: None,
         body_kind: record.body_kind,
         smtputf8: record.smtputf8,
-        recipients: leased.map(QueuedRecipient::recipient).collect(),
+        recipients: Arc::new(leased.map(QueuedRecipient::recipient).collect()),
         next_index: record.recipients.iter().map(|r| r.index.saturating_add(1)).max().unwrap_or(0),
         annotations: record.annotations.clone(),
         tags: record.tags.clone(),

@@ -151,7 +151,7 @@ where
     C: Send,
     Fut: Future<Output = Called<RoutingVerdict>> + Send,
 {
-    let all = subject.transaction.iter().flat_map(|t| &t.recipients).map(|r| r.index);
+    let all = subject.transaction.iter().flat_map(|t| t.recipients.iter()).map(|r| r.index);
     let mut open: Arc<[u32]> = all.collect();
     let mut groups: Vec<RouteGroup> = Vec::new();
     for Link { binding, callee } in links {

@@ -45,7 +45,7 @@ pub(crate) fn subject() -> Subject {
         declared_size: None,
         body_kind: BodyKind::SevenBit,
         smtputf8: false,
-        recipients: vec![recipient(0, "bob"), recipient(1, "carol")],
+        recipients: Arc::new(vec![recipient(0, "bob"), recipient(1, "carol")]),
         next_index: 2,
         annotations: Annotations::default(),
         tags: Vec::new(),

@@ -172,7 +172,7 @@ impl Subject {
             Edit::RemoveRecipient { index } => {
                 let transaction = self.transaction_mut()?;
                 let at = transaction.recipients.iter().position(|r| r.index == *index);
-                transaction.recipients.remove(at.ok_or(EditError::Recipient(*index))?);
+                Arc::make_mut(&mut transaction.recipients).remove(at.ok_or(EditError::Recipient(*index))?);
             }
             Edit::RewriteRecipient { index, mailbox } => match &mut self.candidate {
                 Some(candidate) if candidate.index == *index => candidate.mailbox = mailbox.clone(),
@@ -230,7 +230,7 @@ impl Subject {
             return Err(EditError::Recipient(index));
         }
         transaction.next_index = index.checked_add(1).ok_or(EditError::Recipient(index))?;
-        transaction.recipients.push(Recipient {
+        Arc::make_mut(&mut transaction.recipients).push(Recipient {
             index,
             mailbox: mailbox.clone(),
             original: mailbox.clone(),

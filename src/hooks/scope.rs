@@ -176,7 +176,7 @@ mod tests {
                 original: mailbox("x", "as.written"),
                 params: Vec::new(),
             };
-            let recipients = domains.iter().enumerate().map(recipient).collect();
+            let recipients = Arc::new(domains.iter().enumerate().map(recipient).collect());
             Arc::make_mut(s.transaction.as_mut().unwrap()).recipients = recipients;
         })
     }
@@ -195,7 +195,7 @@ mod tests {
             attempts: 0,
             expires: Timestamp::from_secs(1),
             sender: ReversePath(Some(mailbox("x", "example.org"))),
-            recipients: transaction.recipients.clone().into(),
+            recipients: transaction.recipients.as_slice().into(),
             message_size: 1,
             route: Arc::new(Route::default()),
             hop: NextHop::Mx("there.example".into()),

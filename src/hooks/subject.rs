@@ -168,8 +168,8 @@ pub struct TransactionFacts {
     pub body_kind: BodyKind,
     /// `SMTPUTF8`.
     pub smtputf8: bool,
-    /// Accepted so far.
-    pub recipients: Vec<Recipient>,
+    /// Accepted so far; shared, since an edit of anything else is made on a copy of all this.
+    pub recipients: Arc<Vec<Recipient>>,
     /// The index the next recipient gets.
     pub next_index: u32,
     /// What plugins left with the message.
@@ -206,6 +206,6 @@ impl TransactionFacts {
 
     /// The mailbox, for recipients that are rewritten.
     pub fn recipient_mailbox_mut(&mut self, index: u32) -> Option<&mut Mailbox> {
-        self.recipients.iter_mut().find(|r| r.index == index).map(|r| &mut r.mailbox)
+        Arc::make_mut(&mut self.recipients).iter_mut().find(|r| r.index == index).map(|r| &mut r.mailbox)
     }
 }

@@ -139,7 +139,7 @@ fn transaction(event: &Event, at: Setting<'_>) -> Result<TransactionFacts, Strin
         body_kind: BodyKind::SevenBit,
         smtputf8: false,
         next_index: u32::try_from(recipients.len()).unwrap_or(u32::MAX),
-        recipients,
+        recipients: Arc::new(recipients),
         annotations: annotations(event, at)?,
         tags: Vec::new(),
     })

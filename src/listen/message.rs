@@ -204,7 +204,7 @@ fn refused_by_route(decided: &mut Decided) -> Vec<(u32, Reply)> {
     let refused: Vec<_> = decided.transaction.recipients.iter().filter_map(|r| failed(r.index)).collect();
     if !refused.is_empty() {
         let transaction = Arc::make_mut(&mut decided.transaction);
-        transaction.recipients.retain(|r| !refused.iter().any(|(index, _)| *index == r.index));
+        Arc::make_mut(&mut transaction.recipients).retain(|r| !refused.iter().any(|(index, _)| *index == r.index));
     }
     refused
 }
@@ -231,7 +231,8 @@ fn incoming(decided: Decided, fields: &[u8], config: &crate::session::Config, no
     }
     let transaction = Arc::unwrap_or_clone(transaction);
     let due = first_due(&transaction.sender_params, now);
-    let recipients = transaction.recipients.into_iter().map(|r| queued(r, &assigned, due, now)).collect();
+    let recipients =
+        Arc::unwrap_or_clone(transaction.recipients).into_iter().map(|r| queued(r, &assigned, due, now)).collect();
     let record = Record {
         id: transaction.id,
         arrived: now,

@@ -180,7 +180,7 @@ pub(crate) struct Route {
 
 impl Route {
     pub(crate) fn of(subject: &Subject, phase: RoutingPhase, open: Arc<[u32]>) -> Self {
-        let all = subject.transaction.iter().flat_map(|t| &t.recipients);
+        let all = subject.transaction.iter().flat_map(|t| t.recipients.iter());
         Self {
             phase: match phase {
                 RoutingPhase::Arrival => wit::routing::RoutingPhase::Arrival,

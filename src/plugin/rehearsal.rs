@@ -145,7 +145,7 @@ impl PluginSet {
             Question::Rcpt => put(&plugin, questions::Rcpt::of(&subject)?, subject).await,
             Question::Message => put(&plugin, questions::Message, subject).await,
             Question::Route(phase) => {
-                let open = subject.transaction.iter().flat_map(|t| &t.recipients).map(|r| r.index).collect();
+                let open = subject.transaction.iter().flat_map(|t| t.recipients.iter()).map(|r| r.index).collect();
                 put(&plugin, questions::Route::of(&subject, phase, open), subject).await
             }
             Question::DeliveryAttempt => put(&plugin, questions::DeliveryAttempt, subject).await,

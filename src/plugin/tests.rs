@@ -39,7 +39,7 @@ fn at_delivery() -> Subject {
         attempts: 1,
         expires: Timestamp::from_secs(1_795_473_060 + 432_000),
         sender: ReversePath(Some(mailbox("alice", "example.org"))),
-        recipients: transaction.recipients.clone().into(),
+        recipients: transaction.recipients.as_slice().into(),
         message_size: 1234,
         route: Arc::new(Route::default()),
         hop: NextHop::Mx("example.com".into()),

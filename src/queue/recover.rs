@@ -56,7 +56,8 @@ impl Queue {
             if let Some(count) = count {
                 let shared = Arc::downgrade(&shared);
                 // Ends by itself, soon after the queue is dropped.
-                let _counting = tokio::task::spawn_blocking(move || count.finish(&shared));
+                let counting = std::thread::Builder::new().name("queue-count".to_owned());
+                counting.spawn(move || count.finish(&shared)).map_err(|e| StoreError::Broken(e.to_string().into()))?;
             }
             Ok::<_, QueueError>(Arc::new(Self { shared }))
         };
@@ -65,6 +66,9 @@ impl Queue {
         Ok(queue)
     }
 }
+
+/// The nice value of who counts.
+const BEHIND: i32 = 15;
 
 /// Where the reading for the count is, and the spool files that were named so far.
 struct Count {
@@ -76,7 +80,11 @@ struct Count {
 }
 
 impl Count {
+    /// On a thread of its own, which comes after all others: mail flows already. Linux counts this by thread.
     fn finish(mut self, shared: &Weak<Shared>) {
+        if let Err(error) = rustix::process::setpriority_process(None, BEHIND) {
+            tracing::debug!(%error, "the count does not stand back");
+        }
         loop {
             // Not held between pages: nothing waits for the count.
             let Some(shared) = shared.upgrade() else { return };

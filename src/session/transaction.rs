@@ -72,7 +72,7 @@ impl Session {
             declared_size: checked.size,
             body_kind: checked.body_kind,
             smtputf8: checked.smtputf8,
-            recipients: Vec::new(),
+            recipients: Arc::default(),
             next_index: 0,
             annotations: Annotations::default(),
             tags: Vec::new(),
@@ -171,7 +171,7 @@ impl Session {
             SessionVerdict::Proceed | SessionVerdict::Accept => {
                 let facts = Arc::make_mut(&mut transaction);
                 facts.next_index = facts.next_index.max(candidate.index.saturating_add(1));
-                facts.recipients.push(candidate);
+                Arc::make_mut(&mut facts.recipients).push(candidate);
                 self.say("250 2.1.5 recipient ok");
                 None
             }

@@ -138,7 +138,7 @@ fn recipients(subject: &Subject) -> &[Recipient] {
         return std::slice::from_ref(candidate);
     }
     let under_delivery = subject.delivery.as_ref().map(|d| &*d.recipients);
-    under_delivery.or(subject.transaction.as_ref().map(|t| &*t.recipients)).unwrap_or_default()
+    under_delivery.or(subject.transaction.as_ref().map(|t| t.recipients.as_slice())).unwrap_or_default()
 }
 
 /// Each as it came too, if it was rewritten.

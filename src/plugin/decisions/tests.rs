@@ -137,7 +137,7 @@ fn lists_are_cut_and_their_rest_is_counted() {
     let mut many = subject();
     let transaction = Arc::make_mut(many.transaction.as_mut().unwrap());
     let first = transaction.recipients[0].clone();
-    transaction.recipients = (0..25).map(|index| Recipient { index, ..first.clone() }).collect();
+    transaction.recipients = Arc::new((0..25).map(|index| Recipient { index, ..first.clone() }).collect());
     let said = Said { hook: Hook::Message, edits: &edits, ..said("p", "quarantine", "why", many) };
     let line: Value = serde_json::from_str(&said.line()).unwrap();
     assert_eq!(line["recipients"].as_array().map(Vec::len), Some(10));

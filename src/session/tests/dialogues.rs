@@ -216,7 +216,7 @@ impl Player {
                 self.act(&format!("separator {}", message.separator));
                 let body = std::mem::take(&mut self.body);
                 self.act(&format!("body {}", escape(&body)));
-                for recipient in &subject.transaction.unwrap().recipients {
+                for recipient in subject.transaction.unwrap().recipients.iter() {
                     self.act(&format!("recipient {} {}", recipient.index, recipient.mailbox));
                 }
                 Answer::Message(self.message_answer())
