@@ -179,7 +179,7 @@ fn subject() -> anyhow::Result<Subject> {
         declared_size: None,
         body_kind: BodyKind::SevenBit,
         smtputf8: false,
-        recipients: Vec::new(),
+        recipients: Arc::default(),
         next_index: 0,
         annotations: Annotations::default(),
         tags: Vec::new(),
