@@ -33,17 +33,17 @@ impl Shared {
     pub(super) async fn content_of(self: &Arc<Self>, id: QueueId) -> Result<(Bytes, Content), QueueError> {
         let mut first = true;
         loop {
-            let (record, place) = {
-                let backlog = self.backlog.lock();
-                let active = backlog.get(id).ok_or(QueueError::Unknown(id))?;
-                if let Some(hot) = &active.hot {
-                    return Ok((hot.head.clone(), hot.body.clone()));
-                }
-                (Arc::clone(&active.record), active.place)
-            };
+            if let Some(hot) = self.backlog.lock().get(id).ok_or(QueueError::Unknown(id))?.hot.as_ref() {
+                return Ok((hot.head.clone(), hot.body.clone()));
+            }
             // Never closed.
             let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-            let (shared, wanted) = (Arc::clone(self), Arc::clone(&record));
+            let (wanted, place) = {
+                let backlog = self.backlog.lock();
+                let active = backlog.get(id).ok_or(QueueError::Unknown(id))?;
+                (Arc::clone(&active.record), active.place)
+            };
+            let shared = Arc::clone(self);
             let read = tokio::task::spawn_blocking(move || {
                 // Kept to the end, whether or not somebody still waits.
                 let _turn = turn;

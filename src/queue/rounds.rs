@@ -70,10 +70,11 @@ impl Rounds {
         soonest.map(|at| at.max(self.paused))
     }
 
-    /// True where the search may begin anew: all was looked at that is due, and it is time.
+    /// True where the search may begin anew: all was looked at that was due when the round began, and it is time. There may always be
+    /// something that became due in this moment.
     pub(super) fn begins_anew(&mut self, next: Option<Timestamp>, now: Timestamp) -> bool {
-        let all = next.is_none_or(|next| next > now);
-        let begins = all && self.since.is_some_and(|since| since.plus(self.wait()) <= now);
+        let all = |since| next.is_none_or(|next| next > since);
+        let begins = self.since.is_some_and(|since| all(since) && since.plus(self.wait()) <= now);
         if begins {
             (self.passed, self.since) = (0, None);
         }
@@ -141,8 +142,8 @@ mod tests {
             let next = rounds.when(None).unwrap();
             assert_eq!(next.since(at(1)).as_secs(), wait, "{passed}");
             assert!(!rounds.begins_anew(None, at(wait)));
-            assert!(!rounds.begins_anew(Some(at(2)), at(2 + wait)), "not all was looked at");
-            assert!(rounds.begins_anew(Some(at(5000)), at(2 + wait)));
+            assert!(!rounds.begins_anew(Some(at(1)), at(2 + wait)), "not all was looked at");
+            assert!(rounds.begins_anew(Some(at(2)), at(2 + wait)), "whatever becomes due meanwhile");
             assert!(rounds.is_over() && rounds.when(None).is_none());
         }
     }
