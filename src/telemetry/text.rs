@@ -117,19 +117,25 @@ impl Put<'_> {
     /// Shows control characters from there on as Rust and JSON would.
     fn escape(&mut self, begin: usize) {
         let put = self.line.get(begin..).unwrap_or_default();
-        // Without an end in between, this is done many octets at a time. 0xC2 begins the controls of U+0080 to U+009F.
-        if !put.bytes().fold(false, |found, octet| found | (octet < b' ' || octet == 0x7f || octet == 0xc2)) {
+        // Without an end in between, this is done many octets at a time. 0xC2 begins the controls of U+0080 to U+009F, 0xE2 what turns
+        // the direction of writing.
+        if !put.bytes().fold(false, |found, octet| found | (octet < b' ' || matches!(octet, 0x7f | 0xc2 | 0xe2))) {
             return;
         }
         let put = self.line.split_off(begin);
         for c in put.chars() {
-            if c.is_control() {
+            if c.is_control() || turns_direction(c) {
                 self.line.extend(c.escape_default());
             } else {
                 self.line.push(c);
             }
         }
     }
+}
+
+/// Unicode's bidirectional formatting: it would show an address as another.
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl Visit for Put<'_> {
@@ -254,10 +260,10 @@ mod tests {
         let text = ours(|| {
             let span = tracing::info_span!("session", helo = %"a\nb");
             let _in = span.enter();
-            tracing::info!(reply = %"250 \u{1b}[2J\r\nforged", text = "a\tb\u{9b}c\u{7f}ä", "one\ntwo");
+            tracing::info!(reply = %"250 \u{1b}[2J\r\nforged", text = "a\tb\u{9b}c\u{7f}ä\u{202e}€", "one\ntwo");
         });
         let expected = " INFO session{helo=a\\nb}: waypost::telemetry::text::tests: one\\ntwo \
-                        reply=250 \\u{1b}[2J\\r\\nforged text=\"a\\tb\\u{9b}c\\u{7f}ä\"";
+                        reply=250 \\u{1b}[2J\\r\\nforged text=\"a\\tb\\u{9b}c\\u{7f}ä\\u{202e}€\"";
         assert_eq!(untimed(&text), [expected]);
     }
 }
