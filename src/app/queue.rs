@@ -70,6 +70,10 @@ impl Inner {
         reach: Reach,
         command: Command,
     ) -> Result<Changed, Vec<String>> {
+        if matches!(command, Command::Retry { .. }) {
+            // Before any of it is due: it would only hear that the next hop could not be reached.
+            self.dispatcher.look_again();
+        }
         let changed = self.queue.command_step(&filter, reach, &command).await.map_err(said)?;
         if changed.messages > 0 || changed.failed > 0 {
             let Changed { messages, recipients, failed, .. } = changed;

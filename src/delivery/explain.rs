@@ -108,6 +108,11 @@ impl Dispatcher {
         lines
     }
 
+    /// What could not be reached a moment ago is looked at again once there is mail for it: an operator says that it is worth it.
+    pub fn look_again(&self) {
+        self.sites().all().iter().for_each(|site| site.look_again());
+    }
+
     fn lines(&self, sites: Vec<Arc<Site>>) -> Vec<SiteLine> {
         let now = Instant::now();
         let mut lanes: BTreeMap<usize, (usize, usize, Vec<String>)> = BTreeMap::new();

@@ -269,6 +269,11 @@ impl Limiter {
         Reach::Unreachable
     }
 
+    /// Somebody who should know says that it may be reachable again. A back-off stays: it is not about that.
+    pub(super) fn look_again(&mut self) {
+        self.rest.take_if(|rest| rest.why.is_none());
+    }
+
     /// Nothing is tried for a while, and then by one connection first.
     pub(super) fn suspend(&mut self, now: Instant, time: Duration, why: Arc<str>) {
         let until = now + time;

@@ -332,6 +332,13 @@ impl Site {
         reach
     }
 
+    /// It may be reachable again, whatever was found a moment ago.
+    pub(super) fn look_again(&self) {
+        let mut state = self.state.lock();
+        state.limiter.look_again();
+        self.refresh(&state);
+    }
+
     /// Looks whether a reply is one of those that slow a site down; and if it is one too many, does so.
     pub(super) fn heard(&self, domain: Option<&str>, backoffs: &[Backoff], reply: &Reply, now: Instant) {
         let SiteKey { source, tenant, .. } = &self.key;

@@ -181,6 +181,12 @@ async fn a_dead_next_hop_is_left_alone_for_a_while() {
     assert_eq!(last.reply.unwrap().to_string(), "450 4.4.1 the next hop could not be reached a moment ago");
     let cause = last.error.unwrap();
     assert!(cause.starts_with("451 4.4.1 the next hop can't be reached ("), "the true cause stays in sight: {cause}");
+    // Unless somebody says that it is worth another look.
+    rig.dispatcher.look_again();
+    let third = rig.accept("sue@example.org", &["cas@example.net"]).await;
+    let record = rig.tried(third, 1).await;
+    let reply = record.recipients[0].state.last.clone().unwrap().reply.unwrap().to_string();
+    assert!(reply.starts_with("451 4.4.1 the next hop can't be reached"), "it was tried: {reply}");
     rig.stop().await;
 }
 

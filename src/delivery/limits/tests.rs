@@ -207,6 +207,22 @@ fn success_ends_a_back_off_that_says_so() {
 }
 
 #[test]
+fn a_rest_ends_when_somebody_says_so_and_a_suspension_does_not() {
+    let mut limiter = self::limiter(limits());
+    let now = Instant::now();
+    limiter.refused(now, 0);
+    assert!(limiter.is_cooling(now));
+    limiter.look_again();
+    assert!(!limiter.is_cooling(now));
+    limiter.refused(now, 0);
+    let until = limiter.rest(now).unwrap().until;
+    assert_eq!(until, now + 2 * limits().cool_down, "it was not reachable after all: a failure like any other");
+    limiter.suspend(now, secs(1800), "blocked".into());
+    limiter.look_again();
+    assert!(limiter.is_cooling(now));
+}
+
+#[test]
 fn a_suspension_outlasts_what_was_under_way() {
     let mut limiter = self::limiter(limits());
     let now = Instant::now();
