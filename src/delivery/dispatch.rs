@@ -356,6 +356,8 @@ impl Dispatcher {
                 self.attach(lane, config, job.was_tried(self.clock.now()));
                 lane.push(*job, config)
             }
+            // Gone back to the queue it would come after seconds, and the next hop needs a fraction of one for all before it.
+            Pushed::Full(job, _) if lane.is_swift() && self.queue.is_roomy() => lane.push_beyond(*job),
             pushed => pushed,
         }
     }

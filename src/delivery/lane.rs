@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use super::site::{OpenMark, Served, Site, Slot};
 use super::{Config, LaneLimits};
 use crate::hooks::NextHop;
 
-/// Jobs a lane holds at most: a few seconds of work for a fast next hop.
+/// Jobs a lane holds at most, unless there is room for more: a few seconds of work for most next hops.
 const READY_MAX: usize = 1000;
 
 /// The same, as long as nothing is known of the next hop: many of them may be dead, and the window is for all.
@@ -144,6 +144,21 @@ impl Lane {
             drop(state);
             return Pushed::Full(Box::new(job), self.back_after(overflow));
         }
+        self.take_in(job, state)
+    }
+
+    /// True where more than [`READY_MAX`] is a moment's work: the next hop has proven itself, and no rate holds it back.
+    pub(super) fn is_swift(&self) -> bool {
+        let swift = |site: &Arc<Site>| site.is_proven() && capacity(&site.limits(), true) >= READY_MAX;
+        self.site.load().as_ref().is_some_and(swift)
+    }
+
+    /// As [`Self::push`], for a lane that is full already.
+    pub(super) fn push_beyond(&self, job: Job) -> Pushed {
+        self.take_in(job, self.state.lock())
+    }
+
+    fn take_in(&self, job: Job, mut state: MutexGuard<'_, State>) -> Pushed {
         state.ready.push_back(job);
         if let Some(slot) = self.wants_worker(&mut state) {
             return Pushed::Spawn(slot);

@@ -190,6 +190,30 @@ async fn what_does_not_fit_comes_back_later() {
 }
 
 #[tokio::test]
+async fn a_swift_next_hop_may_hold_more_than_a_lane_does() {
+    let swift = |limits, proven: bool| {
+        let way = way(limits);
+        if proven {
+            way.site.reached(Instant::now());
+        }
+        way.lane.is_swift()
+    };
+    let any = LaneLimits { connections: 5, ..LaneLimits::default() };
+    assert!(swift(any, true));
+    assert!(!swift(any, false), "nobody knows yet whether it is alive");
+    assert!(!swift(LaneLimits { per_second: Some(50), ..any }, true), "a thousand are twenty seconds of work");
+
+    let mut jobs = Jobs::new(1003).await;
+    let way = way(any);
+    way.site.reached(Instant::now());
+    let pushed: Vec<_> = (0..1001).map(|_| jobs.push(&way)).collect();
+    assert_eq!((pushed.first(), pushed.last()), (Some(&"spawn"), Some(&"full")));
+    assert_eq!(way.lane.ready(), 1000);
+    assert!(matches!(way.lane.push_beyond(jobs.ready.pop().unwrap()), Pushed::Ready));
+    assert_eq!(way.lane.ready(), 1001);
+}
+
+#[tokio::test]
 async fn what_a_slow_rate_holds_up_for_long_goes_back_to_the_queue() {
     let mut way = way(LaneLimits { per_hour: Some(6), ..LaneLimits::default() });
     let mut jobs = Jobs::new(3).await;
