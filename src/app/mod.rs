@@ -187,6 +187,7 @@ impl App {
         reception.signing = builder.signing.clone();
         let finished = message_history(&settings, &clock);
         let dispatcher = dispatcher(&queue, &in_force, resolver, &clock, (&finished, &suppression), &outward);
+        dispatcher.warm_up_from(beaten.clone()).await.context("reading what sources sent today")?;
         let pulse = api::counting(&mut reception, &names_of, &dispatcher);
         let inner = Arc::new(Inner {
             config_path,

@@ -39,7 +39,7 @@ use crate::mail::{Annotations, QueueId};
 use crate::pulse::Pulse;
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::sts::Policies;
 use crate::suppression::Suppression;
 use crate::time::Clock;
@@ -94,6 +94,8 @@ pub struct Dispatcher {
     suppression: OnceLock<Suppression>,
     /// Where it is counted what attempts come to.
     pulse: OnceLock<Pulse>,
+    /// What sources in warm-up sent is kept there.
+    pub(super) warmth: OnceLock<Arc<dyn Store>>,
     tasks: TaskTracker,
     /// Nothing new is begun.
     closing: CancellationToken,
@@ -136,6 +138,7 @@ impl Dispatcher {
             history: OnceLock::new(),
             suppression: OnceLock::new(),
             pulse: OnceLock::new(),
+            warmth: OnceLock::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -468,6 +471,7 @@ impl Dispatcher {
         self.sites.sweep(Instant::now());
         self.reroutes.lock().sweep(self.clock.now());
         self.wisdom.memory.sweep(Instant::now());
+        drop(self.keep_warmth());
     }
 
     async fn drain(&self) {
@@ -479,6 +483,10 @@ impl Dispatcher {
             tracing::warn!(tasks = self.tasks.len(), "attempts cut off at shutdown; they will be made again");
             self.cut.cancel();
             self.tasks.wait().await;
+        }
+        if let Some(written) = self.keep_warmth() {
+            // It has said what went wrong.
+            let _ = written.await;
         }
     }
 

@@ -46,6 +46,7 @@ mod transmit;
 mod transmitted;
 mod trials;
 mod trusted;
+mod warmth;
 
 pub use config::{Config, Credential, Destination, LaneLimits};
 pub use dispatch::Dispatcher;

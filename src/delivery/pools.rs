@@ -2,7 +2,7 @@
 //!
 //! Pure: told what happened, `now` and chance. Must never pick a source that is known to be broken while another works.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,8 +30,23 @@ pub(super) struct Sources {
     faults: HashMap<Arc<str>, Fault>,
     /// Messages of a day, by source and site.
     sent: HashMap<(Arc<str>, Arc<str>), u32>,
+    /// What of it nobody has asked for yet.
+    changed: HashSet<(Arc<str>, Arc<str>)>,
     /// That day.
     day: i64,
+}
+
+/// How many messages left a source for a site on a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) source: Arc<str>,
+    pub(super) site: Arc<str>,
+    pub(super) count: u32,
+}
+
+/// The day of a time, in UTC, as the plans of warm-up count them.
+pub(super) fn day_of(now: Timestamp) -> i64 {
+    now.secs().div_euclid(DAY)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +150,7 @@ impl Sources {
         }
         let key = (Arc::clone(member), Arc::from(who.site));
         if self.sent.len() < COUNTED_MAX || self.sent.contains_key(&key) {
+            self.changed.insert(key.clone());
             let sent = self.sent.entry(key).or_default();
             *sent = sent.saturating_add(1);
         }
@@ -142,16 +158,35 @@ impl Sources {
 
     /// A message that was counted did not leave after all.
     pub(super) fn returned(&mut self, source: &Arc<str>, site: &str) {
-        if let Some(sent) = self.sent.get_mut(&(Arc::clone(source), Arc::from(site))) {
+        let key = (Arc::clone(source), Arc::from(site));
+        if let Some(sent) = self.sent.get_mut(&key) {
             *sent = sent.saturating_sub(1);
+            self.changed.insert(key);
         }
     }
 
+    /// An earlier run counted these on this day.
+    pub(super) fn resume(&mut self, day: i64, sent: Vec<Sent>) {
+        self.day = day;
+        self.sent = sent.into_iter().map(|Sent { source, site, count }| ((source, site), count)).collect();
+    }
+
+    /// What was counted since this was asked last, and on which day. None: nothing.
+    pub(super) fn changed(&mut self) -> Option<(i64, Vec<Sent>)> {
+        let changed = std::mem::take(&mut self.changed);
+        let sent = |key: (Arc<str>, Arc<str>)| {
+            let count = self.sent.get(&key).copied().unwrap_or(0);
+            Sent { source: key.0, site: key.1, count }
+        };
+        (!changed.is_empty()).then(|| (self.day, changed.into_iter().map(sent).collect()))
+    }
+
     fn begin_day(&mut self, now: Timestamp) {
-        let day = now.secs().div_euclid(DAY);
+        let day = day_of(now);
         if day != self.day {
             self.day = day;
             self.sent = HashMap::new();
+            self.changed = HashSet::new();
         }
     }
 
@@ -184,7 +219,7 @@ impl Sources {
 
     /// Messages that left for a site today, and how many may; none: as many as there are.
     pub(super) fn warmth(&self, config: &Config, source: &Arc<str>, site: &str, now: Timestamp) -> Option<(u32, u32)> {
-        let day = now.secs().div_euclid(DAY);
+        let day = day_of(now);
         let most = config.sources.get(source)?.warm_up.as_ref()?.most(day)?;
         let sent = self.sent.get(&(Arc::clone(source), Arc::from(site))).filter(|_| day == self.day);
         Some((sent.copied().unwrap_or(0), most))

@@ -12,6 +12,7 @@ use crate::delivery::{Destination, Pool, Question, Source, WarmUp};
 use crate::hooks::Route;
 use crate::mail::Domain;
 use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver, Selection, Table};
+use crate::store::{Sled, Store};
 
 /// All domains below `shared.test` lead to two hosts, all others to hosts of their own. Every host is this one, by two
 /// addresses.
@@ -276,17 +277,26 @@ async fn without_a_source_mail_waits_and_says_why() {
     rig.stop().await;
 }
 
-#[tokio::test]
-async fn a_new_source_sends_what_its_plan_allows() {
-    let mut sink = Sink::start(usual).await;
+/// Three messages a day from a new source, the others from an old one.
+async fn warming_up(to: Route, store: &Arc<dyn Store>) -> Rig {
     let mut config = config();
     let today = 1_795_473_060 / 86_400;
     let warm_up = Some(WarmUp { start: today, plan: vec![3] });
     config.sources.insert("new".into(), Source { warm_up, ..Source::default() });
     config.sources.insert("old".into(), Source::default());
     config.pools.insert("both".into(), Pool { members: vec![("new".into(), 1), ("old".into(), 0)], sticky: true });
-    let route = Route { source: Some("both".into()), ..to(sink.address) };
-    let mut rig = Rig::new(config, route, Script::default()).await;
+    let route = Route { source: Some("both".into()), ..to };
+    let rig = Rig::new(config, route, Script::default()).await;
+    rig.dispatcher.warm_up_from(Arc::clone(store)).await.unwrap();
+    rig
+}
+
+#[tokio::test]
+async fn a_new_source_sends_what_its_plan_allows_in_one_run_or_several() {
+    let mut sink = Sink::start(usual).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.path().join("db"), 1 << 20).unwrap());
+    let mut rig = warming_up(to(sink.address), &store).await;
     rig.run();
     for _ in 0..10 {
         rig.accept("sue@example.org", &["ann@example.net"]).await;
@@ -299,6 +309,10 @@ async fn a_new_source_sends_what_its_plan_allows() {
     let told = serde_json::to_value(rig.dispatcher.explain(&question).await).unwrap();
     assert_eq!(told["notes"][0], "the source new has sent 3 of 3 messages there today", "the other took the rest");
     rig.stop().await;
+
+    let rig = warming_up(to(sink.address), &store).await;
+    let told = serde_json::to_value(rig.dispatcher.explain(&question).await).unwrap();
+    assert_eq!(told["notes"][0], "the source new has sent 3 of 3 messages there today", "the day goes on");
 }
 
 #[tokio::test]

@@ -1,0 +1,119 @@
+//! What sources in warm-up sent today, kept in the store: a plan's day goes on when the relay starts again.
+//!
+//! Written every few seconds, and when the relay stops; after a crash what left in the last of them is not counted. No delivery ever
+//! waits for it, and none fails because of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Dispatcher;
+use super::pools::{self, Sent};
+use crate::store::{Store, StoreError, Write};
+
+const TREE: &str = "warm-up";
+
+/// Entries read, or removed, at a time.
+const PAGE: usize = 1000;
+
+impl Dispatcher {
+    /// Counts on from what the store knows of today, and has it know what comes. Before it runs.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn warm_up_from(&self, store: Arc<dyn Store>) -> Result<(), StoreError> {
+        let day = pools::day_of(self.clock().now());
+        let shared = Arc::clone(&store);
+        let known = tokio::task::spawn_blocking(move || read(&*shared, day)).await;
+        self.sources().lock().resume(day, known.unwrap_or(Err(StoreError::Closed))?);
+        // Said once, by whoever puts the relay together.
+        let _ = self.warmth.set(store);
+        Ok(())
+    }
+
+    /// Writes what was counted since it was last asked to, off the workers. None: nothing.
+    pub(super) fn keep_warmth(&self) -> Option<tokio::task::JoinHandle<()>> {
+        let store = Arc::clone(self.warmth.get()?);
+        let (day, sent) = self.sources().lock().changed()?;
+        Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = write(&*store, day, &sent) {
+                tracing::warn!(%error, "what sources in warm-up sent today is not written down");
+            }
+        }))
+    }
+}
+
+fn read(store: &dyn Store, day: i64) -> Result<Vec<Sent>, StoreError> {
+    let (mut from, end) = (first(day), first(day.saturating_add(1)));
+    let mut all = Vec::new();
+    loop {
+        let page = store.range(TREE, &from, &end, PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(all) };
+        from = [&last[..], &[0]].concat();
+        all.extend(page.iter().filter_map(|(key, value)| entry(key, value)));
+    }
+}
+
+/// Days before this one are nobody's business any more.
+fn write(store: &dyn Store, day: i64, sent: &[Sent]) -> Result<(), StoreError> {
+    let old = store.range(TREE, &[], &first(day), PAGE)?;
+    let gone = old.into_iter().map(|(key, _)| Write::Delete { key });
+    let counts =
+        sent.iter().map(|sent| Write::Put { key: key(day, sent), value: sent.count.to_be_bytes().to_vec().into() });
+    store.apply(TREE, gone.chain(counts).collect())
+}
+
+/// Before all keys of a day.
+fn first(day: i64) -> Vec<u8> {
+    u64::try_from(day).unwrap_or_default().to_be_bytes().to_vec()
+}
+
+/// The day, the source, a NUL and the site: no name has one.
+fn key(day: i64, sent: &Sent) -> Bytes {
+    [&first(day)[..], sent.source.as_bytes(), &[0], sent.site.as_bytes()].concat().into()
+}
+
+fn entry(key: &[u8], value: &[u8]) -> Option<Sent> {
+    let (source, site) = std::str::from_utf8(key.get(8..)?).ok()?.split_once('\0')?;
+    let count = u32::from_be_bytes(value.try_into().ok()?);
+    Some(Sent { source: source.into(), site: site.into(), count })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Sled;
+
+    fn sent(source: &str, site: &str, count: u32) -> Sent {
+        Sent { source: source.into(), site: site.into(), count }
+    }
+
+    #[test]
+    fn what_was_written_of_a_day_is_read_on_that_day_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sled::open(&folder.path().join("db"), 1 << 20).unwrap();
+        assert_eq!(read(&store, 20_000).unwrap(), []);
+        write(&store, 20_000, &[sent("new", "mx.test", 3), sent("other", "mx.test", 1)]).unwrap();
+        write(&store, 20_000, &[sent("new", "mx.test", 4), sent("new", "", 9)]).unwrap();
+        let expected = [sent("new", "", 9), sent("new", "mx.test", 4), sent("other", "mx.test", 1)];
+        assert_eq!(read(&store, 20_000).unwrap(), expected);
+        assert_eq!(read(&store, 20_001).unwrap(), []);
+        write(&store, 20_001, &[sent("new", "mx.test", 1)]).unwrap();
+        assert_eq!(read(&store, 20_000).unwrap(), [], "yesterday");
+        assert_eq!(read(&store, 20_001).unwrap(), [sent("new", "mx.test", 1)]);
+    }
+
+    #[test]
+    fn more_than_a_page_is_read_and_what_is_no_entry_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sled::open(&folder.path().join("db"), 1 << 20).unwrap();
+        let many: Vec<_> = (0..2500).map(|n| sent("new", &format!("{n:04}.test"), n)).collect();
+        write(&store, 7, &many).unwrap();
+        let odd = |name: &[u8], value: &'static [u8]| {
+            let key = [&first(7)[..], name].concat().into();
+            Write::Put { key, value: value.into() }
+        };
+        store.apply(TREE, vec![odd(b"no end", &[0; 4]), odd(b"a\0b", &[0; 3]), odd(b"\xff\0b", &[0; 4])]).unwrap();
+        assert_eq!(read(&store, 7).unwrap(), many);
+    }
+}
