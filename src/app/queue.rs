@@ -70,8 +70,8 @@ impl Inner {
         reach: Reach,
         command: Command,
     ) -> Result<Changed, Vec<String>> {
-        if matches!(command, Command::Retry { .. }) {
-            // Before any of it is due: it would only hear that the next hop could not be reached.
+        if matches!(command, Command::Retry { .. }) && reach.after.is_none() {
+            // Once, and before any of it is due: it would only hear that the next hop could not be reached.
             self.dispatcher.look_again();
         }
         let changed = self.queue.command_step(&filter, reach, &command).await.map_err(said)?;

@@ -16,6 +16,9 @@ const TREE: &str = "warm-up";
 /// Entries read, or removed, at a time.
 const PAGE: usize = 1000;
 
+/// Written at a time: larger batches hold up others.
+const BATCH: usize = 256;
+
 impl Dispatcher {
     /// Counts on from what the store knows of today, and has it know what comes. Before it runs.
     ///
@@ -58,9 +61,9 @@ fn read(store: &dyn Store, day: i64) -> Result<Vec<Sent>, StoreError> {
 fn write(store: &dyn Store, day: i64, sent: &[Sent]) -> Result<(), StoreError> {
     let old = store.range(TREE, &[], &first(day), PAGE)?;
     let gone = old.into_iter().map(|(key, _)| Write::Delete { key });
-    let counts =
-        sent.iter().map(|sent| Write::Put { key: key(day, sent), value: sent.count.to_be_bytes().to_vec().into() });
-    store.apply(TREE, gone.chain(counts).collect())
+    let put = |sent: &Sent| Write::Put { key: key(day, sent), value: sent.count.to_be_bytes().to_vec().into() };
+    let writes: Vec<Write> = gone.chain(sent.iter().map(put)).collect();
+    writes.chunks(BATCH).try_for_each(|part| store.apply(TREE, part.to_vec()))
 }
 
 /// Before all keys of a day.
