@@ -155,7 +155,10 @@ impl Lane {
 
     /// As [`Self::push`], for a lane that is full already.
     pub(super) fn push_beyond(&self, job: Job) -> Pushed {
-        self.take_in(job, self.state.lock())
+        let mut state = self.state.lock();
+        // It was counted among those that have to go.
+        state.overflow = state.overflow.saturating_sub(1);
+        self.take_in(job, state)
     }
 
     fn take_in(&self, job: Job, mut state: MutexGuard<'_, State>) -> Pushed {

@@ -203,14 +203,19 @@ async fn a_swift_next_hop_may_hold_more_than_a_lane_does() {
     assert!(!swift(any, false), "nobody knows yet whether it is alive");
     assert!(!swift(LaneLimits { per_second: Some(50), ..any }, true), "a thousand are twenty seconds of work");
 
-    let mut jobs = Jobs::new(1003).await;
+    let mut jobs = Jobs::new(1250).await;
     let way = way(any);
     way.site.reached(Instant::now());
-    let pushed: Vec<_> = (0..1001).map(|_| jobs.push(&way)).collect();
-    assert_eq!((pushed.first(), pushed.last()), (Some(&"spawn"), Some(&"full")));
-    assert_eq!(way.lane.ready(), 1000);
-    assert!(matches!(way.lane.push_beyond(jobs.ready.pop().unwrap()), Pushed::Ready));
-    assert_eq!(way.lane.ready(), 1001);
+    let pushed: Vec<_> = (0..1000).map(|_| jobs.push(&way)).collect();
+    assert_eq!((pushed.first(), pushed.last()), (Some(&"spawn"), Some(&"ready")));
+    for more in 1..=250 {
+        let Pushed::Full(job, after) = way.lane.push(jobs.ready.pop().unwrap(), &way.config) else {
+            panic!("not full")
+        };
+        assert_eq!(after, Duration::from_secs(5), "those that found room keep nobody away for longer");
+        assert!(matches!(way.lane.push_beyond(*job), Pushed::Ready));
+        assert_eq!(way.lane.ready(), 1000 + more);
+    }
 }
 
 #[tokio::test]
