@@ -78,3 +78,23 @@ fn a_next_hop_that_complains_is_worked_less_hard_and_says_why() {
     assert_eq!((&sites[0]["state"], &sites[0]["backoff"]), (&"slow".into(), &"too-many-connections".into()), "{sites}");
     wait_for("the log says so", || relay.log().contains("too-many-connections").then_some(()));
 }
+
+#[test]
+fn the_day_of_a_source_in_warm_up_goes_on_after_a_restart() {
+    let sink = Sink::start();
+    // Whatever the time zone and however late: today is one of these days.
+    let start = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(48)).strftime("%Y-%m-%d");
+    let mut relay = Relay::start(&format!(
+        "[routing]\ndefault = {{ hops = [\"smtp://{}\"], tls = \"off\", source = \"new\" }}\n\
+         [sources.new]\naddresses = [\"127.0.0.1\"]\n\
+         [sources.new.warm-up]\nstart = \"{start}\"\nplan = [9, 9, 9, 9, 9]\n",
+        sink.address()
+    ));
+    relay.smtp().deliver("a@client.test", &["b@there.test"], CONTENT);
+    sink.next();
+    wait_for("the queue is empty", || (relay.queued() == 0).then_some(()));
+    let note = |relay: &Relay| relay.json(&["explain", "there.test"])["notes"][0].clone();
+    assert_eq!(note(&relay), "the source new has sent 1 of 9 messages there today");
+    relay.stop_and_restart();
+    assert_eq!(note(&relay), "the source new has sent 1 of 9 messages there today");
+}

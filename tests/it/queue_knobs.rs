@@ -63,6 +63,30 @@ fn what_is_suspended_waits_over_a_restart_until_it_is_resumed() {
 }
 
 #[test]
+fn who_retries_mail_has_a_dead_next_hop_looked_at_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let relay = Relay::start_whole(&format!(
+        "hostname = \"relay.test\"\n[listeners.smtp]\naddress = \"127.0.0.1:0\"\n\
+         [relay]\nnetworks = [\"127.0.0.0/8\"]\n[queue]\npath = \"DIR/spool\"\nmin-free = \"1 MiB\"\n\
+         [admin]\nsocket = \"DIR/admin.sock\"\n[process]\nallow-root = true\n\
+         [retry]\nfirst = \"1h\"\n[delivery]\ncool-down = \"1h\"\n\
+         [routing]\ndefault = {{ hops = [\"smtp://{address}\"], tls = \"off\" }}\n"
+    ));
+    relay.smtp().deliver("a@client.test", &["x@there.test"], CONTENT);
+    wait_for("nobody is there", || relay.messages().iter().any(|m| m["attempts"] == 1).then_some(()));
+    let id = relay.smtp().deliver("a@client.test", &["y@there.test"], CONTENT);
+    wait_for("it is left alone", || {
+        said(&relay, &["queue", "show", &id]).contains("could not be reached a moment ago").then_some(())
+    });
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    said(&relay, &["queue", "retry", &id]);
+    wait_for("it is looked at again", || listener.accept().ok());
+}
+
+#[test]
 fn mail_to_come_is_held_and_mail_is_sent_another_way() {
     let (sink, other) = (Sink::start(), Sink::start());
     let relay = Relay::start_towards(&sink);
