@@ -9,10 +9,10 @@ use parking_lot::{Condvar, Mutex};
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Octets over the database that call for the carrier at once.
-const MUCH: usize = 16 << 20;
+const MUCH: usize = 8 << 20;
 
 /// Octets over the database that make the committer wait for the carrier.
-const TOO_MUCH: usize = 32 << 20;
+const TOO_MUCH: usize = 16 << 20;
 
 /// The carrier's clock.
 #[derive(Default)]

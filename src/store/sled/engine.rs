@@ -163,8 +163,8 @@ impl Engine {
         over.last = sequence;
         let held = over.overlay.octets();
         drop(over);
-        // What came and went is held by the journal alone. A quarter: the carrier's limits are meant for memory.
-        Ok(held.max(usize::try_from(self.slots.backlog() / 4).unwrap_or(usize::MAX)))
+        // What came and went is held by the journal alone. An eighth: the carrier's limits are meant for memory.
+        Ok(held.max(usize::try_from(self.slots.backlog() / 8).unwrap_or(usize::MAX)))
     }
 
     fn append(&self, items: &[Item]) -> Result<u64, StoreError> {
