@@ -91,3 +91,62 @@ impl Ending {
         *over
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use super::*;
+
+    /// Until the carrier is called; fails where somebody who should wait for it went on.
+    fn called(carrier: &Carrier, went_on: &mpsc::Receiver<()>) {
+        while !carrier.state.lock().wanted {
+            assert!(went_on.try_recv().is_err(), "did not wait");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn much_calls_the_carrier_and_less_does_not() {
+        let carrier = Carrier::default();
+        carrier.make_room(MUCH - 1);
+        assert!(!carrier.state.lock().wanted);
+        carrier.make_room(TOO_MUCH - 1);
+        assert!(carrier.state.lock().wanted);
+    }
+
+    #[test]
+    fn too_much_waits_for_two_rounds() {
+        let carrier = Arc::new(Carrier::default());
+        let (tell, went_on) = mpsc::channel();
+        let committer = Arc::clone(&carrier);
+        let thread = std::thread::spawn(move || {
+            committer.make_room(TOO_MUCH);
+            tell.send(()).unwrap();
+        });
+        for _ in 0..2 {
+            called(&carrier, &went_on);
+            assert!(!carrier.wait());
+            assert!(went_on.try_recv().is_err(), "no round is over");
+            carrier.carried();
+        }
+        went_on.recv().unwrap();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_store_that_closes_lets_the_committer_go() {
+        let carrier = Arc::new(Carrier::default());
+        let (tell, went_on) = mpsc::channel();
+        let committer = Arc::clone(&carrier);
+        let thread = std::thread::spawn(move || {
+            committer.make_room(TOO_MUCH);
+            tell.send(()).unwrap();
+        });
+        called(&carrier, &went_on);
+        carrier.close();
+        went_on.recv().unwrap();
+        thread.join().unwrap();
+        assert!(carrier.wait(), "one last round");
+    }
+}
