@@ -37,6 +37,7 @@ async fn round(tasks: usize, size: usize, time: Duration) -> Result<(), Box<dyn 
         window: 1000,
         hot_bytes: 64 << 20,
         bounds: waypost::queue::Bounds::default(),
+        quotas: Vec::new(),
     };
     let store = Arc::new(Sled::open(&folder.path().join("db"), config.cache)?);
     let queue = Queue::open(config, store, Arc::new(System)).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::queue::Counts;
+use crate::queue::{Counts, QuotaStatus};
 use crate::time::Timestamp;
 use crate::tls::Shown;
 
@@ -59,6 +59,10 @@ pub struct Status {
     /// Of the queue.
     #[schema(value_type = Object)]
     pub queue: Counts,
+    /// How its quotas stand.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    pub quotas: Vec<QuotaStatus>,
     /// Where the queue is kept.
     pub store: StoreStatus,
     /// As `plugins` answers.

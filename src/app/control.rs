@@ -38,6 +38,7 @@ impl Control for Inner {
                 load: self.load(),
                 certificates: self.certificates(),
                 queue: self.queue.counts(),
+                quotas: self.queue.quotas(),
                 store: StoreStatus {
                     path: self.started.queue.path.display().to_string(),
                     free: self.queue.spool().room().free(),

@@ -22,11 +22,17 @@ pub(super) fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, 
     let largest = |settings: &Settings| settings.listen.listeners.iter().map(|l| l.session.max_message_size).max();
     let http =
         |settings: &Settings| settings.admin.http.as_ref().map(|http| (http.address, http.certificate.is_some()));
+    let queue = |settings: &Settings| crate::queue::Config { quotas: Vec::new(), ..settings.queue.clone() };
+    let kinds = |settings: &Settings| crate::queue::kinds(&settings.queue.quotas);
     let restart = [
         ("listeners", sockets(old) != sockets(new)),
         // Plugins have been told how large a body they may write.
         ("smtp.max-message-size, for bodies that plugins write", largest(old) < largest(new)),
-        ("queue", differ(&old.queue, &new.queue)),
+        ("queue", differ(&queue(old), &queue(new))),
+        (
+            "queue.quotas, for what no quota told mail apart by so far",
+            !kinds(new).iter().all(|per| kinds(old).contains(per)),
+        ),
         ("delivery.trust", old.delivery.tls_out.trust != new.delivery.tls_out.trust),
         ("mta-sts.cache", old.delivery.tls_out.sts.cache != new.delivery.tls_out.sts.cache),
         ("admin.socket", old.admin.socket != new.admin.socket),
@@ -42,6 +48,7 @@ pub(super) fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, 
         ("receiving", differ(&old.listen, &new.listen)),
         ("delivery", differ(&old.delivery, &new.delivery)),
         ("routing", differ(&old.routing, &new.routing)),
+        ("quotas", old.queue.quotas != new.queue.quotas),
         ("signing", old.signing != new.signing),
         ("admin", differ(&old.admin, &new.admin)),
         ("dns", old.dns != new.dns),

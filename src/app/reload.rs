@@ -81,6 +81,9 @@ impl Inner {
         self.builder.configure(&settings);
         self.finished.configure(&settings.history);
         self.suppression.configure(&settings.suppression);
+        if self.queue.set_quotas(&settings.queue.quotas) {
+            report.changes.push("quotas".to_owned());
+        }
         let (number, taken_back) = (generation, None);
         let file = Some(file);
         let swap = Swap { number, config, plugins, file, overrides, last_good, cause, weakenings, taken_back };

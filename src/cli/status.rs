@@ -38,6 +38,9 @@ pub(super) fn show(status: &Status) -> String {
         let _ = write!(text, ", {} damaged and set aside", queue.damaged);
     }
     text.push('\n');
+    for quota in status.quotas.iter().filter(|quota| quota.refused > 0) {
+        let _ = writeln!(text, "quota {}: {} put off", clean(&quota.name), count(quota.refused, "message"));
+    }
     let free = store.free.map(|free| format!(", {} free", size(free))).unwrap_or_default();
     let _ = writeln!(text, "store: {}{free}", clean(&store.path));
     if let Some(why) = &store.refusing {

@@ -14,7 +14,7 @@ use crate::admin::{
 };
 use crate::hooks::Route;
 use crate::mail::QueueId;
-use crate::queue::{Changed, Counts, Filter, Found, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways};
+use crate::queue::{Changed, Counts, Filter, Found, QuotaStatus, Reach, Record, Rule, RuleKind, Rules, Stepped, Ways};
 use crate::store::{Content, Draft};
 use crate::time::Timestamp;
 
@@ -191,6 +191,7 @@ fn relay_status() -> Status {
                 days_left: -2,
             },
         ],
+        quotas: vec![QuotaStatus { name: "tenants".into(), per: "tenant".into(), values: 3, refused: 2 }],
         queue: Counts { messages: 5, leased: 2, held: 1, ..Counts::default() },
         store: StoreStatus { path: "waypost-data/spool".into(), free: Some(12 << 30), refusing: None },
         plugins: vec![

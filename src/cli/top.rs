@@ -297,6 +297,7 @@ mod tests {
                 load: LoadStatus { connections: 12, connections_most: 1000, ..LoadStatus::default() },
                 certificates: Vec::new(),
                 traces: None,
+                quotas: Vec::new(),
                 queue: Counts { messages: 5, leased: 2, held: 1, ..Counts::default() },
                 store: StoreStatus { path: "spool".into(), free: Some(12 << 30), refusing: Some("no room".into()) },
                 plugins: vec![json!({"name": "greylist", "version": "0.1.0", "state": "serving", "calls": 7,

@@ -401,9 +401,9 @@ impl Dispatcher {
             Err(QueueError::Unknown(_) | QueueError::Recent(_)) => {
                 tracing::info!(queue_id = %id, "removed while it was under way")
             }
-            // It is set aside, and no other message is the worse for it.
-            Err(QueueError::Damaged(_, why)) => tracing::error!(queue_id = %id, why = &*why, "outcome can't be stored"),
             Err(QueueError::Store(error)) => self.pause(id, &error),
+            // It is set aside, and no other message is the worse for it.
+            Err(error) => tracing::error!(queue_id = %id, %error, "outcome can't be stored"),
         }
         false
     }

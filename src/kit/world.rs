@@ -89,6 +89,7 @@ impl World {
             window: 1000,
             hot_bytes: CACHE,
             bounds: crate::queue::Bounds::default(),
+            quotas: Vec::new(),
         };
         let queue = Queue::open(config, store.clone(), clock.clone()).await?;
         let (names, servers, heard) = (Names::default(), Servers::default(), Arc::<Mutex<Heard>>::default());

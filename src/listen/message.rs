@@ -17,7 +17,7 @@ use crate::hooks::{
 };
 use crate::mail::{Param, QueueId, Recipient, Requests};
 use crate::pulse::Tally;
-use crate::queue::{BodyPlace, Incoming, Origin, QueueError, QueuedRecipient, RecipientState, Record};
+use crate::queue::{BodyPlace, Incoming, Origin, OverQuota, QueueError, QueuedRecipient, RecipientState, Record};
 use crate::session::MessageAnswer;
 use crate::smtp::{Reply, Status};
 use crate::store::StoreError;
@@ -185,6 +185,10 @@ impl Serve {
                 MessageAnswer::Queued(id, refused)
             }
             Err(error) => {
+                if let QueueError::OverQuota(over) = &error {
+                    tracing::warn!(queue_id = %id, %over, record = "reception", outcome = "deferred", "not accepted");
+                    return MessageAnswer::Refused(over_quota(over));
+                }
                 tracing::error!(queue_id = %id, %error, record = "reception", outcome = "failed", "not accepted");
                 MessageAnswer::Refused(match &error {
                     QueueError::Store(error) => store_reply(error),
@@ -312,6 +316,12 @@ fn store_reply(error: &StoreError) -> Reply {
         StoreError::Closed => Reply::new(451, Status::new(4, 3, 2), "Shutting down, try again later"),
         StoreError::Broken(_) | StoreError::Damaged(_) => local_error(),
     }
+}
+
+/// It is the sender's own mail that is in the way, and it leaves with time.
+pub(super) fn over_quota(over: &OverQuota) -> Reply {
+    let text = format!("Too much mail of this {} is waiting here, try again later", over.per.word());
+    Reply::new(452, Status::new(4, 3, 1), text)
 }
 
 pub(super) fn local_error() -> Reply {

@@ -1,10 +1,12 @@
 //! Questions of the session put to whoever answers: the hooks, the credentials.
 
 use super::guard::Fault;
+use super::message::over_quota;
 use super::serve::Serve;
 use crate::hooks::{AuthAttempt, AuthVerdict, Hook, Identity, SessionVerdict, Subject};
 use crate::listen::Credentials;
 use crate::pulse::Refused;
+use crate::queue::Marks;
 use crate::session::{Answer, Question, ScramVerifier, Vouches};
 use crate::smtp::{Reply, Status};
 use crate::store::StoreError;
@@ -65,6 +67,10 @@ impl Serve {
         }
         if let Some(refusal) = self.foreign_sender(&subject) {
             return Answer::Session(subject, SessionVerdict::Reject(refusal));
+        }
+        if let Err(over) = self.reception.queue.has_room_for(&marks(&subject)) {
+            tracing::warn!(%over, "mail refused");
+            return Answer::Session(subject, SessionVerdict::Tempfail(over_quota(&over)));
         }
         self.ask_session(Hook::Mail, subject).await
     }
@@ -132,6 +138,19 @@ impl Serve {
         }
         // RFC 4954 section 6.
         AuthVerdict::Failure(Reply::new(535, Status::new(5, 7, 8), "Authentication credentials invalid"))
+    }
+}
+
+/// What quotas may ask for, as far as it is known at MAIL.
+fn marks(subject: &Subject) -> Marks<'_> {
+    let (session, transaction) = (subject.session.as_ref(), subject.transaction.as_ref());
+    Marks {
+        sender: transaction.and_then(|transaction| transaction.sender.0.as_ref()),
+        recipients: &[],
+        annotations: transaction.map(|transaction| &transaction.annotations),
+        identity: session.and_then(|session| session.identity.as_ref()).map(|identity| &*identity.name),
+        listener: session.map(|session| &*session.listener),
+        client: session.map(|session| &*session.client.address),
     }
 }
 

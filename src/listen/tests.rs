@@ -134,6 +134,7 @@ async fn where_the_store_is_broken_nobody_is_let_in_and_nobody_goes_on() {
         window: 10,
         hot_bytes: 1 << 20,
         bounds: queue::Bounds::default(),
+        quotas: Vec::new(),
     };
     let queue = Queue::open(settings, store.clone(), Arc::new(System)).await.unwrap();
     let config = config();
@@ -173,6 +174,7 @@ async fn what_is_handed_in_goes_through_a_session_and_is_in_the_queue() {
         window: 10,
         hot_bytes: 1 << 20,
         bounds: queue::Bounds::default(),
+        quotas: Vec::new(),
     };
     let queue = Queue::open(settings, store, Arc::new(System)).await.unwrap();
     let hooks: Arc<dyn Hooks> = Arc::new(crate::plugin::PluginSet::empty(1));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::backlog::{Hot, Place};
+use super::quota::{Marks, OverQuota, Share};
 use super::stored::{self, CHUNK};
 use super::{BodyPlace, Incoming, Queue, QueueError, Record, Shared, keys};
 use crate::mail::QueueId;
@@ -27,6 +28,7 @@ impl Queue {
     /// When it was not taken. Nothing of it will be delivered then, unless the store can't even be told so.
     pub async fn accept(&self, incoming: Incoming) -> Result<QueueId, QueueError> {
         self.has_room()?;
+        let reserved = self.shared.reserve(&incoming)?;
         let mut prepared = self.shared.prepare(incoming, Durable::WithCommit).await?;
         let now = self.shared.clock.now();
         let id = self.shared.claim_id(&mut prepared.record);
@@ -35,7 +37,7 @@ impl Queue {
         let bodies = prepared.body.take().into_iter().collect();
         let committed = self.shared.store.commit_with(keys::TREE, writes, bodies);
         let (size, file) = (prepared.record.size(), prepared.file.clone());
-        let mut arriving = Arriving { shared: &self.shared, id, place, size, file, over: false };
+        let mut arriving = Arriving { shared: &self.shared, id, place, size, file, reserved, over: false };
         let result = committed.await;
         arriving.over = true;
         match result {
@@ -65,18 +67,24 @@ struct Arriving<'a> {
     place: Place,
     size: u64,
     file: Option<Arc<SpoolFile>>,
+    reserved: Reserved<'a>,
     over: bool,
 }
 
+/// A share of the quotas for a message that is not there yet. Given back when dropped, unless it was kept.
+struct Reserved<'a> {
+    shared: &'a Shared,
+    shares: Vec<Share>,
+    octets: u64,
+}
+
 impl Arriving<'_> {
-    fn arrived(&self, prepared: Prepared, now: Timestamp) {
+    fn arrived(&mut self, prepared: Prepared, now: Timestamp) {
         let Prepared { record, hot, file, body: _ } = prepared;
+        self.reserved.keep();
         let mut backlog = self.shared.backlog.lock();
         backlog.arrived(self.id);
-        let counts = backlog.counts_mut();
-        counts.messages += 1;
-        counts.octets += self.size;
-        counts.held += u64::from(self.place == Place::Held);
+        backlog.holdings().arrived(self.size, self.place == Place::Held);
         backlog.admit(Arc::new(record), self.place, Some(hot), file, now);
         drop(backlog);
         self.shared.wake.notify_one();
@@ -98,10 +106,10 @@ impl Arriving<'_> {
 impl Drop for Arriving<'_> {
     fn drop(&mut self) {
         if !self.over {
+            self.reserved.keep();
             let mut backlog = self.shared.backlog.lock();
             backlog.arrived(self.id);
-            backlog.counts_mut().messages += 1;
-            backlog.counts_mut().octets += self.size;
+            backlog.holdings().arrived(self.size, self.place == Place::Held);
             backlog.on_disk(self.id, self.place);
             drop(backlog);
             self.shared.wake.notify_one();
@@ -109,12 +117,43 @@ impl Drop for Arriving<'_> {
     }
 }
 
+impl Reserved<'_> {
+    fn keep(&mut self) {
+        self.shares.clear();
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.shares.is_empty() {
+            self.shared.backlog.lock().holdings().usage.give_back(&self.shares, self.octets);
+        }
+    }
+}
+
 impl Shared {
+    /// The message's share of the quotas, from here on.
+    fn reserve(&self, incoming: &Incoming) -> Result<Reserved<'_>, OverQuota> {
+        let octets = u64::from(head_size(&incoming.head)) + incoming.body.len();
+        let mut reserved = Reserved { shared: self, shares: Vec::new(), octets };
+        // What was told apart once is counted to the end, whether a quota still asks for it or not.
+        if self.config.quotas.is_empty() {
+            return Ok(reserved);
+        }
+        let marks = Marks::of(&incoming.record);
+        let mut backlog = self.backlog.lock();
+        let usage = &mut backlog.holdings().usage;
+        usage.admits(&self.quotas.load(), &marks)?;
+        reserved.shares = usage.shares(&marks);
+        usage.take(&reserved.shares, octets);
+        Ok(reserved)
+    }
+
     /// Gives a large body its place in the spool.
     pub(super) async fn prepare(&self, incoming: Incoming, durable: Durable) -> Result<Prepared, StoreError> {
         let Incoming { mut record, head, body } = incoming;
         self.greet(&mut record);
-        record.head_size = u32::try_from(head.len()).unwrap_or(u32::MAX);
+        record.head_size = head_size(&head);
         record.body_size = body.len();
         let small = matches!(&body, Content::Memory(octets) if octets.len() <= CHUNK);
         record.body = BodyPlace::Inline;
@@ -145,6 +184,10 @@ impl Shared {
         }
         record.id
     }
+}
+
+fn head_size(head: &Bytes) -> u32 {
+    u32::try_from(head.len()).unwrap_or(u32::MAX)
 }
 
 impl Prepared {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::census::Census;
+use super::holdings::Holdings;
 use super::keys::Index;
 use super::ready::Ready;
 use super::rounds::{Entry, Rounds};
@@ -108,7 +109,7 @@ pub(super) struct Backlog {
     looked_whole: Option<Timestamp>,
     /// So many read the disk: nothing may be forgotten that is known better.
     readers: usize,
-    counts: Counts,
+    holdings: Holdings,
     /// While what an earlier run left is being counted.
     census: Option<Census>,
 }
@@ -134,12 +135,12 @@ impl Backlog {
         Self { window: window.max(1), hot_limit, ..Self::default() }
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        self.counts
+    pub(super) fn holdings(&mut self) -> &mut Holdings {
+        &mut self.holdings
     }
 
-    pub(super) fn counts_mut(&mut self) -> &mut Counts {
-        &mut self.counts
+    pub(super) fn counts(&self) -> Counts {
+        self.holdings.counts
     }
 
     pub(super) fn get(&self, id: QueueId) -> Option<&Active> {
@@ -158,7 +159,7 @@ impl Backlog {
     /// What an earlier run left is counted from here on.
     pub(super) fn begin_census(&mut self, census: Census) {
         self.census = Some(census);
-        self.counts.counting = true;
+        self.holdings.counts.counting = true;
     }
 
     /// The count comes to a message of an earlier run; none: its record can't be read.
@@ -167,7 +168,7 @@ impl Backlog {
         let counts = census.comes_to(id);
         census.passed(id, fresh);
         if counts {
-            self.counts.add(record);
+            self.holdings.gained(record);
         }
     }
 
@@ -177,14 +178,14 @@ impl Backlog {
 
     pub(super) fn end_census(&mut self) {
         self.census = None;
-        self.counts.counting = false;
+        self.holdings.counts.counting = false;
     }
 
     /// A message was read from there, as it was left: to be called before anything is changed in it. None: its record can't be
     /// read.
     pub(super) fn meet(&mut self, id: QueueId, record: Option<&Record>, place: Place) {
         if self.census.as_mut().is_some_and(|census| census.meets(id, place)) {
-            self.counts.add(record);
+            self.holdings.gained(record);
         }
     }
 
@@ -256,7 +257,7 @@ impl Backlog {
                 continue;
             }
             if active.leased.is_empty() {
-                self.counts.leased += 1;
+                self.holdings.counts.leased += 1;
             }
             active.leased.extend_from_slice(&due);
             taken.push((Arc::clone(&active.record), due));
@@ -270,7 +271,7 @@ impl Backlog {
         let had = !active.leased.is_empty();
         active.leased.retain(|leased| !recipients.contains(leased));
         if had && active.leased.is_empty() {
-            self.counts.leased = self.counts.leased.saturating_sub(1);
+            self.holdings.counts.leased = self.holdings.counts.leased.saturating_sub(1);
         }
         self.settle_down(id, now)
     }
@@ -324,7 +325,7 @@ impl Backlog {
         self.hot = self.hot.saturating_sub(active.hot.as_ref().map_or(0, Hot::octets));
         self.open_files = self.open_files.saturating_sub(usize::from(active.file.is_some()));
         if !active.leased.is_empty() {
-            self.counts.leased = self.counts.leased.saturating_sub(1);
+            self.holdings.counts.leased = self.holdings.counts.leased.saturating_sub(1);
         }
         Some(active)
     }

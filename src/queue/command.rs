@@ -154,10 +154,7 @@ impl Shared {
                 let ticket = self.store.ride(keys::TREE, writes)?;
                 backlog.written(id, ticket, None, self.store.applied());
                 backlog.leave(id);
-                let counts = backlog.counts_mut();
-                counts.messages = counts.messages.saturating_sub(1);
-                counts.octets = counts.octets.saturating_sub(record.size());
-                counts.held = counts.held.saturating_sub(u64::from(record.is_held()));
+                backlog.holdings().lost(record);
                 if let BodyPlace::File { name, .. } = &record.body {
                     self.spool.release(name, ticket);
                 }
@@ -165,8 +162,7 @@ impl Shared {
             Next::Record(next) => {
                 let to = move_to(&next, place, hot.as_ref(), &mut writes)?;
                 let ticket = self.store.ride(keys::TREE, writes)?;
-                let counts = backlog.counts_mut();
-                counts.held = (counts.held + u64::from(next.is_held())).saturating_sub(u64::from(record.is_held()));
+                backlog.holdings().turned(record, &next);
                 let next: Arc<Record> = Arc::new(*next);
                 backlog.written(id, ticket, Some((Arc::clone(&next), to)), self.store.applied());
                 backlog.replace(id, next, to, now);

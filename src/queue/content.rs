@@ -106,10 +106,7 @@ impl Shared {
     fn set_aside_active(&self, id: QueueId, why: &Arc<str>) -> QueueError {
         let active = self.backlog.lock().leave(id);
         if let Some(active) = active {
-            let mut backlog = self.backlog.lock();
-            let counts = backlog.counts_mut();
-            counts.octets = counts.octets.saturating_sub(active.record.size());
-            drop(backlog);
+            self.backlog.lock().holdings().unreadable(&active.record);
             if let BodyPlace::File { name, .. } = &active.record.body {
                 self.spool.set_aside(name);
             }
@@ -149,7 +146,7 @@ impl Shared {
             Ok(ticket) => backlog.written(id, ticket, None, self.store.applied()),
             Err(error) => tracing::error!(%id, %error, "it stays where it is"),
         }
-        let counts = backlog.counts_mut();
+        let counts = &mut backlog.holdings().counts;
         counts.messages = counts.messages.saturating_sub(1);
         counts.held = counts.held.saturating_sub(u64::from(held));
         counts.damaged += 1;

@@ -12,10 +12,12 @@ mod census;
 mod command;
 mod content;
 mod filter;
+mod holdings;
 mod import;
 mod injection;
 mod keys;
 mod lease;
+mod quota;
 mod ready;
 mod record;
 mod recover;
@@ -42,6 +44,7 @@ pub use filter::{Filter, FilterError, Sight, Ways, duration, hop_text, show_dura
 pub use import::{Migrated, check_form, migrate};
 pub use injection::{Injected, Injection};
 pub use lease::Lease;
+pub use quota::{Marks, OverQuota, Per, Quota, QuotaStatus, kinds};
 pub use record::{BodyPlace, Origin, QueuedRecipient, RecipientState, Record};
 pub use retry_rule::{CodePattern, Pace, Pattern, RetryRule, StatusPattern, Then};
 pub use rules::{Rule, RuleError, RuleKind, Rules};
@@ -55,6 +58,7 @@ use crate::store::{Content, Spool, Store, StoreError};
 use crate::time::{Clock, Timestamp};
 
 use backlog::Backlog;
+use quota::Quotas;
 
 /// Settings of `[queue]`.
 #[derive(Clone, Debug)]
@@ -71,6 +75,8 @@ pub struct Config {
     pub hot_bytes: u64,
     /// How much it takes, and keeps.
     pub bounds: Bounds,
+    /// How much of each sender, tenant or the like.
+    pub quotas: Vec<Quota>,
 }
 
 /// How much the queue takes, and how long it keeps what is held.
@@ -179,21 +185,15 @@ pub struct Counts {
     pub counting: bool,
 }
 
-impl Counts {
-    /// One message more; none: one whose record can't be read.
-    fn add(&mut self, record: Option<&Record>) {
-        self.messages += 1;
-        self.octets += record.map_or(0, Record::size);
-        self.held += u64::from(record.is_some_and(Record::is_held));
-    }
-}
-
 /// Why the queue did not do as asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum QueueError {
     /// See there.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// See there.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
     /// No such message.
     #[error("no message {0} in the queue")]
     Unknown(QueueId),
@@ -218,6 +218,7 @@ struct Shared {
     spool: Spool,
     ids: QueueIds,
     backlog: Mutex<Backlog>,
+    quotas: ArcSwap<Quotas>,
     /// Something may have become due, or there is room in the window.
     wake: Notify,
     /// Where recipients go that no plugin routed.
@@ -265,6 +266,29 @@ impl Queue {
             self.shared.tidy_sometimes();
         }
         room
+    }
+
+    /// Whether more mail of this kind can be taken, as far as it is known. Cheap: to be asked at MAIL, so that its content need
+    /// not be sent in vain.
+    ///
+    /// # Errors
+    /// Which quota has no room.
+    pub fn has_room_for(&self, marks: &Marks<'_>) -> Result<(), OverQuota> {
+        let quotas = self.shared.quotas.load();
+        if quotas.is_empty() { Ok(()) } else { self.shared.backlog.lock().holdings().usage.admits(&quotas, marks) }
+    }
+
+    /// Puts other quotas into force. Those that tell mail apart by something that no quota did at the start are without effect
+    /// until a restart: nobody has counted it. False: they are what they were.
+    pub fn set_quotas(&self, quotas: &[Quota]) -> bool {
+        let before = self.shared.quotas.rcu(|before| Quotas::new(quotas, before));
+        !before.are(quotas)
+    }
+
+    /// How the quotas stand.
+    pub fn quotas(&self) -> Vec<QuotaStatus> {
+        let quotas = self.shared.quotas.load();
+        if quotas.is_empty() { Vec::new() } else { quotas.status(&self.shared.backlog.lock().holdings().usage) }
     }
 
     /// Whether the store works at all. Cheap: to be asked at every connection.

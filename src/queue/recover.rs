@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::backlog::{Backlog, Place};
 use super::census::Census;
 use super::keys::Index;
+use super::quota::{self, Quotas, Usage};
 use super::refill::after;
 use super::{BodyPlace, Config, Queue, QueueError, Record, Shared, keys, stored};
 use crate::mail::{QueueId, QueueIds};
@@ -34,7 +35,9 @@ impl Queue {
     pub async fn open(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Arc<Self>, QueueError> {
         let open = move || {
             let spool = Spool::open(&config.path.join("spool"), config.min_free, Arc::clone(&store))?;
-            let backlog = Mutex::new(Backlog::new(config.window, config.hot_bytes));
+            let mut backlog = Backlog::new(config.window, config.hot_bytes);
+            backlog.holdings().usage = Usage::new(quota::kinds(&config.quotas));
+            let quotas = arc_swap::ArcSwap::from_pointee(Quotas::new(&config.quotas, &Quotas::default()));
             let (wake, refilling, ids) = (Notify::new(), Arc::default(), QueueIds::default());
             let shared = Shared {
                 config,
@@ -42,7 +45,8 @@ impl Queue {
                 clock,
                 spool,
                 ids,
-                backlog,
+                backlog: Mutex::new(backlog),
+                quotas,
                 wake,
                 ways: std::sync::OnceLock::new(),
                 rules: arc_swap::ArcSwap::default(),
@@ -164,7 +168,7 @@ impl Shared {
             let end = [b'x', keys::end(prefix.last().copied().unwrap_or_default())[0]];
             loop {
                 let page = self.store.range(keys::TREE, &from, &end, PAGE)?;
-                self.backlog.lock().counts_mut().damaged += page.len() as u64;
+                self.backlog.lock().holdings().counts.damaged += page.len() as u64;
                 match page.last() {
                     Some((key, _)) if page.len() == PAGE => from = after(key),
                     _ => break,

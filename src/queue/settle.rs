@@ -124,18 +124,14 @@ impl Shared {
         let (id, mut news) = (record.id, false);
         match (ticket, after) {
             (Some(ticket), Some((after, place))) => {
-                let counts = backlog.counts_mut();
-                counts.held = (counts.held + u64::from(after.is_held())).saturating_sub(u64::from(record.is_held()));
+                backlog.holdings().turned(record, &after);
                 let record = after;
                 backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
                 backlog.give_back_as(id, recipients, record, place, now, &mut news);
             }
             (Some(ticket), None) => {
                 backlog.written(id, ticket, None, self.store.applied());
-                let counts = backlog.counts_mut();
-                counts.messages = counts.messages.saturating_sub(1);
-                counts.octets = counts.octets.saturating_sub(record.size());
-                counts.held = counts.held.saturating_sub(u64::from(record.is_held()));
+                backlog.holdings().lost(record);
                 let left = backlog.leave(id);
                 news |= left.is_some() && backlog.wants_refill(now);
                 // Before the handle is dropped: it stays open for the next message.
@@ -154,9 +150,7 @@ impl Shared {
         let record = Arc::new(notice.record.clone());
         let id = record.id;
         backlog.arrived(id);
-        backlog.counts_mut().messages += 1;
-        backlog.counts_mut().octets += record.size();
-        backlog.counts_mut().held += u64::from(place == Place::Held);
+        backlog.holdings().gained(Some(&record));
         backlog.written(id, ticket, Some((Arc::clone(&record), place)), self.store.applied());
         if backlog.would_keep(&notice.hot) {
             backlog.admit(record, place, Some(notice.hot.clone()), notice.file.clone(), now);

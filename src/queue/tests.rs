@@ -12,6 +12,7 @@ mod commands;
 mod crash;
 mod damage;
 mod faults;
+mod quotas;
 mod stress;
 mod window;
 
@@ -59,6 +60,7 @@ fn config(path: &Path) -> Config {
         window: 100,
         hot_bytes: 1 << 20,
         bounds: Bounds::default(),
+        quotas: Vec::new(),
     }
 }
 

@@ -46,6 +46,7 @@ impl Rig {
             window: 100,
             hot_bytes: 1 << 20,
             bounds: crate::queue::Bounds::default(),
+            quotas: Vec::new(),
         };
         let queue = Queue::open(settings, Arc::clone(&store), Arc::<Manual>::clone(&clock)).await.unwrap();
         let ledger = Arc::new(Ledger::open(Arc::clone(&store), Arc::<Manual>::clone(&clock)).unwrap());

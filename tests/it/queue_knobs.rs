@@ -1,6 +1,6 @@
 //! What operators do to the queue, with a running relay and a next hop that answers.
 
-use crate::harness::{Relay, Sink, wait_for};
+use crate::harness::{Relay, Sink, towards, wait_for};
 
 const CONTENT: &str = "Subject: waiting\r\n\r\nbody\r\n";
 
@@ -141,4 +141,42 @@ fn the_history_has_what_was_said_where_it_failed() {
     let has = |start: &str| dialogue.iter().any(|line| line.starts_with(start));
     assert!(has("C: RCPT TO:<x@there.test>") && has("S: 550 5.1.1 who is that"), "{dialogue:?}");
     assert!(!dialogue.iter().any(|line| line.contains("body")), "{dialogue:?}");
+}
+
+#[test]
+fn a_sender_domain_that_has_too_much_waiting_is_put_off_and_others_are_not() {
+    let sink = Sink::start();
+    let tables = |most: u32| {
+        let senders = format!("[queue.quotas.senders]\nper = \"sender-domain\"\nmax-messages = {most}\n");
+        let there = "[queue.quotas.there]\nper = \"domain\"\nonly = [\"there.test\"]\nmax-bytes = \"1 KiB\"\n";
+        format!("{}\n{senders}{there}", towards(&sink))
+    };
+    let mut relay = Relay::start(&tables(1));
+    said(&relay, &["queue", "suspend", "--all", "--reason", "so that it waits"]);
+    relay.smtp().deliver("a@client.test", &["x@there.test"], CONTENT);
+    let mail = |relay: &Relay| {
+        let mut client = relay.smtp();
+        client.say("EHLO client.test");
+        client.say("MAIL FROM:<b@Client.test>")
+    };
+    assert_eq!(mail(&relay), "452 4.3.1 Too much mail of this sender domain is waiting here, try again later");
+    let large = format!("Subject: large\r\n\r\n{}", format!("{}\r\n", "x".repeat(70)).repeat(20));
+    relay.smtp().deliver("a@second.test", &["y@there.test"], &large);
+    let refused = relay.smtp().send("a@third.test", &["z@there.test", "z@else.test"], CONTENT);
+    assert_eq!(refused, "452 4.3.1 Too much mail of this recipient domain is waiting here, try again later");
+    relay.smtp().deliver("a@third.test", &["z@else.test"], CONTENT);
+    let status = said(&relay, &["status"]);
+    assert!(status.contains("quota senders: 1 message put off\nquota there: 1 message put off\n"), "{status}");
+    assert!(relay.log().contains("quota there: 1"), "{}", relay.log());
+
+    relay.rewrite(&tables(2));
+    assert!(said(&relay, &["reload"]).contains("quotas"));
+    relay.smtp().deliver("a@client.test", &["x@else.test"], CONTENT);
+    relay.stop_and_restart();
+    assert!(mail(&relay).starts_with("452 4.3.1 "), "counted anew");
+    said(&relay, &["queue", "resume", "--all"]);
+    (0..4).for_each(|_| drop(sink.next()));
+    wait_for("the queue is empty", || (relay.queued() == 0).then_some(()));
+    relay.smtp().deliver("b@client.test", &["x@there.test"], CONTENT);
+    assert_eq!(sink.next().recipients, ["x@there.test"]);
 }

@@ -18,6 +18,7 @@ mod plugin_host;
 mod plugins;
 mod process;
 mod queue;
+mod quota;
 mod relay;
 mod retry;
 mod route;

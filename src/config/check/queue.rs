@@ -23,6 +23,7 @@ pub(super) fn config(table: &Table<'_>, base: &Base) -> queue::Config {
             octets: table.get("max-bytes").and_then(|value| value.size(MIB..=1024 * TIB)),
             held: held(table),
         },
+        quotas: super::quota::quotas(table),
     };
     table.finish();
     config

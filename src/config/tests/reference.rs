@@ -65,6 +65,7 @@ fn the_reference_lists_every_key_and_no_other() {
     let sections = ["listeners", "tls", "limits", "smtp", "relay", "auth", "queue", "dns", "routing", "destinations"];
     let more = [
         "limits.ban",
+        "queue.quotas",
         "limits.tarpit",
         "credentials",
         "sources",

@@ -47,7 +47,7 @@ async fn mail_flows_while_a_large_queue_is_counted_and_the_count_is_right() {
     let messages = 12_000;
     fill(&store, messages).await;
     let clock = Arc::new(Manual::new(START));
-    let config = Config { window: 2000, ..config(folder.path()) };
+    let config = Config { window: 2000, quotas: quotas::wide(), ..config(folder.path()) };
     let queue = Queue::open(config, Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
     assert!(queue.counts().counting, "8,192 at most are counted first");
     let bench = Bench { queue, clock, store };
@@ -84,4 +84,7 @@ async fn mail_flows_while_a_large_queue_is_counted_and_the_count_is_right() {
     let octets = all.iter().map(|record| record.size()).sum();
     let leased = counts.leased;
     assert_eq!(counts, Counts { messages: all.len() as u64, octets, held, leased, ..Counts::default() });
+    bench.queue.command(&Filter::default(), Command::Remove).await.unwrap();
+    assert_eq!(bench.queue.counts(), Counts::default());
+    assert!(quotas::are_empty(&bench.queue), "each was counted once");
 }

@@ -72,7 +72,8 @@ async fn failing(folder: &Path) -> (Bench, Arc<Failing>) {
     let inner = Sled::open(&folder.join("db"), 8 << 20).unwrap();
     let store = Arc::new(Failing { inner, how: AtomicU8::new(WELL), read: AtomicUsize::new(0) });
     let clock = Arc::new(Manual::new(START));
-    let queue = Queue::open(config(folder), store.clone(), clock.clone()).await.unwrap();
+    let queue =
+        Queue::open(Config { quotas: quotas::wide(), ..config(folder) }, store.clone(), clock.clone()).await.unwrap();
     (Bench { queue, clock, store: store.clone() }, store)
 }
 
@@ -85,6 +86,7 @@ async fn a_full_disk_refuses_takes_back_and_recovers() {
         let refused = bench.queue.accept(bench.incoming(&["a@example.net"], &octets(len))).await;
         assert!(matches!(refused, Err(QueueError::Store(StoreError::Full(_)))));
         assert_eq!(bench.queue.counts(), Counts::default());
+        assert!(quotas::are_empty(&bench.queue));
         store.how.store(WELL, Ordering::SeqCst);
         bench.queue.shared.barrier().await.unwrap();
         assert_eq!(bench.all(), [], "what the failed batch left is taken back");
@@ -127,7 +129,7 @@ async fn below_the_floor_nothing_is_taken() {
 #[tokio::test]
 async fn an_accept_dropped_half_way_is_delivered_once_and_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let bench = bench(folder.path()).await;
+    let bench = bench_with(Config { quotas: quotas::wide(), ..config(folder.path()) }).await;
     {
         let accepted = bench.queue.accept(bench.incoming(&["a@example.net"], b"x"));
         tokio::pin!(accepted);
@@ -144,6 +146,7 @@ async fn an_accept_dropped_half_way_is_delivered_once_and_counted() {
     let gone = all_gone(&lease);
     bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
     assert_eq!(bench.queue.counts(), Counts::default());
+    assert!(quotas::are_empty(&bench.queue));
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ type Book = Arc<Mutex<HashMap<QueueId, (u32, bool)>>>;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_message_is_tried_as_often_as_it_wants_and_never_twice_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let bench = bench_with(Config { window: 7, hot_bytes: 20_000, ..config(folder.path()) }).await;
+    let bench =
+        bench_with(Config { window: 7, hot_bytes: 20_000, quotas: quotas::wide(), ..config(folder.path()) }).await;
     let bench = Arc::new(bench);
     let book = Book::default();
     let mut accepting = tokio::task::JoinSet::new();
@@ -49,6 +50,7 @@ async fn every_message_is_tried_as_often_as_it_wants_and_never_twice_at_once() {
     assert!(!stuck, "{} messages are stuck: {:?}", book.lock().len(), bench.queue.counts());
     bench.queue.close().await;
     assert_eq!(bench.queue.counts(), Counts::default());
+    assert!(quotas::are_empty(&bench.queue));
     assert_eq!(bench.store.range(keys::TREE, &[0], &[255], 9).unwrap(), []);
 }
 

@@ -12,7 +12,7 @@ impl Shared {
         let (place, writes) = prepared.writes(START);
         self.store.ride(keys::TREE, writes).unwrap();
         let mut backlog = self.backlog.lock();
-        backlog.counts_mut().messages += 1;
+        backlog.holdings().counts.messages += 1;
         backlog.on_disk(prepared.record.id, place);
         prepared.record.id
     }

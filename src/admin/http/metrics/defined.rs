@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Kind, Measure, Measures, Series};
 use crate::pulse::{Observed, Refused};
+use crate::queue::QuotaStatus;
 use crate::time::Timestamp;
 
 /// One metric. Its whole name has `waypost_` before it, the unit behind it, and `_total` where it is a counter.
@@ -113,6 +114,12 @@ pub(super) const ALL: &[Metric] = &[
         )
     }),
     gauge("queue", &[], "Content of all messages in the queue.", |m| one(m.status.queue.octets)).in_bytes(),
+    gauge("queue_quota_values", &["quota"], "Values, such as tenants, that mail is queued of.", |m| {
+        quotas(m, |quota| quota.values)
+    }),
+    counter("queue_quota_refusals", &["quota"], "Messages put off because of the quota.", |m| {
+        quotas(m, |quota| quota.refused)
+    }),
     counter("deliveries", &[], "Recipients delivered to a next hop.", |m| counted(&m.pulse.tally().delivered)),
     counter("deferrals", &[], "Recipients put off by an attempt, each time.", |m| counted(&m.pulse.tally().deferred)),
     counter("failures", &[], "Recipients given up.", |m| counted(&m.pulse.tally().failed)),
@@ -188,6 +195,11 @@ const REFUSALS: &str = "Refusals: permanent (5yz to a command, a recipient or a 
 const QUEUE: &str = "Messages in the queue; damaged ones are set aside and belong to none of the others.";
 
 /// By door and name: the path says nothing to whoever watches, and may say too much to others.
+fn quotas(m: &Measures, of: fn(&QuotaStatus) -> u64) -> Vec<Series> {
+    let quotas = m.status.quotas.iter();
+    labelled(quotas.map(|quota| (vec![("quota", quota.name.clone())], Measure::Count(of(quota)))))
+}
+
 fn certificates(m: &Measures) -> Vec<Series> {
     let mut ends = std::collections::BTreeMap::new();
     for one in &m.status.certificates {

@@ -163,6 +163,7 @@ impl Rig {
             window: 5000,
             hot_bytes: 1 << 20,
             bounds: crate::queue::Bounds::default(),
+            quotas: Vec::new(),
         };
         let path = folder.path().join("db");
         let broken = Arc::new(AtomicBool::new(false));
