@@ -57,6 +57,10 @@ impl Capabilities {
     }
 
     fn add(&mut self, line: &str) {
+        // RFC 5321 section 4.1.1.1: parameters have no control characters. What a server means that sends some, nobody can tell.
+        if line.bytes().any(|octet| octet.is_ascii_control() && octet != b'\t') {
+            return;
+        }
         let mut words = line.split_ascii_whitespace();
         let Some(keyword) = words.next() else { return };
         match keyword.to_ascii_uppercase().as_str() {
@@ -131,6 +135,8 @@ mod tests {
         assert_eq!(all, want);
         assert_eq!(of(&["PIPELINING"]), Capabilities::default(), "the first line names the host");
         assert_eq!(of(&["mx", "PIPELININGS", "", "  "]), Capabilities::default());
+        assert_eq!(of(&["mx", "SIZE\0 1", "SIZE \x1b1", "DSN\x7f"]), Capabilities::default(), "what nobody can read");
+        assert_eq!(of(&["mx", "SIZE\t1"]).size_limit, Some(1));
     }
 
     #[test]
