@@ -14,7 +14,7 @@ use crate::suppression::{Entry, Suppression, Then};
 
 /// Whose mail it is.
 pub(super) fn tenant(annotations: &Annotations) -> Option<&str> {
-    annotations.iter().find(|(_, key, _)| *key == "tenant").map(|(_, _, note)| &*note.value)
+    annotations.named("tenant")
 }
 
 /// Leased recipients that nothing is sent to, each with the entry that says so.

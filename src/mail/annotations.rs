@@ -42,6 +42,11 @@ impl Annotations {
         self.0.get(plugin)?.get(key)
     }
 
+    /// What the first plugin, by name, left under `key`.
+    pub fn named(&self, key: &str) -> Option<&str> {
+        self.0.values().find_map(|left| left.get(key)).map(|annotation| &*annotation.value)
+    }
+
     /// Writes or replaces a value.
     ///
     /// # Errors

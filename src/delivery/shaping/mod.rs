@@ -24,7 +24,7 @@ pub struct Shaping {
     pub rules: Vec<Rule>,
     /// `[[shaping.backoff]]`, then what is shipped.
     pub backoff: Vec<Backoff>,
-    /// The annotation that names a message's tenant: plugin and key.
+    /// The annotation that names a message's tenant: plugin and key; none: `tenant` of any plugin.
     pub tenant: Option<(Arc<str>, Arc<str>)>,
 }
 
@@ -195,8 +195,10 @@ impl Shaping {
 
     /// The tenant of a message, if some rule names it: others need no counters of their own.
     pub(super) fn tenant_of(&self, annotations: &Annotations) -> Option<Arc<str>> {
-        let (plugin, key) = self.tenant.as_ref()?;
-        self.tenant_named(&annotations.get(plugin, key)?.value)
+        match &self.tenant {
+            Some((plugin, key)) => self.tenant_named(&annotations.get(plugin, key)?.value),
+            None => self.tenant_named(annotations.named("tenant")?),
+        }
     }
 
     /// The tenant of this name, if some rule names it.

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::backoff::{Heard, heard};
 use super::*;
+use crate::mail::Annotations;
 use crate::smtp::{Reply, Status};
 
 fn texts(list: &[&str]) -> Vec<Arc<str>> {
@@ -233,4 +234,17 @@ fn complaints_are_counted_within_their_time() {
     assert_eq!(verdicts, [false, false, false, true, false, false]);
     backoff.count = 1;
     assert!(counted.count(7, &backoff, at(200)));
+}
+
+#[test]
+fn the_tenant_is_the_annotation_of_that_name_or_the_one_that_is_configured() {
+    let mut notes = Annotations::default();
+    notes.set("accounts", "1", "customer", "acme").unwrap();
+    assert_eq!(shaping().tenant_of(&notes), None);
+    let configured = Shaping { tenant: Some(("accounts".into(), "customer".into())), ..shaping() };
+    assert_eq!(configured.tenant_of(&notes).as_deref(), Some("acme"));
+    notes.set("billing", "1", "tenant", "acme").unwrap();
+    assert_eq!(shaping().tenant_of(&notes).as_deref(), Some("acme"));
+    notes.set("billing", "1", "tenant", "nobody").unwrap();
+    assert_eq!(shaping().tenant_of(&notes), None, "no rule names it");
 }
