@@ -44,6 +44,8 @@ pub struct Config {
     pub shaping: Shaping,
     /// Connections to all next hops at a time.
     pub max_connections: usize,
+    /// A connection as old as this gets no more messages: the next one asks anew for addresses and policies.
+    pub connection_age: Duration,
     /// `[retry]`.
     pub schedule: Schedule,
     /// `[retry.NAME]`.
@@ -318,6 +320,7 @@ pub(super) mod tests {
             trusted: Trusted::default(),
             sources: BTreeMap::new(),
             pools: BTreeMap::new(),
+            connection_age: Duration::from_secs(300),
             shaping: Shaping::default(),
             max_connections: 1000,
             schedule: Schedule { jitter_percent: 0, ..Schedule::default() },

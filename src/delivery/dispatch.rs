@@ -33,13 +33,14 @@ use super::site::{Served, Slot};
 use super::sites::Sites;
 use super::tls_out::Wisdom;
 use super::trials::{Trials, Turn};
+use super::warmth::Warmth;
 use crate::history::History;
 use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
 use crate::pulse::Pulse;
 use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::sts::Policies;
 use crate::suppression::Suppression;
 use crate::time::Clock;
@@ -95,7 +96,7 @@ pub struct Dispatcher {
     /// Where it is counted what attempts come to.
     pulse: OnceLock<Pulse>,
     /// What sources in warm-up sent is kept there.
-    pub(super) warmth: OnceLock<Arc<dyn Store>>,
+    pub(super) warmth: OnceLock<Warmth>,
     tasks: TaskTracker,
     /// Nothing new is begun.
     closing: CancellationToken,
@@ -471,7 +472,7 @@ impl Dispatcher {
         self.sites.sweep(Instant::now());
         self.reroutes.lock().sweep(self.clock.now());
         self.wisdom.memory.sweep(Instant::now());
-        drop(self.keep_warmth());
+        self.keep_warmth();
     }
 
     async fn drain(&self) {
@@ -484,10 +485,7 @@ impl Dispatcher {
             self.cut.cancel();
             self.tasks.wait().await;
         }
-        if let Some(written) = self.keep_warmth() {
-            // It has said what went wrong.
-            let _ = written.await;
-        }
+        self.finish_warmth().await;
     }
 
     /// False once a message went from one route to the next too often.

@@ -39,6 +39,7 @@ const OTHERS: usize = 2;
 pub(super) struct Line {
     connection: Connection,
     config: Arc<Config>,
+    opened: Instant,
     sent: u32,
     hop: NextHop,
     lmtp: bool,
@@ -75,7 +76,11 @@ impl Line {
         let safe = self.verified || self.lmtp || !mail.requires_tls();
         // RFC 9422 section 4.1: a connection takes no more messages than this.
         let most = self.connection.capabilities().mail_max.map_or(most, |max| max.min(most));
-        safe && !self.lax && self.sent.saturating_add(more) < most.max(1) && Arc::ptr_eq(&self.config, mail.config)
+        let old = self.opened.elapsed() >= self.config.connection_age;
+        safe && !self.lax
+            && !old
+            && self.sent.saturating_add(more) < most.max(1)
+            && Arc::ptr_eq(&self.config, mail.config)
     }
 }
 
@@ -381,7 +386,18 @@ async fn open(
                         }
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
                         dispatcher.spawn_more(lane.greeted());
-                        let line = Line { connection, config, sent: 0, hop, lmtp, verified, lax, _open: open, place };
+                        let line = Line {
+                            connection,
+                            config,
+                            opened: Instant::now(),
+                            sent: 0,
+                            hop,
+                            lmtp,
+                            verified,
+                            lax,
+                            _open: open,
+                            place,
+                        };
                         return Ok(Opened::Line(Box::new(line)));
                     }
                     Err(failed) if failed.last => return Err(failed),

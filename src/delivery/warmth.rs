@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
 
 use super::Dispatcher;
 use super::pools::{self, Sent};
@@ -19,6 +21,12 @@ const PAGE: usize = 1000;
 /// Written at a time: larger batches hold up others.
 const BATCH: usize = 256;
 
+/// Where it is kept, and the write under way: one at a time, or an earlier one might come to the store after a later one.
+pub(super) struct Warmth {
+    store: Arc<dyn Store>,
+    writing: Mutex<Option<JoinHandle<()>>>,
+}
+
 impl Dispatcher {
     /// Counts on from what the store knows of today, and has it know what comes. Before it runs.
     ///
@@ -30,19 +38,41 @@ impl Dispatcher {
         let known = tokio::task::spawn_blocking(move || read(&*shared, day)).await;
         self.sources().lock().resume(day, known.unwrap_or(Err(StoreError::Closed))?);
         // Said once, by whoever puts the relay together.
-        let _ = self.warmth.set(store);
+        let _ = self.warmth.set(Warmth { store, writing: Mutex::default() });
         Ok(())
     }
 
-    /// Writes what was counted since it was last asked to, off the workers. None: nothing.
-    pub(super) fn keep_warmth(&self) -> Option<tokio::task::JoinHandle<()>> {
-        let store = Arc::clone(self.warmth.get()?);
-        let (day, sent) = self.sources().lock().changed()?;
-        Some(tokio::task::spawn_blocking(move || {
+    /// Writes what was counted since it was last asked to, off the workers. While the disk is slow with the last of it, what is
+    /// counted waits for the next time.
+    pub(super) fn keep_warmth(&self) {
+        let Some(Warmth { store, writing }) = self.warmth.get() else { return };
+        let mut writing = writing.lock();
+        if writing.as_ref().is_some_and(|write| !write.is_finished()) {
+            return;
+        }
+        let Some((day, sent)) = self.sources().lock().changed() else { return };
+        let store = Arc::clone(store);
+        *writing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = write(&*store, day, &sent) {
                 tracing::warn!(%error, "what sources in warm-up sent today is not written down");
             }
-        }))
+        }));
+    }
+
+    /// Writes all of it. When nothing is sent any more.
+    pub(super) async fn finish_warmth(&self) {
+        self.warmth_written().await;
+        // What came meanwhile.
+        self.keep_warmth();
+        self.warmth_written().await;
+    }
+
+    async fn warmth_written(&self) {
+        let write = self.warmth.get().and_then(|warmth| warmth.writing.lock().take());
+        if let Some(write) = write {
+            // It has said what went wrong.
+            let _ = write.await;
+        }
     }
 }
 

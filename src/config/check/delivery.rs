@@ -72,6 +72,7 @@ pub(super) fn config(
         pools,
         shaping: shaping(&root.table("shaping"), &names),
         max_connections: delivery.count("max-connections", 4000, 1..=100_000),
+        connection_age: delivery.duration("connection-age", 300 * SECOND, Duration::ZERO..=Duration::from_secs(86_400)),
         schedule,
         schedules,
         selection: selection(&delivery, dns, hostname, listeners),

@@ -7,6 +7,7 @@ mod rig;
 mod sink;
 mod sites;
 mod tls;
+mod warm_up;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -73,6 +74,24 @@ async fn many_messages_share_few_connections_and_each_arrives_once() {
     assert!(sink.taken.try_recv().is_err(), "nothing twice");
     let connections = sink.connections();
     assert!((5..=8).contains(&connections), "{connections} connections for 200 messages, 40 on each");
+}
+
+#[tokio::test]
+async fn an_old_connection_gets_no_more_messages() {
+    for (connection_age, connections) in [(Duration::ZERO, 3), (Duration::from_secs(300), 1)] {
+        let mut sink = Sink::start(usual).await;
+        let limits = LaneLimits { connections: 1, idle: Duration::from_secs(60), ..LaneLimits::default() };
+        let config = Config { connection_age, ..limited(limits) };
+        let mut rig = Rig::new(config, to(sink.address), Script::default()).await;
+        rig.run();
+        for _ in 0..3 {
+            rig.accept("sue@example.org", &["ann@example.net"]).await;
+            take(&mut sink).await;
+            rig.empty().await;
+        }
+        rig.stop().await;
+        assert_eq!(sink.connections(), connections, "{connection_age:?}");
+    }
 }
 
 #[tokio::test]

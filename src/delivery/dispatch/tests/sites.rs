@@ -8,11 +8,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::delivery::shaping::{Adjustments, Rule, Shaping, Whom, shipped};
-use crate::delivery::{Destination, Pool, Question, Source, WarmUp};
+use crate::delivery::{Destination, Pool, Question, Source};
 use crate::hooks::Route;
 use crate::mail::Domain;
 use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver, Selection, Table};
-use crate::store::{Sled, Store};
 
 /// All domains below `shared.test` lead to two hosts, all others to hosts of their own. Every host is this one, by two
 /// addresses.
@@ -275,44 +274,6 @@ async fn without_a_source_mail_waits_and_says_why() {
     assert!(error.contains("source address 192.0.2.77"), "{error}");
     assert_eq!(sink.connections(), 0);
     rig.stop().await;
-}
-
-/// Three messages a day from a new source, the others from an old one.
-async fn warming_up(to: Route, store: &Arc<dyn Store>) -> Rig {
-    let mut config = config();
-    let today = 1_795_473_060 / 86_400;
-    let warm_up = Some(WarmUp { start: today, plan: vec![3] });
-    config.sources.insert("new".into(), Source { warm_up, ..Source::default() });
-    config.sources.insert("old".into(), Source::default());
-    config.pools.insert("both".into(), Pool { members: vec![("new".into(), 1), ("old".into(), 0)], sticky: true });
-    let route = Route { source: Some("both".into()), ..to };
-    let rig = Rig::new(config, route, Script::default()).await;
-    rig.dispatcher.warm_up_from(Arc::clone(store)).await.unwrap();
-    rig
-}
-
-#[tokio::test]
-async fn a_new_source_sends_what_its_plan_allows_in_one_run_or_several() {
-    let mut sink = Sink::start(usual).await;
-    let folder = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(Sled::open(&folder.path().join("db"), 1 << 20).unwrap());
-    let mut rig = warming_up(to(sink.address), &store).await;
-    rig.run();
-    for _ in 0..10 {
-        rig.accept("sue@example.org", &["ann@example.net"]).await;
-    }
-    for _ in 0..10 {
-        take(&mut sink).await;
-    }
-    rig.empty().await;
-    let question = Question { domain: Domain::parse("example.net").unwrap(), tenant: None, null_sender: false };
-    let told = serde_json::to_value(rig.dispatcher.explain(&question).await).unwrap();
-    assert_eq!(told["notes"][0], "the source new has sent 3 of 3 messages there today", "the other took the rest");
-    rig.stop().await;
-
-    let rig = warming_up(to(sink.address), &store).await;
-    let told = serde_json::to_value(rig.dispatcher.explain(&question).await).unwrap();
-    assert_eq!(told["notes"][0], "the source new has sent 3 of 3 messages there today", "the day goes on");
 }
 
 #[tokio::test]
