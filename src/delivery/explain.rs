@@ -383,7 +383,8 @@ fn retry(config: &Config, route: &Route, null_sender: bool) -> RetryPart {
         because: config.schedule_name(route).map_or_else(|| "retry".to_owned(), |name| format!("retry.{name}")),
         waits: (0..WAITS).map(wait).collect(),
         longest: show(*longest),
-        warn_after: warn_after.filter(|_| !null_sender).map(show),
+        warn_after: (!warn_after.is_empty() && !null_sender)
+            .then(|| warn_after.iter().copied().map(show).collect::<Vec<_>>().join(", ")),
         give_up_after: show(if null_sender { *give_up_after_bounce } else { *give_up_after }),
     }
 }

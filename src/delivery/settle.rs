@@ -11,7 +11,7 @@ use super::transmitted::Reporting;
 use crate::bounce::Action;
 use crate::hooks::{Disposition, NextHop, Outcome, OutcomeKind, ResultAction, Route};
 use crate::mail::Recipient;
-use crate::queue::{Change, Past, QueuedRecipient, Record, Retry, Schedule, Settled, hop_text};
+use crate::queue::{Before, Change, Past, QueuedRecipient, Record, Retry, Schedule, Settled, hop_text};
 use crate::smtp::Reply;
 use crate::time::Timestamp;
 
@@ -133,7 +133,8 @@ impl One<'_> {
         let Case { record, now, random, .. } = *self.case;
         let state = &self.queued.state;
         let (attempts, null) = (state.attempts.saturating_add(1), record.sender.is_null());
-        match self.schedule.next(attempts, record.started(), null, state.warned, now, random) {
+        let before = Before { warned: state.warned, last: state.history.last().map(|past| past.at) };
+        match self.schedule.next(attempts, record.started(), null, before, now, random) {
             Retry::At { at, warn } => {
                 let at = self.case.not_before.map_or(at, |not_before| at.max(not_before.min(self.expires())));
                 self.retry(ending, at, warn, route, outcome);

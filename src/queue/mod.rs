@@ -49,7 +49,7 @@ pub use record::{BodyPlace, Origin, QueuedRecipient, RecipientState, Record};
 pub use retry_rule::{CodePattern, Pace, Pattern, RetryRule, StatusPattern, Then};
 pub use rules::{Rule, RuleError, RuleKind, Rules};
 pub use scan::{Found, Reach, Stepped};
-pub use schedule::{Retry, Schedule};
+pub use schedule::{Before, Retry, Schedule};
 
 pub use crate::hooks::Past;
 use crate::hooks::{Outcome, Route};

@@ -19,8 +19,8 @@ pub struct Schedule {
     pub growth_percent: u32,
     /// Waits are spread by up to this share either way, in hundredths.
     pub jitter_percent: u32,
-    /// The sender is told of the delay once the message is this old; none: never.
-    pub warn_after: Option<Duration>,
+    /// The sender is told of the delay once the message is this old, each time; in order. None: never.
+    pub warn_after: Arc<[Duration]>,
     /// Give-up time, counted from arrival.
     pub give_up_after: Duration,
     /// The same for messages with the null reverse-path.
@@ -29,6 +29,15 @@ pub struct Schedule {
     pub give_up_attempts: Option<u32>,
     /// What is different after certain failures; the first that fits.
     pub rules: Arc<[RetryRule]>,
+}
+
+/// What was before an attempt that failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    /// The sender has been told of the delay.
+    pub warned: bool,
+    /// When the attempt before it ended, as far as that is remembered.
+    pub last: Option<Timestamp>,
 }
 
 /// What a schedule says of a deferral.
@@ -54,7 +63,7 @@ impl Default for Schedule {
             longest: Duration::from_secs(4 * 3600),
             growth_percent: 200,
             jitter_percent: 10,
-            warn_after: Some(Duration::from_secs(4 * 3600)),
+            warn_after: Arc::new([Duration::from_secs(4 * 3600)]),
             give_up_after: Duration::from_secs(5 * 86400),
             give_up_after_bounce: Duration::from_secs(86400),
             give_up_attempts: None,
@@ -70,7 +79,7 @@ impl Schedule {
         attempts: u32,
         arrived: Timestamp,
         null_sender: bool,
-        warned: bool,
+        before: Before,
         now: Timestamp,
         random: f64,
     ) -> Retry {
@@ -81,8 +90,14 @@ impl Schedule {
         // One last try at the give-up time itself, rather than none in the wait that would pass it.
         let at = now.plus(self.wait(attempts, random)).min(expires);
         // RFC 3464 section 2.3.3: a delay notice goes to a sender; the null reverse-path is none (RFC 5321 section 4.5.5).
-        let old_enough = self.warn_after.is_some_and(|after| now >= arrived.plus(after));
-        Retry::At { at, warn: old_enough && !warned && !null_sender }
+        Retry::At { at, warn: !null_sender && self.warns(arrived, before, now) }
+    }
+
+    fn warns(&self, arrived: Timestamp, before: Before, now: Timestamp) -> bool {
+        let mut come = self.warn_after.iter().map(|after| arrived.plus(*after)).filter(|at| *at <= now);
+        // Whether the first was told is remembered. A later one is told by the first attempt after its time.
+        let Some(_first) = come.next() else { return false };
+        !before.warned || come.any(|at| before.last.is_some_and(|last| last < at))
     }
 
     /// The schedule of a message whose sender asked for something: told to be quick, it is given up, or its sender told,
@@ -95,7 +110,9 @@ impl Schedule {
             schedule.give_up_after = self.give_up_after.min(time);
             schedule.give_up_after_bounce = self.give_up_after_bounce.min(time);
         } else {
-            schedule.warn_after = Some(self.warn_after.map_or(time, |after| after.min(time)));
+            let first = self.warn_after.first().map_or(time, |after| time.min(*after));
+            let later = self.warn_after.iter().copied().filter(|after| *after > first);
+            schedule.warn_after = std::iter::once(first).chain(later).collect();
         }
         schedule
     }
@@ -142,7 +159,7 @@ mod tests {
         let schedule = Schedule { jitter_percent: 0, ..Schedule::default() };
         let table = [(1, 300), (2, 600), (3, 1200), (6, 9600), (7, 14400), (50, 14400), (u32::MAX, 14400), (0, 300)];
         for (attempts, wait) in table {
-            let retry = schedule.next(attempts, ARRIVED, false, false, after(60), 0.9);
+            let retry = schedule.next(attempts, ARRIVED, false, Before::default(), after(60), 0.9);
             assert_eq!(retry, Retry::At { at: after(60 + wait), warn: false }, "attempt {attempts}");
         }
     }
@@ -151,7 +168,7 @@ mod tests {
     fn randomness_spreads_a_wait_either_way_and_no_further() {
         let schedule = Schedule::default();
         for (random, wait) in [(0.0, 270), (0.5, 300), (1.0, 330), (7.0, 330), (-1.0, 270)] {
-            let retry = schedule.next(1, ARRIVED, false, false, ARRIVED, random);
+            let retry = schedule.next(1, ARRIVED, false, Before::default(), ARRIVED, random);
             assert_eq!(retry, Retry::At { at: after(wait), warn: false }, "{random}");
         }
     }
@@ -167,13 +184,45 @@ mod tests {
             (four_hours, false, true, false),
         ];
         for (age, null_sender, warned, expected) in table {
-            let Retry::At { warn, .. } = schedule.next(1, ARRIVED, null_sender, warned, after(age), 0.5) else {
+            let before = Before { warned, last: None };
+            let Retry::At { warn, .. } = schedule.next(1, ARRIVED, null_sender, before, after(age), 0.5) else {
                 panic!("given up after {age} s");
             };
             assert_eq!(warn, expected, "{age} {null_sender} {warned}");
         }
-        let silent = Schedule { warn_after: None, ..schedule };
-        assert!(matches!(silent.next(1, ARRIVED, false, false, after(86_400), 0.5), Retry::At { warn: false, .. }));
+        let silent = Schedule { warn_after: Arc::new([]), ..schedule };
+        assert!(matches!(
+            silent.next(1, ARRIVED, false, Before::default(), after(86_400), 0.5),
+            Retry::At { warn: false, .. }
+        ));
+    }
+
+    #[test]
+    fn each_further_delay_is_told_by_the_first_attempt_after_it() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let schedule = Schedule { warn_after: Arc::new([hours(4), hours(24), hours(72)]), ..Schedule::default() };
+        // Attempts, in hours after arrival, and whether each of them tells.
+        for (attempts, expected) in [
+            (&[1, 3, 5, 23, 25, 30, 71, 74, 80][..], &[false, false, true, false, true, false, false, true, false][..]),
+            (&[1, 80, 81], &[false, true, false]),
+            (&[4, 24, 72, 73], &[true, true, true, false]),
+        ] {
+            let mut before = Before::default();
+            let mut told = Vec::new();
+            for at in attempts.iter().map(|at| ARRIVED.plus(hours(*at))) {
+                let Retry::At { warn, .. } = schedule.next(1, ARRIVED, false, before, at, 0.5) else { panic!() };
+                told.push(warn);
+                before = Before { warned: before.warned || warn, last: Some(at) };
+            }
+            assert_eq!(told, expected, "{attempts:?}");
+        }
+        let forgotten = Before { warned: true, last: None };
+        let retry = schedule.next(1, ARRIVED, false, forgotten, ARRIVED.plus(hours(25)), 0.5);
+        assert!(matches!(retry, Retry::At { warn: false, .. }), "rather once too seldom");
+        let by = DeliverBy { secs: 6 * 3600, give_up: false, trace: false };
+        assert_eq!(schedule.asked(by).warn_after, schedule.warn_after);
+        let by = DeliverBy { secs: 60, ..by };
+        assert_eq!(schedule.asked(by).warn_after[..2], [Duration::from_secs(60), hours(4)]);
     }
 
     #[test]
@@ -181,30 +230,37 @@ mod tests {
         let by = |secs, give_up| DeliverBy { secs, give_up, trace: false };
         let usual = Schedule::default();
         let quick = usual.asked(by(600, true));
-        assert_eq!(quick.next(1, ARRIVED, false, false, after(600), 0.5), Retry::GiveUp);
-        assert_eq!(quick.next(1, ARRIVED, false, false, after(500), 0.5), Retry::At { at: after(600), warn: false });
+        assert_eq!(quick.next(1, ARRIVED, false, Before::default(), after(600), 0.5), Retry::GiveUp);
+        assert_eq!(
+            quick.next(1, ARRIVED, false, Before::default(), after(500), 0.5),
+            Retry::At { at: after(600), warn: false }
+        );
         let told = usual.asked(by(600, false));
-        assert_eq!(told.next(1, ARRIVED, false, false, after(600), 0.5), Retry::At { at: after(900), warn: true });
-        assert!(usual.asked(by(-1, false)).warn_after == Some(Duration::ZERO), "late already");
+        assert_eq!(
+            told.next(1, ARRIVED, false, Before::default(), after(600), 0.5),
+            Retry::At { at: after(900), warn: true }
+        );
+        assert_eq!(usual.asked(by(-1, false)).warn_after[0], Duration::ZERO, "late already");
         assert_eq!(usual.asked(by(999_999_999, true)), usual, "nobody gets longer than others");
     }
 
     #[test]
     fn attempts_have_a_limit_too() {
         let schedule = Schedule { give_up_attempts: Some(3), ..Schedule::default() };
-        assert!(matches!(schedule.next(2, ARRIVED, false, false, after(60), 0.5), Retry::At { .. }));
-        assert_eq!(schedule.next(3, ARRIVED, false, false, after(60), 0.5), Retry::GiveUp);
+        assert!(matches!(schedule.next(2, ARRIVED, false, Before::default(), after(60), 0.5), Retry::At { .. }));
+        assert_eq!(schedule.next(3, ARRIVED, false, Before::default(), after(60), 0.5), Retry::GiveUp);
     }
 
     #[test]
     fn the_last_try_is_at_the_give_up_time() {
+        let told = Before { warned: true, last: None };
         let schedule = Schedule::default();
         let (days5, day) = (5 * 86_400, 86_400);
         for (null_sender, end) in [(false, days5), (true, day)] {
             assert_eq!(schedule.expires(ARRIVED, null_sender), after(end));
-            let retry = schedule.next(9, ARRIVED, null_sender, true, after(end - 60), 0.5);
+            let retry = schedule.next(9, ARRIVED, null_sender, told, after(end - 60), 0.5);
             assert_eq!(retry, Retry::At { at: after(end), warn: false });
-            assert_eq!(schedule.next(9, ARRIVED, null_sender, true, after(end), 0.5), Retry::GiveUp);
+            assert_eq!(schedule.next(9, ARRIVED, null_sender, told, after(end), 0.5), Retry::GiveUp);
         }
     }
 }

@@ -65,20 +65,20 @@ fn warnings(advice: &mut Advice<'_>, section: &str, schedule: &Schedule) {
         let problem = "the longest wait is longer than mail is kept: the last attempt never comes";
         advice.say(&key("longest"), problem, "write some hours");
     }
-    match schedule.warn_after {
-        None => {
-            let problem = "senders hear of a delay only when their mail comes back";
-            advice.say(&key("warn-after"), problem, "take it out, or write \"4h\"");
-        }
-        Some(after) if after >= schedule.give_up_after => {
+    match (schedule.warn_after.first(), schedule.warn_after.last()) {
+        (Some(_), Some(last)) if *last >= schedule.give_up_after => {
             let problem = "the warning comes when the mail itself comes back";
             advice.say(&key("warn-after"), problem, "write less than give-up-after");
         }
-        Some(after) if after < 10 * MINUTE => {
+        (Some(first), _) if *first < 10 * MINUTE => {
             let problem = "senders are warned of every greylisting";
             advice.say(&key("warn-after"), problem, "write \"4h\"");
         }
-        Some(_) => {}
+        (Some(_), _) => {}
+        (None, _) => {
+            let problem = "senders hear of a delay only when their mail comes back";
+            advice.say(&key("warn-after"), problem, "take it out, or write \"4h\"");
+        }
     }
     if schedule.give_up_after_bounce < HOUR {
         let problem = "reports are given up before the next hop is back";

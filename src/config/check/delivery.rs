@@ -267,20 +267,31 @@ fn lane(table: &Table<'_>, usual: LaneLimits) -> LaneLimits {
     }
 }
 
+/// None: nothing is said.
+fn warn_after(table: &Table<'_>) -> Option<Arc<[Duration]>> {
+    const MOST: usize = 10;
+    let value = table.get("warn-after")?;
+    if value.is_word("never") {
+        return Some(Arc::new([]));
+    }
+    let mut times = value.durations(&(SECOND..=YEAR))?;
+    if times.len() > MOST {
+        value.wrong(format!("more than {MOST} warnings"), "senders will have understood");
+    }
+    times.sort_unstable();
+    times.dedup();
+    Some(times.into())
+}
+
 fn schedule(table: &Table<'_>, usual: &Schedule) -> Schedule {
     let percent = |key, usual: u32, range| u32::try_from(table.integer(key, usual.into(), range)).unwrap_or(usual);
-    let warn_after = match table.get("warn-after") {
-        Some(value) if value.is_word("never") => None,
-        Some(value) => value.duration(SECOND..=YEAR).or(usual.warn_after),
-        None => usual.warn_after,
-    };
     let attempts = table.get("give-up-attempts").and_then(|value| value.integer(1..=1_000_000));
     let schedule = Schedule {
         first: table.duration("first", usual.first, SECOND..=YEAR),
         longest: table.duration("longest", usual.longest, SECOND..=YEAR),
         growth_percent: percent("growth-percent", usual.growth_percent, 100..=1000),
         jitter_percent: percent("jitter-percent", usual.jitter_percent, 0..=50),
-        warn_after,
+        warn_after: warn_after(table).unwrap_or_else(|| Arc::clone(&usual.warn_after)),
         give_up_after: table.duration("give-up-after", usual.give_up_after, SECOND..=YEAR),
         give_up_after_bounce: table.duration("give-up-after-bounce", usual.give_up_after_bounce, SECOND..=YEAR),
         give_up_attempts: attempts.and_then(|most| u32::try_from(most).ok()).or(usual.give_up_attempts),

@@ -131,6 +131,19 @@ impl<'a> Value<'a> {
         Some(duration)
     }
 
+    /// A duration within a range, or a list of them.
+    pub(in crate::config) fn durations(&self, range: &RangeInclusive<Duration>) -> Option<Vec<Duration>> {
+        // It may be either, whichever it is here.
+        self.shaped(Shape::Duration);
+        self.shaped(Shape::List);
+        let pattern = format!("{}[]", self.place.pattern);
+        self.source.shape(&Place { pattern, ..self.place.clone() }, Shape::Duration);
+        match self.written {
+            DeValue::Array(_) => self.array()?.iter().map(|value| value.duration(range.clone())).collect(),
+            _ => Some(vec![self.duration(range.clone())?]),
+        }
+    }
+
     /// A size within a range: a text with a unit, or a number of octets.
     pub(in crate::config) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
         self.shaped(Shape::Size);

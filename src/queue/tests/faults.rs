@@ -141,6 +141,7 @@ async fn an_accept_dropped_half_way_is_delivered_once_and_counted() {
         }
     }
     assert_eq!(bench.queue.counts().messages, 1);
+    assert!(!quotas::are_empty(&bench.queue));
     let lease = bench.one().await;
     bench.assert_idle();
     let gone = all_gone(&lease);
