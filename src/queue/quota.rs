@@ -74,7 +74,7 @@ pub struct OverQuota {
     pub quota: Arc<str>,
     /// What it tells mail apart by.
     pub per: Per,
-    /// Whose mail it is, as hashed: in lower case.
+    /// Whose mail it is: in lower case, as mail is told apart, and no more of it than people read.
     pub value: Box<str>,
     /// `messages` or `octets`.
     pub what: &'static str,
@@ -270,6 +270,15 @@ struct Used {
     octets: u64,
 }
 
+/// What a plugin annotates may have kilobytes.
+fn shown(value: &str) -> Box<str> {
+    const MOST: usize = 320;
+    match value.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", value.get(..end).unwrap_or_default()).into(),
+        None => value.into(),
+    }
+}
+
 /// A value of a kind, as its place and hash.
 pub(super) type Share = (usize, u64);
 
@@ -361,7 +370,7 @@ impl Usage {
                 if let Some((what, is, most)) = over {
                     refused.fetch_add(1, Ordering::Relaxed);
                     let (quota, per) = (Arc::clone(&quota.name), quota.per.clone());
-                    return Err(OverQuota { quota, per, value, what, is, most });
+                    return Err(OverQuota { quota, per, value: shown(&value), what, is, most });
                 }
             }
         }

@@ -170,6 +170,16 @@ async fn at_mail_what_is_known_by_then_counts() {
     assert_eq!((asked(Some(&other)), asked(None)), (Ok(()), Ok(())));
 }
 
+#[tokio::test]
+async fn of_a_long_value_people_are_told_the_beginning_and_all_of_it_counts() {
+    let (_folder, bench) = with(vec![quota("t", "tenant", Some(1), None)]).await;
+    let long = "é".repeat(2000);
+    bench.offer(&long, &["a@example.net"], 1).await.unwrap();
+    bench.offer(&format!("{long}!"), &["a@example.net"], 1).await.expect("another");
+    let refused = bench.offer(&long, &["a@example.net"], 1).await.unwrap_err();
+    assert!(refused.contains(&format!(" {}… are", "é".repeat(320))), "{refused}");
+}
+
 #[test]
 fn kinds_are_read_as_they_are_shown() {
     for text in ["sender", "sender-domain", "domain", "identity", "listener", "client", "tenant", "annotation.a.b"] {
