@@ -114,7 +114,13 @@ impl ReplyReader {
             _ => &text,
         };
         if rest.chars().any(char::is_control) {
-            return rest.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().into();
+            // Seen as such, not taken for the space between a word and the next one.
+            let shown = |c: char| match c {
+                '\t' => ' ',
+                c if c.is_control() => '?',
+                c => c,
+            };
+            return rest.chars().map(shown).collect::<String>().into();
         }
         rest.into()
     }
@@ -193,7 +199,7 @@ mod tests {
             // The class does not fit: text.
             ("550 4.7.1 no\r\n", "550 4.7.1 no"),
             ("250 2.0.0\r\n", "250 2.0.0 "),
-            ("250 a\tb\x07c\r\n", "250 a b c"),
+            ("250 a\tb\x07c\r\n", "250 a b?c"),
         ];
         for (wire, want) in table {
             let replies = read(wire.as_bytes(), 1000).unwrap();
