@@ -29,6 +29,12 @@ async fn with(quotas: Vec<Quota>) -> (tempfile::TempDir, Bench) {
 }
 
 impl Bench {
+    /// Drops all mail; no quota knows of any then.
+    async fn drop_all(&self) {
+        self.queue.command(&Filter::default(), Command::Remove).await.unwrap();
+        assert!(are_empty(&self.queue));
+    }
+
     /// The value and the quota that stand in the way.
     async fn offer(&self, tenant: &str, recipients: &[&str], len: usize) -> Result<QueueId, String> {
         let mut incoming = self.incoming(recipients, &octets(len));
@@ -61,8 +67,7 @@ async fn each_value_has_its_own_and_room_comes_back() {
     bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
     bench.offer("acme", &["a@example.net"], 10).await.unwrap();
     bench.offer("acme", &["a@example.net"], 10).await.unwrap_err();
-    bench.queue.command(&Filter::default(), Command::Remove).await.unwrap();
-    assert!(are_empty(&bench.queue));
+    bench.drop_all().await;
 }
 
 #[tokio::test]
@@ -101,11 +106,8 @@ async fn what_changes_in_the_queue_changes_there_and_a_restart_counts_it_anew() 
     let mut notes = lease.record.annotations.clone();
     notes.remove("p", "tenant");
     notes.set("p", "1", "k", "v").unwrap();
-    bench
-        .queue
-        .settle(lease, vec![gone(0), retry(1, later(9)), retry(2, later(9))], Some(notes), Vec::new())
-        .await
-        .unwrap();
+    let settled = vec![gone(0), retry(1, later(9)), retry(2, later(9))];
+    bench.queue.settle(lease, settled, Some(notes), Vec::new()).await.unwrap();
     let seen = |bench: &Bench| (count("domain", bench), count("tenant", bench), count("annotation.p.k", bench));
     assert_eq!(seen(&bench), (1, 0, 1));
     bench.close().await;
@@ -113,8 +115,7 @@ async fn what_changes_in_the_queue_changes_there_and_a_restart_counts_it_anew() 
     assert_eq!(seen(&bench), (1, 0, 1), "of {id}");
     bench.queue.command(&Filter::default(), Command::Hold("why".into())).await.unwrap();
     assert_eq!(seen(&bench), (1, 0, 1));
-    bench.queue.command(&Filter::default(), Command::Remove).await.unwrap();
-    assert!(are_empty(&bench.queue));
+    bench.drop_all().await;
 }
 
 #[tokio::test]
@@ -124,20 +125,11 @@ async fn reports_of_the_relay_itself_are_counted_and_never_refused() {
     let lease = bench.one().await;
     let report = bench.incoming(&["sender@example.org"], b"it failed");
     let gone = all_gone(&lease);
-    bench
-        .queue
-        .settle(
-            lease,
-            gone,
-            None,
-            vec![report.clone(), Incoming { record: Record { id: bench.queue.next_id(), ..report.record }, ..report }],
-        )
-        .await
-        .unwrap();
+    let another = Incoming { record: Record { id: bench.queue.next_id(), ..report.record.clone() }, ..report.clone() };
+    bench.queue.settle(lease, gone, None, vec![report, another]).await.unwrap();
     assert_eq!(bench.queue.counts().messages, 2);
     bench.offer("", &["a@example.org"], 1).await.unwrap_err();
-    bench.queue.command(&Filter::default(), Command::Remove).await.unwrap();
-    assert!(are_empty(&bench.queue));
+    bench.drop_all().await;
 }
 
 #[tokio::test]

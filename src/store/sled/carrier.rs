@@ -106,6 +106,17 @@ mod tests {
         }
     }
 
+    /// A committer that has too much, on a thread of its own; tells when it goes on.
+    fn overloaded(carrier: &Arc<Carrier>) -> (std::thread::JoinHandle<()>, mpsc::Receiver<()>) {
+        let (tell, went_on) = mpsc::channel();
+        let committer = Arc::clone(carrier);
+        let thread = std::thread::spawn(move || {
+            committer.make_room(TOO_MUCH);
+            tell.send(()).unwrap();
+        });
+        (thread, went_on)
+    }
+
     #[test]
     fn much_calls_the_carrier_and_less_does_not() {
         let carrier = Carrier::default();
@@ -118,12 +129,7 @@ mod tests {
     #[test]
     fn too_much_waits_for_two_rounds() {
         let carrier = Arc::new(Carrier::default());
-        let (tell, went_on) = mpsc::channel();
-        let committer = Arc::clone(&carrier);
-        let thread = std::thread::spawn(move || {
-            committer.make_room(TOO_MUCH);
-            tell.send(()).unwrap();
-        });
+        let (thread, went_on) = overloaded(&carrier);
         for _ in 0..2 {
             called(&carrier, &went_on);
             assert!(!carrier.wait());
@@ -137,12 +143,7 @@ mod tests {
     #[test]
     fn a_store_that_closes_lets_the_committer_go() {
         let carrier = Arc::new(Carrier::default());
-        let (tell, went_on) = mpsc::channel();
-        let committer = Arc::clone(&carrier);
-        let thread = std::thread::spawn(move || {
-            committer.make_room(TOO_MUCH);
-            tell.send(()).unwrap();
-        });
+        let (thread, went_on) = overloaded(&carrier);
         called(&carrier, &went_on);
         carrier.close();
         went_on.recv().unwrap();
