@@ -186,7 +186,7 @@ impl Serve {
             }
             Err(error) => {
                 if let QueueError::OverQuota(over) = &error {
-                    tracing::warn!(queue_id = %id, %over, record = "reception", outcome = "deferred", "not accepted");
+                    tracing::info!(queue_id = %id, %over, record = "reception", outcome = "deferred", "not accepted");
                     return MessageAnswer::Refused(over_quota(over));
                 }
                 tracing::error!(queue_id = %id, %error, record = "reception", outcome = "failed", "not accepted");

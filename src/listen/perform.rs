@@ -69,7 +69,7 @@ impl Serve {
             return Answer::Session(subject, SessionVerdict::Reject(refusal));
         }
         if let Err(over) = self.reception.queue.has_room_for(&marks(&subject)) {
-            tracing::warn!(%over, "mail refused");
+            tracing::info!(%over, "mail refused");
             return Answer::Session(subject, SessionVerdict::Tempfail(over_quota(&over)));
         }
         self.ask_session(Hook::Mail, subject).await

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Record;
+use super::filter::names;
 use super::record::{Origin, QueuedRecipient};
-use crate::mail::{Annotations, Mailbox, ReversePath};
+use crate::mail::{Annotations, Domain, Mailbox, ReversePath};
 
 /// What mail is told apart by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct Quota {
     pub name: Arc<str>,
     /// Each value of this has its own.
     pub per: Per,
-    /// It is for these values alone; none: for all.
+    /// It is for these values alone, each as [`Per::normal`] has it; none: for all.
     pub only: Vec<Arc<str>>,
     /// It is not for these.
     pub except: Vec<Arc<str>>,
@@ -116,6 +117,21 @@ impl Per {
         })
     }
 
+    /// A value as people write it, in the form that mail has it in; of domains also with a leading dot. None: there is no such.
+    pub fn normal(&self, text: &str) -> Option<Arc<str>> {
+        let normal: Box<str> = match self {
+            Self::Sender => Mailbox::parse(text, true).ok()?.to_string().into(),
+            Self::SenderDomain | Self::Domain => {
+                Domain::parse_pattern(text).or_else(|_| Domain::parse(text)).ok()?.as_str().into()
+            }
+            Self::Client if !text.starts_with("unix:") => {
+                text.parse::<std::net::IpAddr>().ok()?.to_canonical().to_string().into()
+            }
+            Self::Client | Self::Identity | Self::Listener | Self::Annotation(_) => text.into(),
+        };
+        (!normal.is_empty()).then(|| normal.to_ascii_lowercase().into())
+    }
+
     /// Its values in a message, in lower case and each once.
     fn values(&self, marks: &Marks<'_>) -> Vec<Box<str>> {
         let one = |text: Option<&str>| {
@@ -136,11 +152,8 @@ impl Per {
             Self::Listener => one(marks.listener),
             Self::Client => one(marks.client),
             Self::Annotation(wanted) => {
-                let named = |plugin: &str, key: &str| {
-                    **wanted == *key || wanted.strip_prefix(plugin).and_then(|rest| rest.strip_prefix('.')) == Some(key)
-                };
                 let mut left = marks.annotations.into_iter().flat_map(Annotations::iter);
-                one(left.find(|(plugin, key, _)| named(plugin, key)).map(|(_, _, note)| &*note.value))
+                one(left.find(|(plugin, key, _)| names(wanted, plugin, key)).map(|(_, _, note)| &*note.value))
             }
         }
     }

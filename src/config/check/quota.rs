@@ -25,12 +25,6 @@ pub(super) fn quotas(table: &Table<'_>) -> Vec<Quota> {
 
 fn quota(name: Arc<str>, value: &Value<'_>) -> Option<Quota> {
     let table = value.table()?;
-    let per = |text: &str| Per::parse(text).ok_or_else(|| (format!("{text:?} is none of those"), PER.to_owned()));
-    // As mail is told apart: upper and lower case are the same.
-    let values = |key| {
-        let text = |value: &Value<'_>| value.text().map(|text| Arc::from(text.to_ascii_lowercase()));
-        table.array(key).iter().filter_map(text).collect()
-    };
     let (messages, octets) = (table.get("max-messages"), table.get("max-bytes"));
     if messages.is_none() && octets.is_none() {
         table.wrong("limits nothing", "give it max-messages, max-bytes or both");
@@ -38,14 +32,37 @@ fn quota(name: Arc<str>, value: &Value<'_>) -> Option<Quota> {
     if table.get("per").is_none() {
         table.missing("per", PER);
     }
+    let per = table
+        .parsed("per", |text| Per::parse(text).ok_or_else(|| (format!("{text:?} is none of those"), PER.to_owned())));
+    let values = |key| values(&table, key, per.as_ref());
+    let (only, except) = (values("only"), values("except"));
     let quota = Quota {
         name,
-        per: table.parsed("per", per)?,
-        only: values("only"),
-        except: values("except"),
+        only,
+        except,
         messages: messages.and_then(|value| value.integer(1..=1_000_000_000)),
         octets: octets.and_then(|value| value.size(KIB..=1024 * TIB)),
+        per: per.clone()?,
     };
     table.finish();
     Some(quota)
+}
+
+/// As mail has them: a value that none can have would hold for nothing, and nobody would see why.
+fn values(table: &Table<'_>, key: &'static str, per: Option<&Per>) -> Vec<Arc<str>> {
+    let read = |value: &Value<'_>| {
+        value.parsed(|text| {
+            let Some(per) = per else { return Ok(text.into()) };
+            let help = match per {
+                Per::Sender => "write an address, such as \"ann@example.org\"",
+                Per::SenderDomain | Per::Domain => {
+                    "write a domain, such as \"example.org\", or \".example.org\" for all below it"
+                }
+                Per::Client => "write an address, such as \"192.0.2.1\"",
+                _ => "write a text that is not empty",
+            };
+            per.normal(text).ok_or_else(|| (format!("{text:?} is no {}", per.word()), help.to_owned()))
+        })
+    };
+    table.array(key).iter().filter_map(read).collect()
 }

@@ -162,7 +162,7 @@ fn text_of<'a>(field: &Field, record: &'a Record, recipient: &'a QueuedRecipient
 }
 
 /// `KEY`, or `PLUGIN.KEY` for the annotation of one plugin alone.
-fn names(wanted: &str, plugin: &str, key: &str) -> bool {
+pub(in crate::queue) fn names(wanted: &str, plugin: &str, key: &str) -> bool {
     wanted == key || wanted.strip_prefix(plugin).and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| rest == key)
 }
 

@@ -18,6 +18,7 @@ use regex::Regex;
 
 use crate::mail::QueueId;
 
+pub(super) use eval::names;
 pub use eval::{Sight, Ways};
 pub use value::{duration, hop_text, show_duration};
 

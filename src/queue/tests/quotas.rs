@@ -173,6 +173,26 @@ async fn of_a_long_value_people_are_told_the_beginning_and_all_of_it_counts() {
 }
 
 #[test]
+fn values_are_taken_in_the_form_that_mail_has_them_in() {
+    for (per, written, taken) in [
+        ("domain", "MÜNCHEN.example", Some("xn--mnchen-3ya.example")),
+        ("sender-domain", ".Example.org", Some(".example.org")),
+        ("domain", "[192.0.2.1]", Some("[192.0.2.1]")),
+        ("domain", "no domain", None),
+        ("sender", "\"ann\"@Example.org", Some("ann@example.org")),
+        ("sender", "example.org", None),
+        ("client", "2001:DB8:0::1", Some("2001:db8::1")),
+        ("client", "::ffff:192.0.2.1", Some("192.0.2.1")),
+        ("client", "unix:uid=1000", Some("unix:uid=1000")),
+        ("client", "192.0.2.0/24", None),
+        ("tenant", "Acme", Some("acme")),
+        ("tenant", "", None),
+    ] {
+        assert_eq!(Per::parse(per).unwrap().normal(written).as_deref(), taken, "{per} {written}");
+    }
+}
+
+#[test]
 fn kinds_are_read_as_they_are_shown() {
     for text in ["sender", "sender-domain", "domain", "identity", "listener", "client", "tenant", "annotation.a.b"] {
         assert_eq!(Per::parse(text).unwrap().to_string(), text);
