@@ -11,18 +11,38 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Places {
-    all: Arc<Semaphore>,
+    all: Arc<Kind>,
     /// For sites that are still to answer.
-    unknown: Arc<Semaphore>,
-    /// How many there are of both.
-    size: Mutex<(usize, usize)>,
+    unknown: Arc<Kind>,
+}
+
+/// Places of one kind.
+#[derive(Debug)]
+struct Kind {
+    free: Arc<Semaphore>,
+    size: Mutex<Size>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// How many there are to be.
+    wanted: usize,
+    /// How many there are, those taken included.
+    have: usize,
+}
+
+/// One that is taken.
+#[derive(Debug)]
+struct Taken {
+    kind: Arc<Kind>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A place, for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Place {
-    _one: Option<OwnedSemaphorePermit>,
-    unknown: Option<OwnedSemaphorePermit>,
+    _one: Taken,
+    unknown: Option<Taken>,
 }
 
 impl Place {
@@ -32,47 +52,66 @@ impl Place {
     }
 }
 
+impl Kind {
+    fn new(count: usize) -> Arc<Self> {
+        let size = Mutex::new(Size { wanted: count, have: count });
+        Arc::new(Self { free: Arc::new(Semaphore::new(count)), size })
+    }
+
+    async fn take(self: &Arc<Self>) -> Taken {
+        Taken { kind: Arc::clone(self), permit: Arc::clone(&self.free).acquire_owned().await.ok() }
+    }
+
+    /// Where there are to be fewer, those that are taken go as they are given back.
+    fn resize(&self, wanted: usize) {
+        let mut size = self.size.lock();
+        size.wanted = wanted;
+        if wanted > size.have {
+            self.free.add_permits(wanted - size.have);
+            size.have = wanted;
+        } else {
+            size.have -= self.free.forget_permits(size.have - wanted);
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut size = self.kind.size.lock();
+        // Not given back first: whoever waits would have it at once.
+        if size.have > size.wanted
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+            size.have -= 1;
+        }
+    }
+}
+
 impl Places {
     pub(super) fn new(count: usize) -> Self {
-        let size = sizes(count);
-        let semaphore = |count| Arc::new(Semaphore::new(count));
-        Self { all: semaphore(size.0), unknown: semaphore(size.1), size: Mutex::new(size) }
+        let (all, unknown) = sizes(count);
+        Self { all: Kind::new(all), unknown: Kind::new(unknown) }
     }
 
     /// Places for sites that are still to answer.
     pub(super) fn unknown(&self) -> usize {
-        self.size.lock().1
+        self.unknown.size.lock().wanted
     }
 
     /// Waits for a place among `count`. `proven`: the site has answered before.
     pub(super) async fn take(&self, count: usize, proven: bool) -> Place {
-        self.resize(count);
+        let (all, unknown) = sizes(count);
+        self.all.resize(all);
+        self.unknown.resize(unknown);
         // The scarcer kind first: who waits for it keeps nobody from the other.
-        let unknown = if proven { None } else { Arc::clone(&self.unknown).acquire_owned().await.ok() };
-        Place { _one: Arc::clone(&self.all).acquire_owned().await.ok(), unknown }
+        let unknown = if proven { None } else { Some(self.unknown.take().await) };
+        Place { _one: self.all.take().await, unknown }
     }
 
     /// Somebody would have to wait.
     pub(super) fn is_scarce(&self) -> bool {
-        self.all.available_permits() == 0
-    }
-
-    /// After a reload. Where there are to be fewer, those that are taken go as they are given back.
-    fn resize(&self, count: usize) {
-        let mut size = self.size.lock();
-        let wanted = sizes(count);
-        if *size == wanted {
-            return;
-        }
-        let (all, unknown) = &mut *size;
-        for (semaphore, have, wanted) in [(&self.all, all, wanted.0), (&self.unknown, unknown, wanted.1)] {
-            if wanted > *have {
-                semaphore.add_permits(wanted - *have);
-                *have = wanted;
-            } else {
-                *have -= semaphore.forget_permits(*have - wanted);
-            }
-        }
+        self.all.free.available_permits() == 0
     }
 }
 
@@ -117,5 +156,27 @@ mod tests {
         assert!(soon(&places, 1, true).await.is_none(), "one is still taken");
         drop(two);
         assert!(soon(&places, 1, true).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn they_become_fewer_though_somebody_always_waits() {
+        let places = Arc::new(Places::new(3));
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            taken.push(soon(&places, 3, true).await.unwrap());
+        }
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let places = Arc::clone(&places);
+                tokio::spawn(async move { places.take(1, true).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        taken.truncate(1);
+        assert!(soon(&places, 1, true).await.is_none(), "two were given back, and one is still too many for them");
+        taken.clear();
+        for one in waiting {
+            assert!(tokio::time::timeout(Duration::from_secs(5), one).await.is_ok(), "one after the other");
+        }
     }
 }
