@@ -138,9 +138,8 @@ impl Dispatcher {
             Ok(answer) => answer,
             Err(_) => Err(ResolveError::Temporary("it took too long".into())),
         };
-        let (found, time) = Exchangers::of(&domain, answer);
         let now = Instant::now();
-        self.sites().learn(&domain, found.clone(), time, now);
+        let found = self.sites().learn(&domain, answer, now);
         self.join(&looking.0, &config, &found, now);
     }
 

@@ -133,12 +133,19 @@ impl Sites {
         site.is_some_and(|site| site.is_proven())
     }
 
-    /// Remembers what a look-up said.
-    pub(super) fn learn(&self, domain: &Arc<str>, exchangers: Exchangers, time: Duration, now: Instant) {
+    /// Remembers what a look-up said: where the domain's mail goes. One that failed for now does not say that it goes elsewhere
+    /// than before, to a site that nothing is known of and nothing is held against.
+    pub(super) fn learn(&self, domain: &Arc<str>, answer: Result<Vec<Mx>, ResolveError>, now: Instant) -> Exchangers {
+        let failed = matches!(answer, Err(ResolveError::Temporary(_)));
+        let (mut found, time) = Exchangers::of(domain, answer);
         let mut known = self.known.lock();
-        if known.len() < KNOWN_MAX || known.contains_key(domain) {
-            known.insert(Arc::clone(domain), (exchangers, now + time));
+        if failed && let Some((before, _)) = known.get(domain) {
+            found = before.clone();
         }
+        if known.len() < KNOWN_MAX || known.contains_key(domain) {
+            known.insert(Arc::clone(domain), (found.clone(), now + time));
+        }
+        found
     }
 
     /// True if the exchangers of this hop's domain were looked up too long ago.
@@ -220,7 +227,7 @@ mod tests {
     use super::*;
     use crate::delivery::config::tests::config;
     use crate::delivery::shaping::{Adjustments, Rule, Whom};
-    use crate::hooks::Route;
+    use crate::hooks::{Route, TlsPolicy};
 
     fn mx(records: &[(u16, &str)]) -> Vec<Mx> {
         records.iter().map(|(preference, host)| Mx { preference: *preference, exchange: (*host).into() }).collect()
@@ -306,12 +313,49 @@ mod tests {
     }
 
     #[test]
+    fn a_look_up_that_fails_for_now_leaves_a_domain_at_its_site() {
+        let (sites, now, domain) = (Sites::default(), Instant::now(), Arc::<str>::from("a.test"));
+        let failed = || Err(ResolveError::Temporary("x".into()));
+        assert_eq!(&*sites.learn(&domain, failed(), now).name, "a.test", "nothing was known");
+        let found = sites.learn(&domain, Ok(mx(&[(1, "x.mx.test")])), now);
+        let later = now + KNOWN_FOR;
+        sites.sweep(later);
+        assert_eq!(sites.learn(&domain, failed(), later), found);
+        let hop = NextHop::Mx(Arc::clone(&domain));
+        assert_eq!(sites.exchangers(&hop, later + UNKNOWN_FOR / 2), Some(found));
+        assert!(sites.is_old(&hop, later + UNKNOWN_FOR), "it is looked up again soon");
+        let gone = sites.learn(&domain, Err(ResolveError::NoSuchName), later);
+        assert_eq!(&*gone.name, "a.test");
+    }
+
+    #[test]
+    fn who_goes_to_the_same_hosts_in_another_order_changes_nothing_of_what_a_rule_says() {
+        let (sites, now, mut config) = (Sites::default(), Instant::now(), config());
+        let rule = |mx: &[&str], set| {
+            let whom = Whom { mx: mx.iter().map(|host| Arc::from(*host)).collect(), ..Whom::default() };
+            Rule { name: "r".into(), whom, set }
+        };
+        let verify = Adjustments { tls: Some(TlsPolicy::Verify), ..Adjustments::default() };
+        let joined = || Adjustments { site: Some("joined".into()), ..Adjustments::default() };
+        config.shaping.rules =
+            vec![rule(&["a.mx.test"], verify), rule(&[".one.test"], joined()), rule(&[".two.test"], joined())];
+        let at = |domain, records| {
+            let (found, _) = Exchangers::of(domain, Ok(mx(records)));
+            sites.find(&config, &key(domain), &found, now)
+        };
+        let partner = at("partner.test", &[(10, "a.mx.test"), (20, "b.mx.test")]);
+        let other = at("other.test", &[(10, "b.mx.test"), (20, "a.mx.test")]);
+        assert_eq!((partner.tls(), other.tls()), (Some(TlsPolicy::Verify), None));
+        let (one, two) = (at("1.test", &[(1, "x.one.test")]), at("2.test", &[(1, "x.two.test")]));
+        assert!(Arc::ptr_eq(&one, &two), "rules that say the same join what they are about");
+    }
+
+    #[test]
     fn what_nobody_needs_is_forgotten() {
         let (sites, now, config) = (Sites::default(), Instant::now(), config());
         let domain: Arc<str> = "a.test".into();
-        let (found, time) = Exchangers::of("a.test", Ok(mx(&[(1, "x.mx.test")])));
         let hop = NextHop::Mx(Arc::clone(&domain));
-        sites.learn(&domain, found.clone(), time, now);
+        let found = sites.learn(&domain, Ok(mx(&[(1, "x.mx.test")])), now);
         assert_eq!(sites.exchangers(&hop, now), Some(found.clone()));
         let site = sites.find(&config, &key("a.test"), &found, now);
         let later = now + Duration::from_secs(7200);

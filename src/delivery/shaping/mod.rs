@@ -159,7 +159,7 @@ impl Shaping {
         lane: Option<(&str, &LaneLimits)>,
     ) -> Effective {
         let mut merge = Merge::new(*usual);
-        for rule in self.fitting(place) {
+        for (_, rule) in self.fitting(place) {
             merge.lay(&rule.set, &rule.name);
         }
         if let Some((name, limits)) = lane {
@@ -169,18 +169,24 @@ impl Shaping {
     }
 
     /// The rules that fit, the most specific last, and of equals the later one.
-    fn fitting(&self, place: &Place<'_>) -> Vec<&Rule> {
-        let fits = self.rules.iter().filter_map(|rule| Some((rule.whom.fit(place)?, rule)));
+    fn fitting(&self, place: &Place<'_>) -> impl Iterator<Item = (usize, &Rule)> {
+        let fits = self.rules.iter().enumerate().filter_map(|(at, rule)| Some((rule.whom.fit(place)?, at, rule)));
         let mut fits: Vec<_> = fits.collect();
-        fits.sort_by_key(|(fit, _)| *fit);
-        fits.into_iter().map(|(_, rule)| rule).collect()
+        fits.sort_by_key(|(fit, ..)| *fit);
+        fits.into_iter().map(|(_, at, rule)| (at, rule))
     }
 
-    /// Rules about the recipients' domain, by their place: domains that differ in them have counters of their own, though
-    /// their exchangers are the same.
+    /// Rules that part sites, by their place and in the order in which they are laid: what differs in them has counters and
+    /// settings of its own, though its exchangers are the same. Else whoever came last would change what holds for the
+    /// others. Rules about the recipients' domain each by itself; of those about exchangers, whichever of them that say the same.
     pub(super) fn apart(&self, place: &Place<'_>) -> Vec<u16> {
-        let about = self.rules.iter().zip(0..).filter(|(rule, _)| !rule.whom.domain.is_empty());
-        about.filter(|(rule, _)| rule.whom.fit(place).is_some()).map(|(_, at)| at).collect()
+        let alike = |rule: &Rule| self.rules.iter().position(|one| one.whom.domain.is_empty() && one.set == rule.set);
+        let parts = self.fitting(place).filter_map(|(at, rule)| match &rule.whom {
+            whom if !whom.domain.is_empty() => Some(at),
+            whom if !whom.mx.is_empty() => alike(rule),
+            _ => None,
+        });
+        parts.filter_map(|at| u16::try_from(at).ok()).collect()
     }
 
     /// The source or pool that a rule names for mail to this domain or of this tenant; with the rule's name.
