@@ -183,6 +183,11 @@ impl<'a> Attempt<'a> {
                     return After::Leave;
                 }
             }
+            Contact::Impassable => lane.shut(Instant::now(), done.outcomes.first().and_then(trouble)),
+            Contact::Early => {
+                lane.give_back(self.into_job());
+                return After::Leave;
+            }
             // Another source may do better, and the next one to pick knows of it.
             Contact::Sourceless => {
                 let why = done.outcomes.first().and_then(trouble).unwrap_or_default();

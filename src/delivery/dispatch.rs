@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 use super::Config;
 use super::attach::LookUps;
 use super::connector::Connector;
-use super::job::{Job, LaneKey};
-use super::lane::{Lane, Pushed};
+use super::job::{Job, LaneKey, Pushed};
+use super::lane::Lane;
 use super::lane_worker::Seat;
 use super::places::Places;
 use super::pools::Sources;
@@ -459,9 +459,10 @@ impl Dispatcher {
 
     /// Forgets lanes without work, and sites that nobody needs.
     fn sweep(&self) {
+        let now = Instant::now();
         let lanes: Vec<Arc<Lane>> = {
             let mut lanes = self.lanes.lock();
-            lanes.retain(|_, lane| !lane.is_over());
+            lanes.retain(|_, lane| !lane.is_over(now));
             if lanes.capacity() > 4 * lanes.len() + 64 {
                 lanes.shrink_to_fit();
             }
@@ -469,9 +470,9 @@ impl Dispatcher {
         };
         self.age(&lanes);
         drop(lanes);
-        self.sites.sweep(Instant::now());
+        self.sites.sweep(now);
         self.reroutes.lock().sweep(self.clock.now());
-        self.wisdom.memory.sweep(Instant::now());
+        self.wisdom.memory.sweep(now);
         self.keep_warmth();
     }
 

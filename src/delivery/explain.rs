@@ -111,6 +111,7 @@ impl Dispatcher {
     /// What could not be reached a moment ago is looked at again once there is mail for it: an operator says that it is worth it.
     pub fn look_again(&self) {
         self.sites().all().iter().for_each(|site| site.look_again());
+        self.lanes().iter().for_each(|lane| lane.impasse().end());
     }
 
     fn lines(&self, sites: Vec<Arc<Site>>) -> Vec<SiteLine> {
@@ -121,7 +122,9 @@ impl Dispatcher {
             let (count, ready, names) = lanes.entry(Arc::as_ptr(&site) as usize).or_default();
             (*count, *ready) = (*count + 1, *ready + lane.ready());
             if names.len() < LANES {
-                names.push(lane.name.to_string());
+                let rest = lane.impasse().rest(now);
+                let why = |(_, why): (Duration, Option<Arc<str>>)| why.map(|why| format!(" (resting: {why})"));
+                names.push(format!("{}{}", lane.name, rest.and_then(why).unwrap_or_default()));
             }
         }
         let line = |site: Arc<Site>| {

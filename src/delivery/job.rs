@@ -5,6 +5,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::site::Slot;
 use super::trials::Turn;
 use crate::hooks::{DeliveryFacts, NextHop, Route};
 use crate::queue::{Lease, RecipientState};
@@ -97,6 +100,39 @@ impl fmt::Display for HopName<'_> {
             NextHop::Named(name) => write!(f, "destination {name}"),
         }
     }
+}
+
+/// What became of a job that was brought.
+#[derive(Debug)]
+pub(super) enum Pushed {
+    /// A worker will take it.
+    Ready,
+    /// The same, and one more worker is to be spawned.
+    Spawn(Slot),
+    /// There is no room. It should come back after this long.
+    Full(Box<Job>, Duration),
+    /// The lane has to be told its site first: see `Lane::attach`.
+    Astray(Box<Job>),
+}
+
+/// What a worker is to do.
+#[derive(Debug)]
+pub(super) enum Take {
+    /// This; with `spawn`, there is enough left for one more worker.
+    Job {
+        /// The job.
+        job: Box<Job>,
+        /// Spawn a worker.
+        spawn: Option<Slot>,
+    },
+    /// Settle this for a time so far ahead.
+    PutOff(Box<Job>, Duration),
+    /// Wait until then.
+    Wait(Instant),
+    /// Wait for a job, but not longer than this.
+    Idle(Duration),
+    /// Go home.
+    Closed,
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::job::{Job, LaneKey};
+use super::impasse::Impasse;
+use super::job::{Job, LaneKey, Pushed, Take};
 use super::limits::{Admission, Reach};
-use super::site::{OpenMark, Served, Site, Slot};
+use super::site::{OpenMark, Queueing, Served, Site, Slot};
 use super::{Config, LaneLimits};
 use crate::hooks::NextHop;
 
@@ -46,6 +47,7 @@ pub(super) struct Lane {
     most: AtomicU32,
     state: Mutex<State>,
     wake: Notify,
+    impasse: Impasse,
 }
 
 #[derive(Debug)]
@@ -55,8 +57,10 @@ struct State {
     config: Option<Arc<Config>>,
     /// Somebody is looking for the site.
     looking: bool,
-    /// It stands in line at the site.
+    /// It stands in line at the site, without a worker.
     waiting: bool,
+    /// It stands in line there for one more worker.
+    hungry: bool,
     idle_for: Duration,
     capacity: usize,
     workers: usize,
@@ -71,39 +75,6 @@ struct State {
     closed: bool,
 }
 
-/// What became of a job that was brought.
-#[derive(Debug)]
-pub(super) enum Pushed {
-    /// A worker will take it.
-    Ready,
-    /// The same, and one more worker is to be spawned.
-    Spawn(Slot),
-    /// There is no room. It should come back after this long.
-    Full(Box<Job>, Duration),
-    /// The lane has to be told its site first: see [`Lane::attach`].
-    Astray(Box<Job>),
-}
-
-/// What a worker is to do.
-#[derive(Debug)]
-pub(super) enum Take {
-    /// This; with `spawn`, there is enough left for one more worker.
-    Job {
-        /// The job.
-        job: Box<Job>,
-        /// Spawn a worker.
-        spawn: Option<Slot>,
-    },
-    /// Settle this for a time so far ahead.
-    PutOff(Box<Job>, Duration),
-    /// Wait until then.
-    Wait(Instant),
-    /// Wait for a job, but not longer than this.
-    Idle(Duration),
-    /// Go home.
-    Closed,
-}
-
 impl Lane {
     /// A lane without jobs, and without a site.
     pub(super) fn new(key: LaneKey) -> Arc<Self> {
@@ -112,6 +83,7 @@ impl Lane {
             config: None,
             looking: false,
             waiting: false,
+            hungry: false,
             idle_for: Duration::ZERO,
             capacity: UNKNOWN_MAX,
             workers: 0,
@@ -129,6 +101,7 @@ impl Lane {
             most: AtomicU32::new(1),
             state: Mutex::new(state),
             wake: Notify::new(),
+            impasse: Impasse::default(),
         })
     }
 
@@ -180,7 +153,7 @@ impl Lane {
     pub(super) fn on_trial(&self, now: Instant) -> Option<usize> {
         let site = self.site.load();
         let known = !matches!(self.key.route.hops.first(), Some(NextHop::Mx(_)))
-            || site.as_ref().is_some_and(|site| site.is_proven() || site.is_cooling(now));
+            || site.as_ref().is_some_and(|site| site.is_proven() || self.is_resting(site, now));
         (!known).then(|| {
             let state = self.state.lock();
             state.ready.len() + state.workers
@@ -221,7 +194,7 @@ impl Lane {
         let limits = site.limits();
         let mut state = self.state.lock();
         if !self.site.load().as_ref().is_some_and(|known| Arc::ptr_eq(known, site)) {
-            state.waiting = false;
+            (state.waiting, state.hungry) = (false, false);
             self.site.store(Some(Arc::clone(site)));
         }
         (state.config, state.looking) = (Some(Arc::clone(config)), false);
@@ -247,13 +220,13 @@ impl Lane {
         self.site.load_full()
     }
 
-    /// A slot at `site` for this lane, which stood in line. False: there is no need of it any more.
-    pub(super) fn accept(&self, site: &Arc<Site>) -> bool {
+    /// A slot at `site` for this lane, which stood in line, maybe for one more. False: there is no need of it any more.
+    pub(super) fn accept(&self, site: &Arc<Site>, hungry: bool) -> bool {
         let mut state = self.state.lock();
         if !self.site.load().as_ref().is_some_and(|known| Arc::ptr_eq(known, site)) {
             return false;
         }
-        state.waiting = false;
+        *(if hungry { &mut state.hungry } else { &mut state.waiting }) = false;
         let needed = !state.closed && state.ready.len() > state.idle + state.starting;
         if needed {
             state.enlist();
@@ -297,11 +270,16 @@ impl Lane {
             site.idles();
             return Take::Idle(state.idle_for);
         }
-        // What is only deferred uses up nothing of the next hop's rate.
-        if !site.is_cooling(now)
-            && let Admission::Later(at) = site.admit(now)
-        {
-            return wait(&mut state, site, at, now);
+        // What is only deferred uses up nothing of the next hop's rate. Nor is a job held that would wait for a connection.
+        if !self.is_resting(site, now) {
+            let opens = if connected { None } else { site.connection_opens(now) };
+            if let Some(at) = opens.filter(|_| state.workers > 1) {
+                // What there is to do goes over the connections that others have.
+                return wait(&mut state, site, at.min(now + HELD_MAX), now);
+            }
+            if let Admission::Later(at) = opens.map_or_else(|| site.admit(now), Admission::Later) {
+                return wait(&mut state, site, at, now);
+            }
         }
         state.put_off = 0;
         let Some(job) = state.ready.pop_front() else { return Take::Closed };
@@ -324,7 +302,7 @@ impl Lane {
         let site = self.site.load();
         let site = site.as_ref()?;
         let spare = !state.closed && state.ready.len() > state.idle + state.starting;
-        if !spare || site.is_crowded() || site.is_cooling(now) {
+        if !spare || site.is_crowded() || self.is_resting(site, now) {
             return None;
         }
         // Where one more worker can be had, it sends this over a connection of its own.
@@ -371,11 +349,27 @@ impl Lane {
 
     /// How long nothing should be tried, and what went wrong.
     pub(super) fn rest(&self, now: Instant) -> Option<(Duration, Option<Arc<str>>)> {
-        self.site.load().as_ref()?.rest(now)
+        self.impasse.rest(now).or_else(|| self.site.load().as_ref()?.rest(now))
+    }
+
+    fn is_resting(&self, site: &Site, now: Instant) -> bool {
+        site.is_cooling(now) || self.impasse.rest(now).is_some()
+    }
+
+    /// What is in the way of this lane alone.
+    pub(super) fn impasse(&self) -> &Impasse {
+        &self.impasse
+    }
+
+    /// Nobody was let in who goes this way, for this reason.
+    pub(super) fn shut(&self, now: Instant, why: Option<Arc<str>>) {
+        let cool_down = self.site.load().as_ref().map(|site| site.limits().cool_down);
+        self.impasse.meet(now, cool_down.unwrap_or_default(), why);
     }
 
     /// The next hop let a connection in; answers who gets a worker because of that.
     pub(super) fn greeted(&self) -> Served {
+        self.impasse.end();
         let Some(site) = &*self.site.load() else { return Vec::new() };
         let mut served = site.greeted();
         let mut state = self.state.lock();
@@ -418,10 +412,10 @@ impl Lane {
         self.state.lock().ready.len()
     }
 
-    /// Nothing to do, nobody here: it can vanish. What has to be remembered is the site's.
-    pub(super) fn is_over(&self) -> bool {
+    /// Nothing to do, nobody here: it can vanish. What else has to be remembered is the site's.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
         let state = self.state.lock();
-        state.ready.is_empty() && state.workers == 0 && !state.looking
+        state.ready.is_empty() && state.workers == 0 && !state.looking && self.impasse.rest(now).is_none()
     }
 
     /// Workers finish what they are at and leave; what waits is dropped, and thereby due again.
@@ -446,11 +440,17 @@ impl Lane {
             return None;
         }
         let site = self.site.load();
-        let alone = state.workers == 0 && !state.waiting;
-        let slot = site.as_ref()?.enlist(alone.then_some(&self.me));
-        match &slot {
-            Some(_) => state.enlist(),
-            None => state.waiting |= alone,
+        let queue = match state.workers {
+            0 if !state.waiting => Queueing::Waiting(&self.me),
+            1.. if !state.hungry => Queueing::Hungry(&self.me),
+            _ => Queueing::No,
+        };
+        let slot = site.as_ref()?.enlist(queue);
+        match (&slot, queue) {
+            (Some(_), _) => state.enlist(),
+            (None, Queueing::Waiting(_)) => state.waiting = true,
+            (None, Queueing::Hungry(_)) => state.hungry = true,
+            (None, Queueing::No) => {}
         }
         slot
     }

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::attempt::{After, Attempt};
 use super::dispatch::Dispatcher;
-use super::job::Job;
-use super::lane::{Lane, Take};
+use super::job::{Job, Take};
+use super::lane::Lane;
 use super::site::Slot;
 use super::transmit::Line;
 

@@ -170,15 +170,19 @@ impl Limiter {
         Admission::Go
     }
 
+    /// When a connection may be opened; none: now.
+    pub(super) fn connection_opens(&self, now: Instant) -> Option<Instant> {
+        let rate = Rate::per(self.limits.connects_per_minute?, TIMES[0]);
+        Some(self.opens.opens(rate, now)).filter(|at| *at > now)
+    }
+
     /// Counts the opening of a connection, or says when it may be opened.
     pub(super) fn admit_connection(&mut self, now: Instant) -> Admission {
         let Some(count) = self.limits.connects_per_minute else { return Admission::Go };
-        let rate = Rate::per(count, TIMES[0]);
-        let at = self.opens.opens(rate, now);
-        if at > now {
+        if let Some(at) = self.connection_opens(now) {
             return Admission::Later(at);
         }
-        self.opens.take(rate, now);
+        self.opens.take(Rate::per(count, TIMES[0]), now);
         Admission::Go
     }
 
@@ -261,10 +265,9 @@ impl Limiter {
         }
         // Those that were tried together fail together: that is one failure.
         if !self.is_cooling(now) {
-            let first = self.limits.cool_down;
-            let grown = first.saturating_mul(1 << self.failures.min(DOUBLINGS)).min(LONGEST_REST.max(first));
+            let until = now + grown(self.limits.cool_down, self.failures);
             self.failures = self.failures.saturating_add(1);
-            self.rest = Some(Rest { until: now + grown, why: None });
+            self.rest = Some(Rest { until, why: None });
         }
         Reach::Unreachable
     }
@@ -330,6 +333,11 @@ impl Limiter {
             slow.map(|count| Rate::per(count, minute)),
         ]
     }
+}
+
+/// How long a rest is after so many before it.
+pub(super) fn grown(first: Duration, failures: u32) -> Duration {
+    first.saturating_mul(1 << failures.min(DOUBLINGS)).min(LONGEST_REST.max(first))
 }
 
 #[cfg(test)]

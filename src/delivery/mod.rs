@@ -14,6 +14,7 @@ mod counted;
 mod dispatch;
 mod egress;
 mod explain;
+mod impasse;
 mod job;
 mod lane;
 mod lane_worker;

@@ -34,6 +34,37 @@ pub(super) struct Failure {
     pub(super) last: bool,
     /// The source that is at fault, if it is not the host.
     pub(super) source: Option<Arc<str>>,
+    pub(super) whose: Whose,
+}
+
+/// Who would fail in the same way. Others share the host: what is not its own fault must not be held against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Whoever goes to the host.
+    Host,
+    /// What goes this way: its domain can't be looked up, its policy does not take the host, its credential is refused.
+    Way,
+    /// This message, or nobody knows.
+    Message,
+    /// Nobody's: no connection may be opened for now.
+    Nobody,
+}
+
+impl Whose {
+    /// A host that is less than what is asked of it.
+    fn by(case: &Case) -> Self {
+        if case.asked == Asked::RequireTls { Self::Message } else { Self::Way }
+    }
+
+    /// A host that broke off.
+    fn at(stage: Stage, needs: &Requirement, case: &Case) -> Self {
+        match stage {
+            Stage::Auth => Self::Way,
+            // Without TLS, or with any, it would have let us in.
+            Stage::Tls if needs.level != Level::Opportunistic => Self::by(case),
+            _ => Self::Host,
+        }
+    }
 }
 
 impl Failure {
@@ -48,7 +79,8 @@ pub(super) fn misconfigured(text: String, hop: NextHop) -> Failure {
     // The cause is for the operator, who finds it in the log and in the queue; senders are not told of our settings.
     let reply = Reply::new(451, Status::new(4, 3, 5), "the relay does not know the way now");
     let (reply, error, stage) = (Some(reply), Some(text.into()), Stage::Queue);
-    Failure { permanent: false, stage, reply, error, remote: None, hop, last: false, source: None }
+    let whose = Whose::Message;
+    Failure { permanent: false, stage, reply, error, remote: None, hop, last: false, source: None, whose }
 }
 
 /// A hop that is a host, names looked up.
@@ -88,7 +120,8 @@ impl Host {
             let (needs, case) = self.needs(dispatcher, mail, &target, &policy).await;
             if let Level::Refuse(refusal) = needs.level {
                 self.tell(dispatcher, mail, &policy, (&target, &needs, &case, None), &Met::Refused(refusal));
-                failure = Some(Failure::refused(&target, refusal, &needs, hop.clone()).after(failure));
+                let refused = Failure::refused(&target, refusal, (&needs, &case), hop.clone());
+                failure = Some(refused.after(failure));
                 continue;
             }
             let how = self.opening(config, &target, needs);
@@ -104,7 +137,8 @@ impl Host {
                 }
                 Err(error) => {
                     let source = self.source.clone().filter(|_| error.ours);
-                    let failed = Failure { source, ..Failure::at(&target, error, hop.clone()) };
+                    let whose = Whose::at(error.stage, &how.tls, &case);
+                    let failed = Failure { source, whose, ..Failure::at(&target, error, hop.clone()) };
                     if failed.last {
                         return Err(failed);
                     }
@@ -114,8 +148,8 @@ impl Host {
         }
         Err(failure.unwrap_or_else(|| {
             let error = Some(Arc::from("the next hop has no address"));
-            let stage = Stage::Resolve;
-            Failure { permanent: false, stage, reply: None, error, remote: None, hop, last: false, source: None }
+            let (stage, whose) = (Stage::Resolve, Whose::Way);
+            Failure { permanent: false, stage, reply: None, error, remote: None, hop, last: false, source: None, whose }
         }))
     }
 
@@ -259,10 +293,11 @@ impl Failure {
     /// There is no way to the hop, or none to one of its hosts.
     fn lost(error: TargetError, hop: NextHop) -> Self {
         let (permanent, stage, reply) = (error.permanent, Stage::Resolve, Some(error.reply));
-        Self { permanent, stage, reply, error: error.cause, remote: None, hop, last: false, source: None }
+        let (error, whose) = (error.cause, Whose::Way);
+        Self { permanent, stage, reply, error, remote: None, hop, last: false, source: None, whose }
     }
 
-    fn refused(target: &Target, refusal: Refusal, needs: &Requirement, hop: NextHop) -> Self {
+    fn refused(target: &Target, refusal: Refusal, (needs, case): (&Requirement, &Case), hop: NextHop) -> Self {
         Self {
             permanent: refusal.is_permanent(),
             stage: Stage::Tls,
@@ -272,6 +307,7 @@ impl Failure {
             hop,
             last: false,
             source: None,
+            whose: Whose::by(case),
         }
     }
 
@@ -286,6 +322,7 @@ impl Failure {
             // Another host is reached no better from there.
             last: !error.try_next_target || error.ours,
             source: None,
+            whose: Whose::Host,
         }
     }
 }

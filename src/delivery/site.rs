@@ -34,7 +34,7 @@ pub(super) struct SiteKey {
     pub(super) lane: Option<Arc<str>>,
     /// A tenant that some rule names.
     pub(super) tenant: Option<Arc<str>>,
-    /// Rules about the recipients' domain.
+    /// See `Shaping::apart`.
     pub(super) rules: Vec<u16>,
 }
 
@@ -47,6 +47,7 @@ pub(super) struct Site {
     workers: AtomicUsize,
     allowed: AtomicUsize,
     waiting: AtomicUsize,
+    hungry: AtomicUsize,
     /// There may be something to ask the limiter.
     watched: AtomicBool,
     /// Idle workers, over all lanes.
@@ -62,6 +63,8 @@ struct State {
     /// Workers that were told to leave and have not left yet.
     leaving: usize,
     waiting: VecDeque<Weak<Lane>>,
+    /// Lanes that have workers and work for more: served when nobody waits who has none.
+    hungry: VecDeque<Weak<Lane>>,
     heard: Heard,
     /// Why no connection could be opened the last time.
     trouble: Option<Arc<str>>,
@@ -78,6 +81,17 @@ pub(super) struct Slot {
     pub(super) site: Arc<Site>,
     /// Its worker was told to leave.
     pub(super) shed: bool,
+}
+
+/// What becomes of a lane that finds no slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Queueing<'a> {
+    /// It has no worker: it gets one when its turn comes.
+    Waiting(&'a Weak<Lane>),
+    /// It has some, and work for more: it gets one that nobody else waits for.
+    Hungry(&'a Weak<Lane>),
+    /// It stands in line already.
+    No,
 }
 
 /// Lanes that get a worker.
@@ -109,6 +123,7 @@ impl Site {
             open: 0,
             leaving: 0,
             waiting: VecDeque::new(),
+            hungry: VecDeque::new(),
             heard: Heard::default(),
             trouble: None,
             tls: effective.tls,
@@ -121,6 +136,7 @@ impl Site {
             workers: AtomicUsize::new(0),
             allowed,
             waiting: AtomicUsize::new(0),
+            hungry: AtomicUsize::new(0),
             watched: AtomicBool::new(true),
             idle: AtomicUsize::new(0),
             crowd: Notify::new(),
@@ -156,9 +172,9 @@ impl Site {
         self.state.lock().limiter.interval()
     }
 
-    /// A slot, if one is free. Else, and if `lane` is given, it gets one when its turn comes.
-    pub(super) fn enlist(self: &Arc<Self>, lane: Option<&Weak<Lane>>) -> Option<Slot> {
-        if lane.is_none() && self.is_full() {
+    /// A slot, if one is free. Else, and if a lane is given, it gets one when its turn comes.
+    pub(super) fn enlist(self: &Arc<Self>, queue: Queueing<'_>) -> Option<Slot> {
+        if matches!(queue, Queueing::No) && self.is_full() {
             return None;
         }
         let mut state = self.state.lock();
@@ -166,13 +182,20 @@ impl Site {
             self.workers.fetch_add(1, Ordering::Relaxed);
             return Some(Slot { site: Arc::clone(self), shed: false });
         }
-        if let Some(lane) = lane {
-            state.waiting.push_back(Weak::clone(lane));
-            self.waiting.store(state.waiting.len(), Ordering::Relaxed);
-            drop(state);
-            if self.idle.load(Ordering::Relaxed) > 0 {
-                self.crowd.notify_one();
+        match queue {
+            Queueing::Waiting(lane) => {
+                state.waiting.push_back(Weak::clone(lane));
+                self.waiting.store(state.waiting.len(), Ordering::Relaxed);
+                drop(state);
+                if self.idle.load(Ordering::Relaxed) > 0 {
+                    self.crowd.notify_one();
+                }
             }
+            Queueing::Hungry(lane) => {
+                state.hungry.push_back(Weak::clone(lane));
+                self.hungry.store(state.hungry.len(), Ordering::Relaxed);
+            }
+            Queueing::No => {}
         }
         None
     }
@@ -191,21 +214,26 @@ impl Site {
     /// Slots for lanes that wait, as far as there are any.
     fn serve(self: &Arc<Self>) -> Served {
         let mut served = Vec::new();
-        while self.is_crowded() {
-            let lane = {
+        while self.is_crowded() || self.hungry.load(Ordering::Relaxed) > 0 {
+            let (lane, hungry) = {
                 let mut state = self.state.lock();
                 if self.is_full() {
                     break;
                 }
-                let Some(lane) = state.waiting.pop_front() else { break };
+                let waiting = state.waiting.pop_front();
+                let hungry = waiting.is_none();
+                let Some(lane) = waiting.or_else(|| state.hungry.pop_front()) else { break };
                 self.waiting.store(state.waiting.len(), Ordering::Relaxed);
+                self.hungry.store(state.hungry.len(), Ordering::Relaxed);
                 self.workers.fetch_add(1, Ordering::Relaxed);
-                lane
+                (lane, hungry)
             };
             // Not under the lock: lanes lock themselves first, then their site.
-            match lane.upgrade().filter(|lane| lane.accept(self)) {
+            match lane.upgrade().filter(|lane| lane.accept(self, hungry)) {
                 Some(lane) => served.push((lane, Slot { site: Arc::clone(self), shed: false })),
                 None => {
+                    // Under it: who finds the site full by this slot is in line by the time that the line is looked at again.
+                    let _state = self.state.lock();
                     self.workers.fetch_sub(1, Ordering::Relaxed);
                 }
             }
@@ -264,13 +292,14 @@ impl Site {
         admission
     }
 
-    /// Completes when a connection may be opened, and counts it.
-    pub(super) async fn may_connect(&self) {
-        loop {
-            let admission = self.state.lock().limiter.admit_connection(Instant::now());
-            let Admission::Later(at) = admission else { return };
-            tokio::time::sleep_until(at).await;
-        }
+    /// Counts the opening of a connection. False: none may be opened now, see [`Self::connection_opens`].
+    pub(super) fn admit_connection(&self, now: Instant) -> bool {
+        self.state.lock().limiter.admit_connection(now) == Admission::Go
+    }
+
+    /// When a connection may be opened; none: now.
+    pub(super) fn connection_opens(&self, now: Instant) -> Option<Instant> {
+        self.state.lock().limiter.connection_opens(now)
     }
 
     /// True while nothing should be tried.

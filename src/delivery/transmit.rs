@@ -19,7 +19,7 @@ use super::lane_worker::QUIT_WITHIN;
 use super::maildir::deliver_to_maildir;
 use super::outcome::Delivered;
 use super::places::Place;
-use super::reach::{Failure, Host, Reached, misconfigured};
+use super::reach::{Failure, Host, Reached, Whose, misconfigured};
 use super::seven_bit;
 use super::shaping::stricter;
 use super::site::{OpenMark, Site};
@@ -374,7 +374,7 @@ async fn open(
                 let lmtp = matches!(to, NextHop::Lmtp { .. });
                 let site = lane.site();
                 let tls = stricter(tls, site.as_ref().and_then(|site| site.tls()));
-                let place = match enter(dispatcher, mail, site.as_deref(), &hop).await {
+                let place = match enter(dispatcher, site.as_deref(), &hop).await {
                     Ok(place) => place,
                     Err(resting) => return Err(resting.after(failure)),
                 };
@@ -419,21 +419,19 @@ async fn open(
     Err(failure.unwrap_or_else(|| misconfigured("the route has no hops".into(), NextHop::Named("".into()))))
 }
 
-/// Waits until a connection to the site may be opened. By then it may have turned out that nobody is there.
-async fn enter(dispatcher: &Dispatcher, mail: &Mail<'_>, site: Option<&Site>, hop: &NextHop) -> Result<Place, Failure> {
-    let places = dispatcher.places();
-    let Some(site) = site else { return Ok(places.take(mail.config.max_connections, true).await) };
-    // Before a place is taken, which others could use meanwhile.
-    site.may_connect().await;
-    let place = places.take(mail.config.max_connections, site.is_proven()).await;
-    match site.rest(Instant::now()) {
-        None => Ok(place),
-        Some((_, error)) => {
-            let reply = Reply::new(450, Status::new(4, 4, 1), "the next hop could not be reached a moment ago");
-            let (reply, stage, hop) = (Some(reply), Stage::Queue, hop.clone());
-            Err(Failure { permanent: false, stage, reply, error, remote: None, hop, last: true, source: None })
-        }
-    }
+/// Waits for a place. By then it may have turned out that nobody is there, or others may have opened all that may be.
+async fn enter(dispatcher: &Dispatcher, site: Option<&Site>, hop: &NextHop) -> Result<Place, Failure> {
+    // Those in force now: an attempt may be older than a reload that made them fewer.
+    let (places, most) = (dispatcher.places(), dispatcher.config().max_connections);
+    let Some(site) = site else { return Ok(places.take(most, true).await) };
+    let place = places.take(most, site.is_proven()).await;
+    let (reply, error, whose) = match site.rest(Instant::now()) {
+        Some((_, error)) => ("the next hop could not be reached a moment ago", error, Whose::Message),
+        None if !site.admit_connection(Instant::now()) => ("no connection may be opened for now", None, Whose::Nobody),
+        None => return Ok(place),
+    };
+    let (reply, stage, hop) = (Some(Reply::new(450, Status::new(4, 4, 1), reply)), Stage::Queue, hop.clone());
+    Err(Failure { permanent: false, stage, reply, error, remote: None, hop, last: true, source: None, whose })
 }
 
 async fn into_maildir(dispatcher: &Dispatcher, mail: &Mail<'_>, path: &std::path::Path, hop: NextHop) -> Transmitted {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reach::Failure;
+use super::reach::{Failure, Whose};
 use super::transmit::Mail;
 use crate::hooks::{Endpoint, NextHop, Outcome, OutcomeKind, Stage, TlsFacts};
 use crate::smtp::{Reply, Status};
@@ -74,8 +74,12 @@ pub(super) enum Contact {
     Reached,
     /// No connection could be opened.
     Unreachable,
+    /// Nobody was let in who goes this way: a name, a policy or a credential is at fault. Others may well reach the host.
+    Impassable,
     /// The source could not be used: the next hop has no part in it.
     Sourceless,
+    /// No connection may be opened for now: the site's rate is used up.
+    Early,
     /// Nothing.
     None,
 }
@@ -93,11 +97,12 @@ pub(super) fn unreached(failure: &Failure, mail: &Mail<'_>, at: Timestamp) -> Tr
         remote_endpoint: None,
         at,
     });
-    let site = !failure.permanent && failure.stage != Stage::Queue;
-    let contact = match (&failure.source, site) {
+    let contact = match (&failure.source, failure.whose) {
         (Some(_), _) => Contact::Sourceless,
-        (None, true) => Contact::Unreachable,
-        (None, false) => Contact::None,
+        (None, Whose::Host) if !failure.permanent => Contact::Unreachable,
+        (None, Whose::Way) if !failure.permanent => Contact::Impassable,
+        (None, Whose::Nobody) => Contact::Early,
+        (None, _) => Contact::None,
     };
     Transmitted {
         outcomes: outcomes.collect(),

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::rig::{Rig, Script};
 use crate::delivery::config::tests::{config, named};
-use crate::delivery::job::{Job, LaneKey};
-use crate::delivery::lane::{Lane, Pushed, Take};
+use crate::delivery::job::{Job, LaneKey, Pushed, Take};
+use crate::delivery::lane::Lane;
 use crate::delivery::limits::Reach;
 use crate::delivery::shaping::{Place, Shaping};
 use crate::delivery::site::{Site, SiteKey, Slot};
@@ -109,13 +109,13 @@ async fn workers_come_with_waiting_jobs_and_go_without() {
     assert_eq!(jobs.push(&way), "ready", "the idle one takes it");
     way.lane.woken(&way.slot);
     assert_eq!(way.take(&mut two), "job");
-    assert!(!way.lane.is_over());
+    assert!(!way.lane.is_over(Instant::now()));
     assert_eq!(way.leave(), 0);
     assert_eq!(jobs.push(&way), "spawn", "one left, so there is room for another");
     let mut three = true;
     assert_eq!(way.take(&mut three), "job");
     assert_eq!((way.leave(), way.leave()), (0, 0));
-    assert!(way.lane.is_over());
+    assert!(way.lane.is_over(Instant::now()));
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_lane_at_rest_lets_one_in_and_its_site_remembers() {
     assert_eq!(jobs.push(&way), "ready", "one worker is enough for what is only put off");
     assert_eq!(way.take(&mut starting), "job");
     assert_eq!(way.leave(), 0);
-    assert!(way.lane.is_over() && !way.site.is_over(now, true), "the site's rest is not over");
+    assert!(way.lane.is_over(Instant::now()) && !way.site.is_over(now, true), "the site's rest is not over");
     assert_eq!(way.lane.rest(now), Some((limits.cool_down, Some("dead".into()))));
     assert!(way.site.is_over(now + limits.cool_down, true));
 }
@@ -263,6 +263,39 @@ async fn lanes_of_one_site_share_its_slots_and_take_turns() {
 }
 
 #[tokio::test]
+async fn a_slot_that_is_free_again_goes_to_a_lane_with_work_for_one_more() {
+    let site = site(LaneLimits { connections: 2, ..LaneLimits::default() });
+    let (mut a, mut b) = (to(&site), to(&site));
+    let mut jobs = Jobs::new(4).await;
+    assert_eq!((jobs.push(&a), jobs.push(&b)), ("spawn", "spawn"));
+    assert_eq!((jobs.push(&a), jobs.push(&a)), ("ready", "ready"), "all slots are taken");
+    assert_eq!((a.take(&mut true), b.take(&mut true)), ("job", "job"));
+    let served = b.lane.leave(&b.slot, false, false, Instant::now());
+    let [(lane, _)] = served.as_slice() else { panic!("{}", served.len()) };
+    assert!(Arc::ptr_eq(lane, &a.lane), "its worker may be busy for long");
+}
+
+#[tokio::test]
+async fn who_has_to_wait_for_a_connection_holds_no_job_meanwhile() {
+    let mut way = way(LaneLimits { connections: 2, connects_per_minute: Some(1), ..LaneLimits::default() });
+    let mut jobs = Jobs::new(3).await;
+    assert_eq!((jobs.push(&way), jobs.push(&way)), ("spawn", "spawn"));
+    let now = Instant::now();
+    let mut take = |connected| way.lane.take(&mut way.slot, &mut true, connected, now);
+    assert!(matches!(take(false), Take::Job { .. }));
+    assert!(way.site.admit_connection(now) && !way.site.admit_connection(now));
+    let Take::Wait(at) = take(false) else { panic!("a job in the hands of a worker without a connection") };
+    assert!(at <= now + Duration::from_secs(30));
+    way.lane.woken(&way.slot);
+    let mut take = |connected| way.lane.take(&mut way.slot, &mut true, connected, now);
+    assert!(matches!(take(true), Take::Job { .. }), "the other one goes on");
+    assert_eq!((way.leave(), way.leave(), jobs.push(&way)), (0, 0, "spawn"));
+    let mut take = |connected| way.lane.take(&mut way.slot, &mut true, connected, now);
+    let Take::PutOff(_, long) = take(false) else { panic!("alone, and a minute away") };
+    assert!(long > Duration::from_secs(30), "{long:?}");
+}
+
+#[tokio::test]
 async fn an_idle_worker_gives_its_place_to_a_lane_in_line() {
     let site = site(LaneLimits { connections: 1, ..LaneLimits::default() });
     let (mut a, b) = (to(&site), to(&site));
@@ -304,7 +337,7 @@ async fn a_lane_waits_for_its_site_and_follows_it() {
     let mut jobs = Jobs::new(3).await;
     let Pushed::Astray(job) = lane.push(jobs.ready.pop().unwrap(), &config) else { panic!("no site yet") };
     lane.looks();
-    assert!(matches!(lane.push(*job, &config), Pushed::Ready) && !lane.is_over());
+    assert!(matches!(lane.push(*job, &config), Pushed::Ready) && !lane.is_over(Instant::now()));
     let mut slot = lane.attach(&first, &config).expect("a job waits");
     assert!(matches!(lane.take(&mut slot, &mut true, true, Instant::now()), Take::Job { .. }));
     let other = Arc::new(crate::delivery::config::tests::config());

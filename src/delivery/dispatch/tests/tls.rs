@@ -126,7 +126,7 @@ struct Net {
     host: Host,
     store: Arc<dyn Store>,
     ledger: Arc<Ledger>,
-    _web: WebServer,
+    web: WebServer,
     _folder: tempfile::TempDir,
 }
 
@@ -169,7 +169,7 @@ impl Net {
         let mut rig = Rig::within(config, Some(route), Script::default(), clock, zone, clients).await;
         rig.dispatcher = rig.dispatcher.with_policies(Arc::new(policies.unwrap()), Arc::clone(&ledger));
         rig.run();
-        Self { rig, host, store, ledger, _web: web, _folder: folder }
+        Self { rig, host, store, ledger, web, _folder: folder }
     }
 
     async fn accept(&self, edit: fn(&mut Record)) -> QueueId {
@@ -272,6 +272,21 @@ async fn what_the_policy_does_not_allow_waits_and_never_goes_in_plain_text() {
         assert_eq!(net.counted(), [("sts".to_owned(), 0, vec![told.to_owned()])]);
         net.rig.stop().await;
     }
+}
+
+#[tokio::test]
+async fn what_a_domain_wants_is_not_held_against_the_hosts_that_others_share() {
+    let mut net = Net::new(&["mx.example.com"], &[(10, "other.example.com")], policy("enforce")).await;
+    let config = settings(net.host.port, net.web.port);
+    let limits = LaneLimits { cool_down: Duration::from_secs(60), ..config.limits };
+    net.rig.reload(Config { limits, ..config });
+    let id = net.accept(plain).await;
+    assert!(net.waits_for(id).await.starts_with("451 4.7.5"));
+    let id = net.accept(plain).await;
+    assert_eq!(net.waits_for(id).await, "450 4.4.1 the next hop could not be reached a moment ago");
+    let site = net.rig.dispatcher.sites().all().remove(0);
+    assert_eq!(site.rest(tokio::time::Instant::now()), None, "others get through");
+    net.rig.stop().await;
 }
 
 #[tokio::test]
