@@ -183,7 +183,11 @@ impl<'a> Attempt<'a> {
                     return After::Leave;
                 }
             }
-            Contact::Impassable => lane.shut(Instant::now(), done.outcomes.first().and_then(trouble)),
+            Contact::Impassable => {
+                // What it says to a credential may be about how it is worked.
+                manners::hear(lane, &self.config.shaping.backoff, &done.outcomes, Instant::now());
+                lane.shut(Instant::now(), done.outcomes.first().and_then(trouble));
+            }
             Contact::Early => {
                 lane.give_back(self.into_job());
                 return After::Leave;
