@@ -1,16 +1,14 @@
 //! Submission (RFC 6409): what a message lacks that comes from a person's mail program, and whose it may be.
 //!
-//! Pure but for the parser it asks. Adds Date and Message-ID where they are missing, and Sender where the author is not who
+//! Pure. Adds Date and Message-ID where they are missing, and Sender where the author is not who
 //! authenticated; holds the author to the addresses the operator gave to that name. Must never touch what is there and good,
 //! and nothing of mail that was not submitted.
 
 use std::sync::Arc;
 
-use mail_parser::{HeaderName, MessageParser};
-
 use super::senders::Senders;
 use crate::hooks::{SessionFacts, TransactionFacts};
-use crate::mail::{Header, HeaderEdit, Mailbox};
+use crate::mail::{Authors, Header, HeaderEdit, Mailbox};
 use crate::smtp::{Reply, Status};
 use crate::time::Timestamp;
 
@@ -42,9 +40,9 @@ impl Submission<'_> {
         if !has("Message-ID") {
             add("Message-ID", format!("<{}.{}@{}>", self.transaction.id, self.now.secs(), self.hostname));
         }
-        let authors = authors(header);
+        let authors = Authors::of(header);
         self.check_authors(&authors)?;
-        if let Some(sender) = self.sender(&authors) {
+        if let Some(sender) = self.sender(&authors.mailboxes) {
             for field in header.fields().filter(|field| field.is_named("Sender")) {
                 edits.push(HeaderEdit::Remove { index: field.index });
             }
@@ -53,19 +51,22 @@ impl Submission<'_> {
         Ok(edits)
     }
 
-    /// RFC 6409 section 6.1: who writes as somebody else is refused, where the operator says who is who.
-    fn check_authors(&self, authors: &[Mailbox]) -> Result<(), Reply> {
+    /// RFC 6409 section 6.1: who writes as somebody else is refused, where the operator says who is who. Whom a reader, or
+    /// who signs, takes for the author must not depend on how they read: there is one From field (RFC 5322 section 3.6), all of it
+    /// is understood, and every author in it is the client.
+    fn check_authors(&self, authors: &Authors) -> Result<(), Reply> {
         let (Some(senders), Some(identity)) = (self.senders, &self.session.identity) else { return Ok(()) };
-        let foreign = authors.iter().find(|author| !senders.owns(&identity.name, author));
-        // One of several authors may send for all of them, and is named as the sender.
-        let one = authors.iter().any(|author| senders.owns(&identity.name, author));
-        match foreign {
-            Some(foreign) if !one => {
-                tracing::info!(name = %identity.name, author = %foreign, "From is not the client's to use");
-                Err(Reply::new(550, Status::new(5, 7, 1), "From is not an address of yours"))
-            }
-            _ => Ok(()),
-        }
+        let foreign = authors.mailboxes.iter().find(|author| !senders.owns(&identity.name, author));
+        let why = match foreign {
+            _ if authors.fields != 1 => "a message has one From field",
+            _ if authors.unreadable => "From holds more than addresses that can be read",
+            Some(_) => "From is not an address of yours",
+            None if authors.mailboxes.is_empty() => "From names nobody",
+            None => return Ok(()),
+        };
+        let author = foreign.map(tracing::field::display);
+        tracing::info!(name = %identity.name, author, why, "From is not the client's to use");
+        Err(Reply::new(550, Status::new(5, 7, 1), why))
     }
 
     /// RFC 6409 section 8.1, RFC 5322 section 3.6.2: who sent it, where that is not the author alone.
@@ -77,15 +78,6 @@ impl Submission<'_> {
         let alone = matches!(authors, [author] if *author == sender || own(&author));
         (!alone && !authors.is_empty()).then(|| sender.to_string().into())
     }
-}
-
-/// The addresses of the From field.
-fn authors(header: &Header) -> Vec<Mailbox> {
-    let parsed = MessageParser::new().with_address_headers().parse_headers(header.block().as_ref());
-    let Some(message) = parsed else { return Vec::new() };
-    let addresses = message.header(HeaderName::From).and_then(|value| value.as_address());
-    let texts = addresses.into_iter().flat_map(|list| list.iter()).filter_map(|addr| addr.address());
-    texts.filter_map(|text| Mailbox::parse(text, true).ok()).collect()
 }
 
 #[cfg(test)]
@@ -146,7 +138,7 @@ mod tests {
             (
                 "From: ann@b.example, bob@b.example\n",
                 Some("ann"),
-                Some("ann: ann@b.example"),
+                Some("ann: @b.example"),
                 Some("Sender: ann@b.example\n"),
             ),
             ("From: bob@example.org\n", Some("ann"), None, None),
@@ -167,6 +159,29 @@ mod tests {
         let refused = repaired("From: bob@example.org\n", Some("ann"), Some("ann: ann@example.org")).unwrap_err();
         assert!(refused.starts_with("550 5.7.1 "), "{refused}");
         assert!(repaired("From: bob@example.org\n", Some("eve"), Some("ann: ann@example.org")).is_err());
-        assert!(repaired("Subject: no author\n", Some("ann"), Some("ann: ann@example.org")).is_ok());
+        for (header, refusal) in [
+            ("From: ceo@corp.example\nFrom: ann@own.example\n", "a message has one From field"),
+            ("From: ann@own.example\nfrom : ceo@corp.example\n", "a message has one From field"),
+            ("Subject: no author\n", "a message has one From field"),
+            ("From: CEO <ceo@corp.example>, ann@own.example\n", "From is not an address of yours"),
+            ("From: ann@own.example, CEO <ceo@corp.example>\n", "From is not an address of yours"),
+            ("From: Us: ann@own.example, ceo@corp.example;\n", "From is not an address of yours"),
+            ("FROM : CEO\n <ceo@corp.example>\n", "From is not an address of yours"),
+            ("From: ann@own.example <ceo@corp.example>\n", "From is not an address of yours"),
+            ("From: <ceo@corp.example.>\n", "From holds more than addresses that can be read"),
+            ("From: <ceo@corp.example.>, ann@own.example\n", "From holds more than addresses that can be read"),
+            ("From: Nobody:;\n", "From names nobody"),
+        ] {
+            let refused = repaired(header, Some("ann"), Some("ann: ann@own.example")).unwrap_err();
+            assert_eq!(refused.trim_end(), format!("550 5.7.1 {refusal}"), "{header}");
+            assert!(repaired(header, Some("ann"), None).is_ok(), "nobody is held to anything: {header}");
+        }
+        for header in [
+            "From: ann@own.example\n",
+            "FROM : \"ceo@corp.example\"\n <Ann@own.example> (us)\n",
+            "From: Us: ann @ own.example;\n",
+        ] {
+            assert!(repaired(header, Some("ann"), Some("ann: ann@own.example")).is_ok(), "{header}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod address;
 mod annotations;
+mod authors;
 mod envelope;
 mod fold;
 mod header;
@@ -18,6 +19,9 @@ mod trace;
 pub use address::fuzz_address;
 pub use address::{AddressError, Domain, Mailbox, ReversePath};
 pub use annotations::{Annotation, Annotations, NoteError};
+pub use authors::Authors;
+#[doc(hidden)]
+pub use authors::fuzz_authors;
 pub use envelope::{BodyKind, Param, Recipient};
 pub use header::{Field, Header, HeaderEdit, HeaderError};
 pub use queue_id::{QueueId, QueueIds, queue_id_text};

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mail_auth::AuthenticatedMessage;
 use mail_auth::common::crypto::HashAlgorithm;
 use mail_auth::dkim::{Canonicalization, Signature};
 
@@ -11,7 +10,7 @@ use super::fields::{TagList, covered, push_covered, push_unfinished, tag, withou
 use super::keys::{Keys, Loaded};
 use super::{Letter, SigningError, choose};
 use crate::authres::body::{Hash, fill};
-use crate::mail::{Domain, Field, Header};
+use crate::mail::{Authors, Domain, Field, Header};
 use crate::store::Content;
 use crate::time::Timestamp;
 
@@ -46,10 +45,10 @@ pub(super) fn sign(keys: &Keys, letter: &Letter) -> Result<Bytes, SigningError> 
     Ok(out.into())
 }
 
-/// The domain of the From field: of its first address, if there are several (RFC 5322 section 3.6.2).
+/// The domain of the From field: of its first address, if there are several (RFC 5322 section 3.6.2). Read as it is where clients
+/// are held to addresses of their own, or one of them could have a message signed for another.
 fn author(header: &Header) -> Option<Domain> {
-    let parsed = AuthenticatedMessage::parse(header.block())?;
-    Domain::parse(parsed.from.first()?.rsplit_once('@')?.1).ok()
+    Some(Authors::of(header).mailboxes.into_iter().next()?.domain)
 }
 
 /// A body's hash that will be needed, once.

@@ -190,7 +190,7 @@ async fn who_signs_is_found_by_the_from_field_and_for_whom_by_the_client() {
     (keys[1].subdomains, keys[2].subdomains) = (true, true);
     let domain = |name: &str| Some(Domain::parse(name).unwrap());
     let with_own = Policy { also: domain("own.example"), fallback: domain("example.org"), ..Policy::default() };
-    let cases: [(&str, &[&str], &[&str]); 9] = [
+    let cases: [(&str, &[&str], &[&str]); 14] = [
         ("ann@example.org", &["exact"], &["exact", "own"]),
         ("ann@EXAMPLE.Org", &["exact"], &["exact", "own"]),
         ("ann@sub.example.org", &[], &["exact", "own"]),
@@ -200,6 +200,12 @@ async fn who_signs_is_found_by_the_from_field_and_for_whom_by_the_client() {
         ("ann@notexample.com", &[], &["exact", "own"]),
         ("ann@own.example", &["own"], &["own"]),
         ("nonsense", &[], &["exact", "own"]),
+        // Whom the check of authors takes for the author.
+        ("\"x@example.com\" <ann@example.org>", &["exact"], &["exact", "own"]),
+        ("x@example.com\r\n <ann@example.org>", &["exact"], &["exact", "own"]),
+        ("Us: (x@example.com) ann @ example . org, x@example.com;", &["exact"], &["exact", "own"]),
+        ("=?utf-8?q?x=40example.com?= <ann@example.org>", &["exact"], &["exact", "own"]),
+        ("<ann@example.com.>", &[], &["exact", "own"]),
     ];
     for (from, alone, all) in cases {
         let head = format!("From: {from}\r\n");

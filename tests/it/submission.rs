@@ -52,6 +52,16 @@ fn nobody_writes_as_somebody_else() {
     let mut ann = client(&relay, "ann");
     assert_starts(&ann.say("MAIL FROM:<eve@ours.test>"), "553 5.7.1");
     assert_starts(&ann.send("ann@ours.test", &["bob@there.test"], "From: eve@ours.test\r\n\r\nx\r\n"), "550 5.7.1");
+    // Readers differ in whom they take for the author of these.
+    for from in [
+        "From: eve@ours.test\r\nFrom: ann@ours.test",
+        "From: ann@ours.test\r\nFROM : eve@ours.test",
+        "From: Eve <eve@ours.test>, ann@ours.test",
+        "From: <eve@ours.test.>",
+    ] {
+        let message = format!("{from}\r\n\r\nx\r\n");
+        assert_starts(&ann.send("ann@ours.test", &["bob@there.test"], &message), "550 5.7.1");
+    }
     let mut robot = client(&relay, "robot");
     assert_starts(&robot.send("eve@ours.test", &["bob@there.test"], "From: eve@ours.test\r\n\r\nx\r\n"), "250");
     sink.next();
