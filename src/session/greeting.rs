@@ -63,7 +63,6 @@ impl Session {
         self.keep_notes(&mut subject);
         let (SessionVerdict::Reject(reply) | SessionVerdict::Tempfail(reply) | SessionVerdict::Close(reply)) = &verdict
         else {
-            self.may_xclient &= !self.proxied;
             // RFC 5321 section 4.1.4: EHLO in mid-session is a RSET too.
             self.abandon();
             return match self.facts.protocol {
@@ -156,7 +155,7 @@ impl Session {
 
     /// RFC 3207 section 4.2: what the client said in clear text is forgotten.
     pub(super) fn secured(&mut self, tls: TlsFacts) {
-        let trusted = self.trusted;
+        let (trusted, tls) = (self.trusted, self.own_tls(tls));
         let facts = self.facts_mut();
         facts.tls = Some(tls);
         facts.protocol = Protocol::default();

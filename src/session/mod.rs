@@ -244,8 +244,12 @@ impl Session {
         match self.lines.cut(limit, self.config.line_ends == LineEnds::Normalise) {
             None => self.wait(false),
             Some(Cut::Line(line)) if in_auth => self.auth_line(&line),
-            Some(Cut::Line(line)) => self.command(&line),
+            Some(Cut::Line(line)) => {
+                self.heed_line(&line);
+                self.command(&line);
+            }
             Some(cut) => {
+                self.heed_line(b"");
                 self.state = State::Ready;
                 if !matches!(cut, Cut::TooLong) {
                     self.count_violation();

@@ -1,18 +1,22 @@
 //! XCLIENT: a trusted front end says for which client it speaks, as Postfix documents it.
 //!
-//! The session then begins anew, as that client's: hook connect, banner, no greeting yet. From that greeting on the words may
-//! be the client's own, passed on as they come: XCLIENT is not heard any more. Only peers that the listener names
-//! are heard; what they say of a client is checked like what a client says of itself.
+//! The session then begins anew, as that client's: hook connect, banner, no greeting yet. From the next command on that is no
+//! XCLIENT the words may be the client's own, passed on as they come: XCLIENT is not heard any more. Only peers that the
+//! listener names are heard; what they say of a client is checked like what a client says of itself. What the front end proved
+//! of itself must never pass for the client's.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::{Session, State};
-use crate::hooks::{Endpoint, Identity, Protocol, SessionFacts};
-use crate::smtp::{Extension, xtext};
+use crate::hooks::{Endpoint, Identity, Protocol, SessionFacts, TlsFacts};
+use crate::mail::Annotations;
+use crate::smtp::{Extension, Extensions, xtext};
 
 /// What is understood, as EHLO announces it.
 pub(super) const ATTRIBUTES: &str = "NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT";
+
+const VERB: &[u8] = b"XCLIENT";
 
 /// The value for what a front end does not know.
 const UNKNOWN: [&str; 2] = ["[UNAVAILABLE]", "[TEMPUNAVAIL]"];
@@ -36,6 +40,9 @@ impl Session {
         facts.protocol = Protocol::default();
         facts.identity = None;
         facts.client_name = None;
+        // Hook connect said these of the front end, and is asked again.
+        (facts.withheld, facts.notes) = (Extensions::default(), Annotations::default());
+        facts.tls.iter_mut().for_each(disown);
         for (name, value) in attributes {
             if let Err(why) = set(&mut facts, name, value) {
                 return self.refuse(&format!("501 5.5.4 {why}"));
@@ -49,6 +56,29 @@ impl Session {
         self.proxied = true;
         self.state = State::Start;
     }
+}
+
+impl Session {
+    /// Before a line of the client's is acted on, whatever becomes of it: a front end that has named a client may only say
+    /// more of it. Everything else may be that client's word, which must not be able to name another.
+    pub(super) fn heed_line(&mut self, line: &[u8]) {
+        let again = line.get(..VERB.len()).is_some_and(|verb| verb.eq_ignore_ascii_case(VERB));
+        self.may_xclient &= !self.proxied || again;
+    }
+
+    /// The facts of a handshake that follows: whose it is, nobody knows.
+    pub(super) fn own_tls(&self, mut tls: TlsFacts) -> TlsFacts {
+        if self.proxied {
+            disown(&mut tls);
+        }
+        tls
+    }
+}
+
+/// The connection is under TLS, but with the front end: neither its certificate nor a binding to its channel proves anything
+/// of the client (RFC 4422 appendix A, RFC 9266).
+fn disown(tls: &mut TlsFacts) {
+    (tls.client, tls.exporter) = (None, None);
 }
 
 /// One attribute; the error says what is wrong with it.
