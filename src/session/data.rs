@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{Action, Asked, Config, LineEnds, MessageAnswer, Question, Session, State};
-use crate::hooks::{MessageFacts, Protocol, Subject};
+use crate::hooks::{MessageFacts, Subject};
 use crate::mail::{BodyKind, HeaderSplitter, hop_count};
 use crate::smtp::Reply;
 use crate::smtp::dot::{Decoder, Piece};
@@ -236,9 +236,6 @@ impl Session {
         if !rest.is_empty() {
             self.actions.push_back(Action::Keep(rest));
         }
-        if self.config.lmtp {
-            self.lmtp = self.transaction.iter().flat_map(|t| t.recipients.iter().map(|r| r.index)).collect();
-        }
         let subject = self.transaction_subject();
         // A body that follows the header section at once is given the empty line it lacks: without it, its first line
         // would become part of the trace field that is put on top, or of the last field.
@@ -249,12 +246,9 @@ impl Session {
         self.ask(Asked::Message, Question::Message(subject));
     }
 
-    /// How many answers the message under way gets: one, or with LMTP one for each recipient (RFC 2033 section 4.2).
+    /// How many answers the message under way gets: one, or with LMTP one for each RCPT that was taken.
     fn answers(&self) -> usize {
-        match (&self.transaction, self.facts.protocol) {
-            (Some(transaction), Protocol::Lmtp) => transaction.recipients.len().max(1),
-            _ => 1,
-        }
+        self.lmtp.len().max(1)
     }
 
     /// Says no to the message, once or for each recipient; it counts once.
@@ -271,7 +265,7 @@ impl Session {
             MessageAnswer::Queued(id, refused) => {
                 self.end_transaction();
                 self.errors = 0;
-                if !self.config.lmtp {
+                if recipients.is_empty() {
                     return self.say(&format!("250 2.0.0 queued as {id}"));
                 }
                 for index in recipients {
@@ -301,7 +295,7 @@ impl Session {
         }
     }
 
-    /// The reply for all recipients of LMTP but the last.
+    /// The reply for all RCPT of LMTP but the last.
     fn say_again(&mut self, reply: &Reply, recipients: usize) {
         (1..recipients).for_each(|_| self.say_reply(reply));
     }

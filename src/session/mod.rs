@@ -62,7 +62,8 @@ pub struct Session {
     relay_access: RelayAccess,
     /// What came of the message by BDAT so far, between two chunks.
     incoming: Option<Box<data::Incoming>>,
-    /// LMTP: the recipients of the message that was asked about, each of whom gets an answer.
+    /// LMTP: the recipients of the transaction by index, once for each RCPT that was taken, a repeated one too: so many answers
+    /// the message gets (RFC 2033 section 4.2). At most `max_recipients`.
     lmtp: Vec<u32>,
     /// The listener lets this peer say for whom it speaks.
     may_xclient: bool,

@@ -63,6 +63,7 @@ impl Session {
         let State::Beginning(opening) = std::mem::replace(&mut self.state, State::Ready) else { return };
         let Opening { sender, params, checked } = *opening;
         self.relay_access = relay_access;
+        self.lmtp.clear();
         self.transaction = Some(Arc::new(TransactionFacts {
             id,
             started_at: now,
@@ -131,10 +132,17 @@ impl Session {
             return self.refuse_recipient(text, DENIED);
         }
         let known = |r: &Recipient| r.original == original || r.mailbox == original;
-        if transaction.recipients.iter().any(known) {
+        let (again, taken) =
+            (transaction.recipients.iter().find(|r| known(r)).map(|r| r.index), transaction.recipients.len());
+        // With LMTP a repeated one costs an answer more.
+        let full = taken.max(self.lmtp.len()) >= self.config.max_recipients;
+        if let Some(index) = again
+            && !(full && self.config.lmtp)
+        {
+            self.owe_answer(index);
             return self.say("250 2.1.5 recipient ok, once");
         }
-        if transaction.recipients.len() >= self.config.max_recipients {
+        if full {
             return self.refuse_recipient(text, "452 4.5.3 too many recipients");
         }
         let index = transaction.next_index;
@@ -171,6 +179,7 @@ impl Session {
             SessionVerdict::Proceed | SessionVerdict::Accept => {
                 let facts = Arc::make_mut(&mut transaction);
                 facts.next_index = facts.next_index.max(candidate.index.saturating_add(1));
+                self.owe_answer(candidate.index);
                 Arc::make_mut(&mut facts.recipients).push(candidate);
                 self.say("250 2.1.5 recipient ok");
                 None
@@ -185,6 +194,12 @@ impl Session {
         self.transaction = Some(transaction);
         if let Some((_, reply, close)) = refused {
             self.recipient_refused(&reply, close);
+        }
+    }
+
+    fn owe_answer(&mut self, index: u32) {
+        if self.config.lmtp {
+            self.lmtp.push(index);
         }
     }
 
