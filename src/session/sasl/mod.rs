@@ -264,7 +264,7 @@ impl Session {
                 facts.may_relay = true;
                 self.say("235 2.7.0 authenticated");
             }
-            AuthVerdict::Tempfail(reply) => self.say_reply(&reply),
+            AuthVerdict::Tempfail(reply) => self.deny_with(&reply),
             AuthVerdict::Failure(reply) => self.refuse_identity(mechanism, reply),
             // Nobody vouches for the client.
             AuthVerdict::Proceed => self.refuse_identity(mechanism, invalid()),
