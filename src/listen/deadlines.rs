@@ -2,13 +2,14 @@
 //!
 //! Pure: the time is passed in. The clock runs only while the client is waited for. A command has its time as a whole
 //! (RFC 5321 section 4.5.3.2 counts for commands, not for octets), so that octets that trickle in do not prolong it; mail
-//! data has to come in time and at a least rate.
+//! data has to come in time and at a least rate. A message by BDAT goes on between its chunks.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Limits;
+use crate::session::Awaited;
 
 /// Under stress, in place of `command-timeout`: enough for a mail server that has something to say.
 const STRESS_COMMAND: Duration = Duration::from_secs(10);
@@ -20,13 +21,6 @@ const STRESS_DATA: Duration = Duration::from_secs(30);
 const STRESS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// Nobody is woken when stress begins: each connection looks this often.
 const LOOK: Duration = Duration::from_secs(10);
-
-/// What the client is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Awaited {
-    Command,
-    Data,
-}
 
 /// Whether to go on waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,40 +75,34 @@ impl Deadlines {
 
     /// The client is waited for from now on.
     pub(super) fn expect(&mut self, awaited: Awaited, now: Instant) {
-        match awaited {
-            Awaited::Command if !self.midway => self.since = now,
-            Awaited::Command => {}
-            Awaited::Data => {
-                if self.message_since.is_none() {
-                    self.message_since = Some(now);
-                    self.pace.waited = Duration::ZERO;
-                    self.pace.octets = 0;
-                }
-                self.since = now;
-                self.pace.since = now;
-            }
+        if awaited == Awaited::Data || !self.midway {
+            self.since = now;
         }
         if awaited == Awaited::Command {
             self.message_since = None;
+        } else if self.message_since.is_none() {
+            self.message_since = Some(now);
+            self.pace.waited = Duration::ZERO;
+            self.pace.octets = 0;
         }
+        self.pace.since = now;
         self.awaited = awaited;
     }
 
     /// Something came.
     pub(super) fn arrived(&mut self, octets: &[u8], now: Instant) {
-        match self.awaited {
-            Awaited::Command => {
-                // CRLF alone ends a command (RFC 5321 section 2.3.8): a bare LF gains no time.
-                let whole = octets.windows(2).any(|two| two == b"\r\n") || self.cr && octets.first() == Some(&b'\n');
-                self.cr = octets.last() == Some(&b'\r');
-                self.midway = !whole;
-                self.heard |= whole;
-            }
-            Awaited::Data => {
-                self.midway = false;
-                self.pace.octets = self.pace.octets.saturating_add(octets.len() as u64);
-                self.pace.waited += now.saturating_duration_since(self.pace.since);
-            }
+        if self.awaited == Awaited::Data {
+            self.midway = false;
+        } else {
+            // CRLF alone ends a command (RFC 5321 section 2.3.8): a bare LF gains no time.
+            let whole = octets.windows(2).any(|two| two == b"\r\n") || self.cr && octets.first() == Some(&b'\n');
+            self.cr = octets.last() == Some(&b'\r');
+            self.midway = !whole;
+            self.heard |= whole;
+        }
+        if self.awaited != Awaited::Command {
+            self.pace.octets = self.pace.octets.saturating_add(octets.len() as u64);
+            self.pace.waited += now.saturating_duration_since(self.pace.since);
         }
     }
 
@@ -122,8 +110,9 @@ impl Deadlines {
     pub(super) fn check(&mut self, now: Instant, stressed: bool, limits: &Limits) -> Verdict {
         let within = |usual: Duration, short: Duration| if stressed { usual.min(short) } else { usual };
         let (limit, why) = match self.awaited {
-            Awaited::Command if self.heard => (within(limits.command_timeout, STRESS_COMMAND), "no command"),
-            Awaited::Command => (within(limits.command_timeout, STRESS_SILENT), "not a single command"),
+            Awaited::Command if !self.heard => (within(limits.command_timeout, STRESS_SILENT), "not a single command"),
+            Awaited::Command => (within(limits.command_timeout, STRESS_COMMAND), "no command"),
+            Awaited::NextChunk => (within(limits.command_timeout, STRESS_COMMAND), "no chunk"),
             Awaited::Data => (within(limits.data_timeout, STRESS_DATA), "no mail data"),
         };
         let message = self.message_since.map(|since| (since + limits.message_timeout, "the message took too long"));
@@ -142,7 +131,7 @@ impl Deadlines {
     /// At the end of each window: was it enough? Time in which the relay itself was busy does not count.
     fn judge_pace(&mut self, now: Instant, limits: &Limits) -> Verdict {
         let window = limits.min_rate_over;
-        if self.awaited != Awaited::Data || limits.min_rate == 0 {
+        if self.awaited == Awaited::Command || limits.min_rate == 0 {
             return Verdict::Wait(self.ends);
         }
         let waited = self.pace.waited + now.saturating_duration_since(self.pace.since);
@@ -229,6 +218,51 @@ mod tests {
         deadlines.expect(Awaited::Data, start + secs(1));
         assert_eq!(deadlines.check(start + secs(60), false, &limits), Verdict::Wait(start + secs(70)));
         assert_eq!(deadlines.check(start + secs(120), false, &limits), Verdict::Over("mail data came too slowly"));
+    }
+
+    #[test]
+    fn chunks_one_by_one_are_one_message() {
+        let slow = Limits { min_rate: 0, ..Limits::default() };
+        let long = Limits { session_timeout: secs(9000), ..slow.clone() };
+        for (limits, every, octets, over) in [
+            (Limits::default(), 299, 1, (60, "mail data came too slowly")),
+            (slow, 301, 1, (300, "no chunk")),
+            (long, 299, 1, (3600, "the message took too long")),
+            (
+                Limits { session_timeout: secs(9000), ..Limits::default() },
+                30,
+                3500,
+                (3600, "the message took too long"),
+            ),
+        ] {
+            let (start, chunk) = (Instant::now(), vec![b'x'; octets]);
+            let mut deadlines = Deadlines::new(start, &limits);
+            deadlines.expect(Awaited::Command, start);
+            let ended = (0..10_000).find_map(|at| {
+                let now = start + secs(at);
+                if at % every == 0 {
+                    deadlines.arrived(b"BDAT\r\n", now);
+                    deadlines.expect(Awaited::Data, now);
+                    deadlines.arrived(&chunk, now);
+                    deadlines.expect(Awaited::NextChunk, now);
+                }
+                match deadlines.check(now, false, &limits) {
+                    Verdict::Over(why) => Some((at, why)),
+                    Verdict::Wait(_) => None,
+                }
+            });
+            assert_eq!(ended, Some(over), "{octets} octets each {every} s");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_message_is_none_of_it() {
+        let (limits, start) = (Limits::default(), Instant::now());
+        let mut deadlines = Deadlines::new(start, &limits);
+        deadlines.expect(Awaited::NextChunk, start);
+        deadlines.arrived(b"BDAT 0 LAST\r\n", start + secs(1));
+        deadlines.expect(Awaited::Command, start + secs(1));
+        assert!(matches!(deadlines.check(start + secs(299), false, &limits), Verdict::Wait(_)));
     }
 
     #[test]

@@ -12,9 +12,10 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::Rules;
-use super::deadlines::{Awaited, Deadlines, Verdict};
+use super::deadlines::{Deadlines, Verdict};
 use super::guard::Guard;
 use super::wire::Arrived;
+use crate::session::Awaited;
 
 /// How long a read may take.
 pub(crate) struct Patience {
@@ -35,8 +36,7 @@ impl Patience {
     }
 
     /// What the next read waits for.
-    pub(crate) fn expect(&mut self, data: bool) {
-        let awaited = if data { Awaited::Data } else { Awaited::Command };
+    pub(crate) fn expect(&mut self, awaited: Awaited) {
         self.deadlines.expect(awaited, Instant::now());
     }
 

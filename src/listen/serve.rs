@@ -25,7 +25,7 @@ use super::{ClientCertificates, Listener, Reception, Rules, TlsMode};
 use crate::hooks::{Endpoint, Hooks, SessionFacts, TlsFacts};
 use crate::mail::Annotations;
 use crate::pulse::{Refused, Tally};
-use crate::session::{Action, Faults, Input, RelayAccess, Session};
+use crate::session::{Action, Awaited, Faults, Input, RelayAccess, Session};
 use crate::store::Draft;
 
 /// Octets of replies gathered before they are written even though more is coming.
@@ -272,7 +272,7 @@ impl Serve {
 
     async fn act(&mut self, action: Action) -> io::Result<Next> {
         match action {
-            Action::Read { data } => return self.read(data).await,
+            Action::Read(awaited) => return self.read(awaited).await,
             Action::Send(octets) => {
                 super::watched::told(&self.reception.pulse, &self.session, &octets);
                 self.out.extend_from_slice(&octets);
@@ -309,7 +309,7 @@ impl Serve {
         Ok(Next::Go)
     }
 
-    async fn read(&mut self, data: bool) -> io::Result<Next> {
+    async fn read(&mut self, awaited: Awaited) -> io::Result<Next> {
         let told = self.told;
         if self.tell_guard() {
             self.session.receive(Input::End("421 4.7.0 too many errors from your address"));
@@ -320,7 +320,7 @@ impl Serve {
         }
         self.flush().await?;
         self.session.be_strict(self.permit.guard().is_stressed());
-        self.patience.expect(data);
+        self.patience.expect(awaited);
         let session = &mut self.session;
         let arrived = self.wire.read(&mut self.patience, |octets| session.receive(Input::Octets(octets))).await?;
         match arrived {

@@ -13,10 +13,7 @@ use crate::smtp::Reply;
 #[derive(Debug)]
 pub enum Action {
     /// Nothing without more octets: read. Whatever was to be sent came before, as one `Send`.
-    Read {
-        /// True while mail data comes: another time limit applies.
-        data: bool,
-    },
+    Read(Awaited),
     /// Octets for the client: all replies since the last `Send`. Comes only right before `Read`, `StartTls` or `Close`.
     Send(Bytes),
     /// Before the greeting: wait as long as the configuration says, at least look whether the client has spoken; hand over
@@ -39,6 +36,17 @@ pub enum Action {
     StartTls,
     /// Flush what was sent and close.
     Close,
+}
+
+/// What the client is waited for: other time limits apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A command, or a line of an exchange.
+    Command,
+    /// A command, most likely for the next chunk: a message by BDAT is under way.
+    NextChunk,
+    /// Mail data.
+    Data,
 }
 
 /// Who says whether a client that the relay does not know may send to others than the relay's own domains.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-pub use action::{Action, Answer, Input, MessageAnswer, Question, RelayAccess, Vouches};
+pub use action::{Action, Answer, Awaited, Input, MessageAnswer, Question, RelayAccess, Vouches};
 pub use config::{Config, LineEnds, RelayRules};
 pub use faults::Faults;
 #[doc(hidden)]
@@ -195,7 +195,7 @@ impl Session {
                 State::Start => self.ask_connect(),
                 State::Ready | State::Auth(_) => self.next_line(),
                 State::Quiet => return Action::Listen,
-                State::Data(_) | State::Chunk(_) => self.wait(true),
+                State::Data(_) | State::Chunk(_) => self.wait(Awaited::Data),
                 State::Beginning(_) => return Action::Begin,
                 State::Handshake => return Action::StartTls,
                 // Nothing can be done without the answer: to be polled here is an error of the loop.
@@ -243,7 +243,8 @@ impl Session {
         }
         let limit = if in_auth || self.lines.starts_with(b"AUTH ") { AUTH_LINE } else { COMMAND_LINE };
         match self.lines.cut(limit, self.config.line_ends == LineEnds::Normalise) {
-            None => self.wait(false),
+            None if self.incoming.is_some() => self.wait(Awaited::NextChunk),
+            None => self.wait(Awaited::Command),
             Some(Cut::Line(line)) if in_auth => self.auth_line(&line),
             Some(Cut::Line(line)) => {
                 self.heed_line(&line);
@@ -332,9 +333,9 @@ impl Session {
     }
 
     /// Nothing can be done without more octets.
-    fn wait(&mut self, data: bool) {
+    fn wait(&mut self, awaited: Awaited) {
         self.flush();
-        self.actions.push_back(Action::Read { data });
+        self.actions.push_back(Action::Read(awaited));
     }
 
     fn flush(&mut self) {

@@ -7,8 +7,8 @@ mod smuggling;
 use std::sync::Arc;
 
 use super::{
-    Action, Answer, AuthMeans, AuthRules, Config, Input, LineEnds, Mechanism, MessageAnswer, Question, RelayAccess,
-    RelayRules, Session,
+    Action, Answer, AuthMeans, AuthRules, Awaited, Config, Input, LineEnds, Mechanism, MessageAnswer, Question,
+    RelayAccess, RelayRules, Session,
 };
 use crate::hooks::{
     AuthVerdict, ClientCertificate, Endpoint, Protocol, SessionFacts, SessionVerdict, Subject, TlsFacts,
@@ -191,10 +191,10 @@ fn proceed(session: &mut Session) -> Vec<Action> {
 fn replies_are_gathered_and_data_comes_in_large_pieces() {
     let mut session = session(&["lenient", "client=192.0.2.1"]);
     let banner = proceed(&mut session);
-    assert!(matches!(&banner[..], [Action::Send(_), Action::Read { data: false }]), "{banner:?}");
+    assert!(matches!(&banner[..], [Action::Send(_), Action::Read(Awaited::Command)]), "{banner:?}");
     session.receive(Input::Octets(b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\n"));
     let opened = proceed(&mut session);
-    assert!(matches!(&opened[..], [Action::Open, Action::Send(_), Action::Read { data: true }]), "{opened:?}");
+    assert!(matches!(&opened[..], [Action::Open, Action::Send(_), Action::Read(Awaited::Data)]), "{opened:?}");
     let transaction = session.transaction().unwrap();
     assert_eq!((transaction.id, transaction.started_at), (QueueId::from_u64(7), Timestamp::from_secs(7)));
     let body = "line\r\n..dot\r\n".repeat(20);
@@ -203,6 +203,30 @@ fn replies_are_gathered_and_data_comes_in_large_pieces() {
     let [Action::Keep(kept), Action::Send(replies), Action::Close] = &taken[..] else { panic!("{taken:?}") };
     assert_eq!(kept, &body.replace("..", "."));
     assert_eq!(replies.iter().filter(|b| **b == b'\n').count(), 3);
+}
+
+#[test]
+fn between_chunks_a_message_is_under_way() {
+    let mut session = session(&["client=192.0.2.1"]);
+    let awaited = |session: &mut Session| match proceed(session).pop() {
+        Some(Action::Read(awaited)) => awaited,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(awaited(&mut session), Awaited::Command);
+    for (octets, wanted) in [
+        ("EHLO a\r\n", Awaited::Command),
+        ("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n", Awaited::Command),
+        ("BDAT 2\r\nx", Awaited::Data),
+        ("x", Awaited::NextChunk),
+        ("NOOP\r\n", Awaited::NextChunk),
+        ("BDAT 1\r\nx", Awaited::NextChunk),
+        ("BDAT 0 LAST\r\n", Awaited::Command),
+        ("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nx", Awaited::NextChunk),
+        ("RSET\r\n", Awaited::Command),
+    ] {
+        session.receive(Input::Octets(octets.as_bytes()));
+        assert_eq!(awaited(&mut session), wanted, "{octets:?}");
+    }
 }
 
 #[test]
