@@ -164,6 +164,7 @@ impl Drive {
         for _ in 0..100_000 {
             match self.session.poll() {
                 Action::Read { .. } => return,
+                Action::Represent => {}
                 Action::Listen => self.session.receive(Input::Listened),
                 Action::Send(octets) => self.said(&octets),
                 Action::Ask(question) => {

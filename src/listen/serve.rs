@@ -34,6 +34,9 @@ const OUT_MAX: usize = 64 * 1024;
 /// A proxy sends its header at once; its specification asks for at least 3 s, for the sake of one lost packet.
 const PROXY_HEADER: Duration = Duration::from_secs(10);
 
+/// To a client that has just been banned.
+const BANNED: &str = "421 4.7.0 too many errors from your address";
+
 /// One connection. An idle one is little else than this: what is rare and large is in boxes of its own while it lasts.
 pub(crate) struct Serve {
     pub(crate) reception: Reception,
@@ -284,6 +287,7 @@ impl Serve {
                 self.listen().await?;
                 self.session.receive(Input::Listened);
             }
+            Action::Represent => self.represent(),
             // What a question may lead to is larger than all the rest of a connection.
             Action::Ask(question) => {
                 super::watched::asked(&self.reception.pulse, self.session.facts(), &question);
@@ -312,7 +316,7 @@ impl Serve {
     async fn read(&mut self, awaited: Awaited) -> io::Result<Next> {
         let told = self.told;
         if self.tell_guard() {
-            self.session.receive(Input::End("421 4.7.0 too many errors from your address"));
+            self.session.receive(Input::End(BANNED));
             return Ok(Next::Go);
         }
         if self.told.refused > told.refused {
@@ -330,6 +334,20 @@ impl Serve {
             Arrived::Draining => self.session.receive(Input::Draining),
         }
         Ok(Next::Go)
+    }
+
+    /// A front end has named the client it speaks for: what was got wrong until now was its own doing, and the rest is that
+    /// client's, which has to be let in as if it had come by itself. One that nobody knows is held to no rule, as behind a proxy.
+    fn represent(&mut self) {
+        if self.tell_guard() {
+            return self.session.receive(Input::End(BANNED));
+        }
+        let facts = self.session.facts();
+        let named = facts.client.address.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
+        if let Err(why) = self.permit.readmit(named, &self.rules.config.limits) {
+            self.permit.guard().turned_away(why, &facts.client.address, &facts.listener);
+            self.session.receive(Input::End(why.line()));
+        }
     }
 
     /// Hands over what the client says before it was greeted, if it does not wait.

@@ -19,6 +19,9 @@ pub enum Action {
     /// Before the greeting: wait as long as the configuration says, at least look whether the client has spoken; hand over
     /// what it said, then call `receive` with `Input::Listened`.
     Listen,
+    /// From now on the peer speaks for the client that `facts` name: what is counted is that client's. If a rule is against it,
+    /// call `receive` with `Input::End`.
+    Represent,
     /// Ask, then call `answer`.
     Ask(Box<Question>),
     /// MAIL was good, a transaction begins: pin a set of hooks for it, then call `begin` with its id, and with what that

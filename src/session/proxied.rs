@@ -8,7 +8,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::{Session, State};
+use super::{Action, Session, State};
 use crate::hooks::{Endpoint, Identity, Protocol, SessionFacts, TlsFacts};
 use crate::mail::Annotations;
 use crate::smtp::{Extension, Extensions, xtext};
@@ -53,6 +53,9 @@ impl Session {
         facts.may_relay = self.trusted || facts.identity.is_some();
         tracing::info!(client = %facts.client.address, "the peer speaks for another client");
         self.facts = Arc::new(facts);
+        if attributes.iter().any(|(name, _)| name.eq_ignore_ascii_case("ADDR")) {
+            self.actions.push_back(Action::Represent);
+        }
         self.proxied = true;
         self.state = State::Start;
     }

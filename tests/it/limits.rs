@@ -43,6 +43,35 @@ fn who_errs_too_often_is_banned_until_an_operator_says_otherwise() {
 }
 
 #[test]
+fn errors_behind_a_front_end_are_those_of_the_client_it_named() {
+    let relay = relay(
+        "[limits.tarpit]\ndelay = \"0s\"\n[limits.ban]\nerrors = 3\ntime = \"1h\"\n\
+         [listeners.front]\naddress = \"127.0.0.1:0\"\nxclient-from = [\"127.0.0.1\"]",
+    );
+    let behind = |client: &str| {
+        let mut front = Smtp::connect(relay.listener("front"));
+        starts(&front.say("EHLO front.test"), "250");
+        let banner = front.say(&format!("XCLIENT ADDR={client}"));
+        (front, banner)
+    };
+    let (mut client, banner) = behind("192.0.2.1");
+    starts(&banner, "220 ");
+    for _ in 0..4 {
+        starts(&client.say("NONSENSE"), "500 5.5.2");
+    }
+    starts(&client.reply(), "421 4.7.0 too many errors from your address");
+    let bans = relay.json(&["ban", "list"]);
+    assert_eq!((&bans[0]["network"], &bans[1]), (&"192.0.2.1/32".into(), &serde_json::Value::Null), "{bans}");
+    let (mut again, banner) = behind("192.0.2.1");
+    starts(&banner, "421 4.7.0 Too many errors from your address");
+    assert!(again.is_closed());
+    starts(&behind("192.0.2.2").1, "220 ");
+    starts(&behind("[UNAVAILABLE]").1, "220 ");
+    let status = relay.json(&["status"]);
+    assert_eq!(status["load"]["shed"]["ban"], 1, "{status}");
+}
+
+#[test]
 fn messages_and_recipients_over_the_rate_are_put_off() {
     let relay = relay("messages-per-minute = 2\nrecipients-per-minute = 3");
     let mut client = relay.smtp();

@@ -164,7 +164,7 @@ async fn receive(mut stream: DuplexStream, piece: usize) -> Vec<Kept> {
             Action::Begin => session.begin(QueueId::from_u64(7), Timestamp::from_secs(7), RelayAccess::Ruled),
             Action::Open => body.clear(),
             Action::Keep(octets) => body.extend_from_slice(&octets),
-            Action::Discard => {}
+            Action::Discard | Action::Represent => {}
             Action::StartTls => panic!("not offered"),
             Action::Close => return kept,
         }

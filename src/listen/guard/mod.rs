@@ -3,7 +3,7 @@
 //! The rules are in pure modules that are given the time (`rate`, `table`, `bans`, `flood`, `state`); this one puts a lock
 //! and a clock around them. Admission has two steps, because behind a proxy the client's address is known only after
 //! something was read: [`Guard::admit_peer`] takes a place, [`Permit::admit_client`] gives it to a client. A permit is
-//! a place; dropping it gives it back. Nothing here survives a restart: bans are for minutes or hours, and whoever
+//! a place; dropping it gives it back. [`Permit::readmit`] gives it to the client that a front end names. Nothing here survives a restart: bans are for minutes or hours, and whoever
 //! earned one earns it again. Must never wait, nor allocate for a command or for a connection that is turned away.
 
 mod bans;
@@ -68,6 +68,11 @@ impl Shed {
             Self::Store => b"421 4.3.0 Mail can't be stored for now, try again later\r\n",
         }
     }
+
+    /// The same without its line end.
+    pub(crate) fn line(self) -> &'static str {
+        std::str::from_utf8(self.reply()).unwrap_or_default().trim_end()
+    }
 }
 
 /// What a client got wrong.
@@ -129,7 +134,7 @@ impl Guard {
         state.enter(listener, limits)?;
         self.0.heed(&state);
         drop(state);
-        Ok(Permit { guard: self.clone(), listener: listener.clone(), seat: None })
+        Ok(Permit { guard: self.clone(), listener: listener.clone(), seat: None, ruled: true })
     }
 
     /// A place that no rule holds for.
@@ -137,7 +142,7 @@ impl Guard {
         let limits = Limits { connections: usize::MAX, stress_at: 100, ..Limits::default() };
         // There is no such number of connections.
         let _ = self.0.state.lock().enter(listener, &limits);
-        Permit { guard: self.clone(), listener: listener.clone(), seat: None }
+        Permit { guard: self.clone(), listener: listener.clone(), seat: None, ruled: false }
     }
 
     /// Tells the log that somebody is turned away. Call within a tokio runtime.
@@ -234,6 +239,8 @@ pub(crate) struct Permit {
     listener: Arc<str>,
     /// Whose it is. None: not known yet, or a client that no rule holds for.
     seat: Option<Seat>,
+    /// False for a place that no rule holds for, whoever is named.
+    ruled: bool,
 }
 
 impl Permit {
@@ -241,6 +248,22 @@ impl Permit {
     pub(crate) fn admit_client(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Shed> {
         let mut state = self.guard.0.state.lock();
         self.seat = Some(state.seat(client, limits, self.guard.0.now())?);
+        Ok(())
+    }
+
+    /// Gives the place to another client, or to one that nobody knows, unless a rule is against it; the one before has lost it
+    /// either way.
+    pub(crate) fn readmit(&mut self, client: Option<IpAddr>, limits: &Limits) -> Result<(), Shed> {
+        if !self.ruled {
+            return Ok(());
+        }
+        let mut state = self.guard.0.state.lock();
+        if let Some(before) = self.seat.take() {
+            state.unseat(&before);
+        }
+        if let Some(client) = client {
+            self.seat = Some(state.seat(client, limits, self.guard.0.now())?);
+        }
         Ok(())
     }
 
@@ -290,5 +313,35 @@ impl Drop for Permit {
         let mut state = self.guard.0.state.lock();
         state.leave(&self.listener, self.seat.as_ref());
         self.guard.0.heed(&state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_changes_hands() {
+        let limits = Limits { per_client: 1, ..Limits::default() };
+        let (front, client) = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
+        let (guard, listener) = (Guard::new(), Arc::from("smtp"));
+        let admitted = || {
+            let mut permit = guard.admit_peer(&listener, &limits).unwrap();
+            permit.admit_client(front, &limits).map(|()| permit)
+        };
+        let mut first = admitted().unwrap();
+        assert_eq!(admitted().unwrap_err(), Shed::ByClient);
+        first.readmit(Some(client), &limits).unwrap();
+        let mut second = admitted().unwrap();
+        assert_eq!(second.readmit(Some(client), &limits), Err(Shed::ByClient));
+        assert!(second.is_exempt(), "it is nobody's now");
+        first.readmit(None, &limits).unwrap();
+        second.readmit(Some(client), &limits).unwrap();
+        let mut free = guard.admit_anyway(&listener);
+        free.readmit(Some(client), &limits).unwrap();
+        assert_eq!(guard.load().connections, 3);
+        drop((first, second, free));
+        assert_eq!(guard.load().connections, 0);
+        admitted().unwrap().readmit(Some(client), &limits).unwrap();
     }
 }

@@ -132,7 +132,14 @@ impl State {
         if let Some(of_listener) = self.by_listener.get_mut(listener) {
             *of_listener = of_listener.saturating_sub(1);
         }
-        for key in seat.into_iter().flat_map(|seat| [Some(seat.client), seat.network]).flatten() {
+        if let Some(seat) = seat {
+            self.unseat(seat);
+        }
+    }
+
+    /// The place is no longer this client's.
+    pub(super) fn unseat(&mut self, seat: &Seat) {
+        for key in [Some(seat.client), seat.network].into_iter().flatten() {
             if let Some(open) = self.by_key.get_mut(&key) {
                 *open = open.saturating_sub(1);
                 if *open == 0 {

@@ -159,6 +159,7 @@ impl Player {
                 }
                 Action::Ask(question) => self.answer(*question),
                 Action::Listen => self.session.receive(Input::Listened),
+                Action::Represent => self.act("represent"),
                 Action::Begin => {
                     self.session.begin(QueueId::from_u64(1), Timestamp::from_secs(1), self.relay_access);
                 }
