@@ -41,7 +41,7 @@ impl Slot {
             Edit::Header(HeaderEdit::Prepend { .. }) => Self::Prepended,
             Edit::Header(HeaderEdit::Append { .. }) => Self::Appended,
             Edit::Header(HeaderEdit::Replace { index, .. } | HeaderEdit::Remove { index }) => Self::Field(*index),
-            Edit::ReplaceBody(_) => Self::Body,
+            Edit::ReplaceBody { .. } => Self::Body,
             Edit::PrependForAttempt { .. } => Self::PrependedForAttempt,
         }
     }
@@ -89,7 +89,7 @@ impl Edit {
             Self::Header(HeaderEdit::Append { name, value }) => json!({"append": {"name": name, "value": value}}),
             Self::Header(HeaderEdit::Replace { index, value }) => json!({"replace": {"index": index, "value": value}}),
             Self::Header(HeaderEdit::Remove { index }) => json!({"remove": {"index": index}}),
-            Self::ReplaceBody(body) => json!({"replace-body": {"octets": body.len()}}),
+            Self::ReplaceBody { body, .. } => json!({"replace-body": {"octets": body.len()}}),
             Self::PrependForAttempt { name, value } => {
                 json!({"prepend-for-attempt": {"name": name, "value": value}})
             }

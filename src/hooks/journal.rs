@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::mail::{HeaderEdit, Mailbox, NoteError, Recipient, ReversePath};
+use crate::mail::{BodyKind, HeaderEdit, Mailbox, NoteError, Recipient, ReversePath};
 use crate::smtp::Extension;
 use crate::store::Content;
 
@@ -65,7 +65,12 @@ pub enum Edit {
     /// A header edit on the message.
     Header(HeaderEdit),
     /// Another body.
-    ReplaceBody(Content),
+    ReplaceBody {
+        /// It.
+        body: Content,
+        /// The plugin wrote octets beyond ASCII into it. What it copied is as the client declared it.
+        eight_bit: bool,
+    },
     /// A field on top of the content, for this attempt only.
     PrependForAttempt {
         /// Field name.
@@ -186,16 +191,24 @@ impl Subject {
                 self.message.as_ref().ok_or(EditError::NotHere)?;
                 edit.check()?;
             }
-            Edit::ReplaceBody(body) => {
-                let message = Arc::make_mut(self.message.as_mut().ok_or(EditError::NotHere)?);
-                message.body = body.clone();
-                message.separator = true;
-            }
+            Edit::ReplaceBody { body, eight_bit } => self.replace_body(body, *eight_bit)?,
             Edit::PrependForAttempt { name, value } => {
                 let delivery = Arc::make_mut(self.delivery.as_mut().ok_or(EditError::NotHere)?);
                 let field = (name.clone(), value.clone());
                 delivery.prepended = std::iter::once(field).chain(delivery.prepended.iter().cloned()).collect();
             }
+        }
+        Ok(())
+    }
+
+    /// Delivery asks of a next hop what the kind says (RFC 6152 section 3): it must stay true.
+    fn replace_body(&mut self, body: &Content, eight_bit: bool) -> Result<(), EditError> {
+        let message = Arc::make_mut(self.message.as_mut().ok_or(EditError::NotHere)?);
+        message.body = body.clone();
+        message.separator = true;
+        if let Some(transaction) = self.transaction.as_mut().filter(|t| eight_bit && t.body_kind == BodyKind::SevenBit)
+        {
+            Arc::make_mut(transaction).body_kind = BodyKind::EightBitMime;
         }
         Ok(())
     }
@@ -300,7 +313,7 @@ mod tests {
         let mut nothing = Subject::default();
         for edit in [
             Edit::Tag("t".into()),
-            Edit::ReplaceBody(Content::default()),
+            Edit::ReplaceBody { body: Content::default(), eight_bit: false },
             Edit::Note { key: "k".into(), value: "v".into() },
             Edit::Annotate { key: "k".into(), value: None },
             Edit::PrependForAttempt { name: "X".into(), value: "v".into() },

@@ -200,7 +200,7 @@ mod tests {
         about.arrived(subject.message.as_ref().unwrap());
         let edits = vec![
             Edit::SetSender(ReversePath(Some(mailbox("mallory", "example.net")))),
-            Edit::ReplaceBody(Content::Memory("another".into())),
+            Edit::ReplaceBody { body: Content::Memory("another".into()), eight_bit: false },
         ];
         Journal { edits, made: None }.apply(&mut subject, &"p".into(), &"1".into()).unwrap();
         about.arrived(subject.message.as_ref().unwrap());

@@ -128,7 +128,7 @@ fn edit_text(edit: &Edit, subject: Option<&Subject>) -> String {
         Edit::RemoveRecipient { index } => format!("remove-recipient {}", recipient(*index)),
         Edit::RewriteRecipient { index, mailbox } => format!("rewrite-recipient {} {mailbox}", recipient(*index)),
         Edit::Header(edit) => header_text(edit, subject),
-        Edit::ReplaceBody(_) => "replace-body".to_owned(),
+        Edit::ReplaceBody { .. } => "replace-body".to_owned(),
         Edit::PrependForAttempt { name, value } => format!("prepend-header {name}: {value}"),
     }
 }

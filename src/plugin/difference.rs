@@ -167,7 +167,7 @@ async fn described(edits: &[Edit]) -> io::Result<Vec<Value>> {
     let mut described = Vec::with_capacity(edits.len());
     for edit in normal_form(edits) {
         described.push(match edit {
-            Edit::ReplaceBody(body) => {
+            Edit::ReplaceBody { body, .. } => {
                 json!({"replace-body": {"octets": body.len(), "sha256": hex(&digest(body).await?)}})
             }
             other => other.describe(),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn body(text: &str) -> Edit {
-        Edit::ReplaceBody(Content::Memory(Bytes::copy_from_slice(text.as_bytes())))
+        Edit::ReplaceBody { body: Content::Memory(Bytes::copy_from_slice(text.as_bytes())), eight_bit: false }
     }
 
     #[tokio::test]

@@ -71,7 +71,7 @@ impl Serialize for Written<'_> {
                 map.serialize_entry("value", &mailbox.to_string())?;
             }
             Edit::Header(edit) => self.header::<S>(edit, &mut map)?,
-            Edit::ReplaceBody(body) => {
+            Edit::ReplaceBody { body, .. } => {
                 map.serialize_entry("edit", "replace-body")?;
                 map.serialize_entry("octets", &body.len())?;
             }
@@ -130,7 +130,7 @@ mod tests {
             Edit::RewriteRecipient { index: 1, mailbox: mailbox("x", "example.net") },
             header(HeaderEdit::Append { name: "X-A".into(), value: "a\u{7}b".into() }),
             header(HeaderEdit::Remove { index: 2 }),
-            Edit::ReplaceBody(Content::Memory("secret".into())),
+            Edit::ReplaceBody { body: Content::Memory("secret".into()), eight_bit: false },
         ];
         let written: Vec<Written<'_>> = edits.iter().map(|edit| Written { edit, most: 5 }).collect();
         let expected = concat!(

@@ -37,6 +37,7 @@ mod loading;
 mod manifest;
 mod meter;
 mod metrics;
+mod new_body;
 mod outgoing;
 mod overrides;
 mod questions;

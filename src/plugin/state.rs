@@ -13,12 +13,13 @@ use wasmtime::component::Resource;
 
 use super::bindings::waypost::plugin::types::{ErrorCode, HostError};
 use super::calls::Shared;
+use super::new_body::NewBody;
 use super::tape::Tape;
 use super::turns::Long;
 use super::wasi::{Place, Wasi};
 use crate::hooks::{Edit, EditError, Hook, Journal, MessageFacts, Subject};
 use crate::mail::NoteError;
-use crate::store::{Content, Draft};
+use crate::store::Content;
 
 /// What handles are typed by in the bindings; nothing stands behind them but a row number.
 #[expect(unreachable_pub, reason = "the bindings re-export them")]
@@ -56,7 +57,7 @@ pub(crate) enum Row {
     /// See [`Reader`].
     Reader(ReadAt),
     /// See [`Writer`]; empty while it is being written to.
-    Writer(Option<Draft>),
+    Writer(Option<NewBody>),
     /// Dropped by the guest.
     Gone,
 }

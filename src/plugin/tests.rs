@@ -2,6 +2,7 @@
 
 mod authentication;
 mod compiling;
+mod edits;
 mod faults;
 mod generations;
 mod grants;

@@ -79,11 +79,17 @@ impl Draft {
         Ok(())
     }
 
-    /// Adds a part of other content.
+    /// Adds a part of other content, and shows it to `see` on its way.
     ///
     /// # Errors
     /// When it can't be read or written.
-    pub async fn copy(&mut self, from: &Content, mut offset: u64, len: u64) -> Result<(), StoreError> {
+    pub async fn copy(
+        &mut self,
+        from: &Content,
+        mut offset: u64,
+        len: u64,
+        mut see: impl FnMut(&[u8]) + Send,
+    ) -> Result<(), StoreError> {
         let end = offset.saturating_add(len).min(from.len());
         while offset < end {
             let take = usize::try_from(end - offset).unwrap_or(usize::MAX).min(WRITE_AT_LEAST);
@@ -91,6 +97,7 @@ impl Draft {
             if part.is_empty() {
                 return Err(StoreError::Damaged("content is shorter than it says".into()));
             }
+            see(&part);
             self.append(&part).await?;
             offset += part.len() as u64;
         }

@@ -126,7 +126,7 @@ impl Spool {
             Content::Memory(bytes) => return self.keep_octets(bytes.clone()).await,
             Content::Spooled(spooled) => {
                 let mut draft = self.draft().on_disk();
-                draft.copy(body, 0, spooled.len).await?;
+                draft.copy(body, 0, spooled.len, |_| ()).await?;
                 match draft.finish().await? {
                     Content::Spooled(spooled) => spooled.file,
                     Content::Memory(bytes) => return self.keep_octets(bytes).await,

@@ -8,12 +8,13 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::super::convert;
+use super::super::new_body::NewBody;
 use super::super::state::{Message, ReadAt, Reader, Row, State, Writer, dead, dead_trap, error};
 use super::wit::messages::{HeaderField, Host, HostBodyReader, HostBodyWriter, HostMessage};
 use super::wit::types::{ErrorCode, HostError, Timestamp};
 use crate::hooks::{Edit, Hook, MessageFacts};
-use crate::mail::{Field, HeaderEdit};
-use crate::store::{Draft, StoreError};
+use crate::mail::{BodyKind, Field, HeaderEdit};
+use crate::store::StoreError;
 
 /// Octets of one read: large enough to spare calls, small enough for a guest's heap.
 const READ_MAX: u32 = 256 * 1024;
@@ -44,6 +45,11 @@ impl State {
         self.edit(Edit::Header(edit))
     }
 
+    /// The body is not made of lines (RFC 3030 section 3).
+    fn is_binary(&self) -> bool {
+        self.subject.transaction.as_ref().is_some_and(|t| t.body_kind == BodyKind::BinaryMime)
+    }
+
     fn open(&mut self, handle: &Resource<Message>, raw: bool) -> Result<Resource<Reader>, HostError> {
         let message = self.message(handle).ok_or_else(dead)?;
         let head = if raw { head_of(message) } else { Bytes::new() };
@@ -58,36 +64,36 @@ impl State {
         }
     }
 
-    /// Takes the draft out for as long as it is written to, if `more` octets still fit.
-    fn take_draft(&mut self, handle: &Resource<Writer>, more: u64) -> Result<Draft, HostError> {
+    /// Takes the body out for as long as it is written to, if `more` octets still fit.
+    fn take_body(&mut self, handle: &Resource<Writer>, more: u64) -> Result<NewBody, HostError> {
         let limit = self.shared.message_max;
         let Some(Row::Writer(slot)) = self.rows.at(handle) else { return Err(dead()) };
-        let draft = slot.take().ok_or_else(|| error(ErrorCode::Unavailable, "an earlier write failed"))?;
-        if draft.len().saturating_add(more) > limit {
-            *slot = Some(draft);
+        let body = slot.take().ok_or_else(|| error(ErrorCode::Unavailable, "an earlier write failed"))?;
+        if body.len().saturating_add(more) > limit {
+            *slot = Some(body);
             return Err(error(ErrorCode::TooLarge, "the body would pass the message-size limit"));
         }
-        Ok(draft)
+        Ok(body)
     }
 
-    /// Puts a draft back after a write that went well; one that did not is gone.
-    fn put_draft(
+    /// Puts a body back after a write that went well; one that did not is gone.
+    fn put_body(
         &mut self,
         handle: &Resource<Writer>,
-        draft: Draft,
+        body: NewBody,
         written: Result<(), StoreError>,
     ) -> Result<(), HostError> {
         written.map_err(|e| unavailable(&e))?;
         if let Some(Row::Writer(slot)) = self.rows.at(handle) {
-            *slot = Some(draft);
+            *slot = Some(body);
         }
         Ok(())
     }
 
     async fn append(&mut self, handle: &Resource<Writer>, octets: &[u8]) -> Result<(), HostError> {
-        let mut draft = self.take_draft(handle, octets.len() as u64)?;
-        let written = draft.append(octets).await;
-        self.put_draft(handle, draft, written)
+        let mut body = self.take_body(handle, octets.len() as u64)?;
+        let written = body.append(octets).await;
+        self.put_body(handle, body, written)
     }
 }
 
@@ -169,20 +175,20 @@ impl HostBodyWriter for State {
     async fn copy(&mut self, this: Resource<Writer>, offset: u32, count: u32) -> Result<Result<(), HostError>> {
         self.charge()?;
         let Some(message) = self.entered_message() else { return Ok(Err(dead())) };
-        let body = message.body.clone();
+        let from = message.body.clone();
         let offset = u64::from(offset);
-        let count = u64::from(count).min(body.len().saturating_sub(offset));
-        let mut draft = match self.take_draft(&this, count) {
-            Ok(draft) => draft,
+        let count = u64::from(count).min(from.len().saturating_sub(offset));
+        let mut body = match self.take_body(&this, count) {
+            Ok(body) => body,
             Err(error) => return Ok(Err(error)),
         };
-        let written = if count == 0 { Ok(()) } else { draft.copy(&body, offset, count).await };
-        Ok(self.put_draft(&this, draft, written))
+        let written = if count == 0 { Ok(()) } else { body.copy(&from, offset, count).await };
+        Ok(self.put_body(&this, body, written))
     }
 
     fn written(&mut self, this: Resource<Writer>) -> Result<u32> {
         match self.rows.at(&this) {
-            Some(Row::Writer(draft)) => Ok(convert::small_u64(draft.as_ref().map_or(0, Draft::len))),
+            Some(Row::Writer(body)) => Ok(convert::small_u64(body.as_ref().map_or(0, NewBody::len))),
             _ => Err(dead_trap()),
         }
     }
@@ -274,7 +280,7 @@ impl HostMessage for State {
             return Ok(Err(error));
         }
         let draft = self.shared.services.spool.draft();
-        Ok(self.rows.push(Row::Writer(Some(draft))))
+        Ok(self.rows.push(Row::Writer(Some(NewBody::new(draft)))))
     }
 
     async fn replace_body(&mut self, this: Resource<Message>, body: Resource<Writer>) -> Result<Result<(), HostError>> {
@@ -285,19 +291,23 @@ impl HostMessage for State {
         if let Err(error) = self.only_at(&[Hook::Message]) {
             return Ok(Err(error));
         }
-        let draft = match self.take_draft(&body, 0) {
-            Ok(draft) => draft,
+        let new = match self.take_body(&body, 0) {
+            Ok(new) => new,
             Err(error) => return Ok(Err(error)),
         };
         self.rows.drop(&body);
-        let content = match draft.finish().await {
+        if let Some(fault) = new.fault().filter(|_| !self.is_binary()) {
+            return Ok(Err(error(ErrorCode::InvalidArgument, fault)));
+        }
+        let eight_bit = new.is_eight_bit();
+        let content = match new.finish().await {
             Ok(content) => content,
             Err(error) => return Ok(Err(unavailable(&error))),
         };
         if self.entered.is_none() {
             self.entered = self.subject.message.clone();
         }
-        Ok(self.edit(Edit::ReplaceBody(content)))
+        Ok(self.edit(Edit::ReplaceBody { body: content, eight_bit }))
     }
 
     fn drop(&mut self, this: Resource<Message>) -> Result<()> {

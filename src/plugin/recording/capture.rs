@@ -191,7 +191,7 @@ impl Outcome {
 /// An edit in full; of a body too large to be kept, its digest.
 async fn edit_form(edit: &Edit) -> io::Result<Value> {
     let mut form = serde_json::to_value(Written { edit, most: usize::MAX }).map_err(io::Error::other)?;
-    if let (Edit::ReplaceBody(body), Some(form)) = (edit, form.as_object_mut()) {
+    if let (Edit::ReplaceBody { body, .. }, Some(form)) = (edit, form.as_object_mut()) {
         let (octets, digest) = whole(body).await?;
         form.insert("sha256".to_owned(), digest.into());
         if body.len() <= BODY_MAX {
@@ -222,6 +222,10 @@ async fn whole(body: &Content) -> io::Result<(Vec<u8>, String)> {
 mod tests {
     use super::*;
     use crate::hooks::fixtures::subject;
+
+    fn replaced(body: Content) -> Edit {
+        Edit::ReplaceBody { body, eight_bit: false }
+    }
 
     #[tokio::test]
     async fn facts_come_back_as_they_were() {
@@ -254,9 +258,9 @@ mod tests {
         };
         let large = Subject { message: Some(Arc::new(message)), ..subject() };
         assert!(subject_form(&large).await.unwrap().is_none());
-        let form = edit_form(&Edit::ReplaceBody(body)).await.unwrap();
+        let form = edit_form(&replaced(body)).await.unwrap();
         assert_eq!((form["octets"].as_u64(), form.get("body")), (Some((1 << 20) + 1), None));
-        let small = edit_form(&Edit::ReplaceBody(Content::Memory("a\0".into()))).await.unwrap();
+        let small = edit_form(&replaced(Content::Memory("a\0".into()))).await.unwrap();
         assert_eq!((small["sha256"].as_str().map(str::len), &small["body"]), (Some(64), &json!({"text": "a\0"})));
     }
 

@@ -96,7 +96,7 @@ async fn a_part_of_other_content_is_copied() {
     let whole = drafted(&bench.spool, &octets, 100_000).await;
     let mut draft = bench.spool.draft();
     draft.append(b"before ").await.unwrap();
-    draft.copy(&whole, 300_000, 500_000).await.unwrap();
+    draft.copy(&whole, 300_000, 500_000, |_| ()).await.unwrap();
     let copy = all_of(&draft.finish().await.unwrap()).await;
     assert!(copy == [b"before ", &octets[300_000..800_000]].concat());
 }
