@@ -74,18 +74,26 @@ impl Ask for Helo {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Auth(on_auth::Attempt);
+pub(crate) struct Auth {
+    #[serde(flatten)]
+    attempt: on_auth::Attempt,
+    /// The exchange proved the name: there is no secret to see.
+    #[serde(default)]
+    proven: bool,
+}
 
 impl Auth {
     /// The secret only for those who were granted it.
     pub(crate) fn of(attempt: &AuthAttempt, secrets: bool) -> Self {
-        Self(on_auth::Attempt {
+        let proven = attempt.secret.is_none();
+        let attempt = on_auth::Attempt {
             mechanism: attempt.mechanism.to_string(),
             name: attempt.name.to_string(),
             acts_as: convert::text(&attempt.acts_as),
             details: attempt.details.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
             secret: attempt.secret.as_deref().filter(|_| secrets).map(str::to_owned),
-        })
+        };
+        Self { attempt, proven }
     }
 }
 
@@ -96,11 +104,11 @@ impl Ask for Auth {
 
     async fn put(&self, live: &mut Live, linked: &Linked) -> wasmtime::Result<Result<Self::Said, String>> {
         let guest = guest!(live, linked, auth);
-        guest.call_handle(&mut live.store, &self.0).await
+        guest.call_handle(&mut live.store, &self.attempt).await
     }
 
     fn check(&self, said: Self::Said) -> Checked<Self::Verdict> {
-        verdicts::auth(said)
+        verdicts::auth(said, &self.attempt, self.proven)
     }
 }
 

@@ -16,10 +16,11 @@ mod wasi;
 use std::sync::Arc;
 
 use super::testing::{Fixture, answering, saying};
+use super::{Grants, PluginConfig};
 use crate::hooks::fixtures::{mailbox, subject};
 use crate::hooks::{
-    AttemptVerdict, AuthAttempt, AuthVerdict, BounceVerdict, DeliveryFacts, Hook, Hooks, MessageVerdict, NextHop,
-    Outcome, OutcomeKind, ResultAction, Route, RoutingPhase, RoutingVerdict, SessionVerdict, Stage, Subject,
+    AttemptVerdict, AuthAttempt, AuthVerdict, BounceVerdict, DeliveryFacts, FailurePolicy, Hook, Hooks, MessageVerdict,
+    NextHop, Outcome, OutcomeKind, ResultAction, Route, RoutingPhase, RoutingVerdict, SessionVerdict, Stage, Subject,
 };
 use crate::mail::{Annotations, QueueId, Recipient, ReversePath};
 use crate::time::Timestamp;
@@ -110,18 +111,63 @@ async fn session_hooks_proceed_accept_and_refuse() {
 }
 
 #[tokio::test]
-async fn auth_succeeds_and_fails() {
+async fn auth_fails() {
     let failing = Fixture::new().with("p", &answering(Hook::Auth, &saying(2, 535, "no"))).build().await;
     let (_, verdict) = failing.auth(subject(), attempt()).await;
     assert!(matches!(verdict, AuthVerdict::Failure(reply) if reply.code == 535));
-    // ok(success({mechanism, name, none, []}))
-    let mut answer = vec![0; 48];
+}
+
+/// `ok(success({mechanism, name, some(acts-as), [(tenant, one)]}))`: lets in whoever comes.
+fn welcoming(name: &str, acts_as: &str) -> Vec<u8> {
+    let mut answer = vec![0; 64];
     answer[4] = 1;
     string(&mut answer, 8, "PLAIN");
-    string(&mut answer, 16, "ann");
-    let good = Fixture::new().with("p", &answering(Hook::Auth, &answer)).build().await;
-    let (_, verdict) = good.auth(subject(), attempt()).await;
-    assert!(matches!(verdict, AuthVerdict::Success(who) if &*who.name == "ann"), "success");
+    string(&mut answer, 16, name);
+    answer[24] = 1;
+    string(&mut answer, 28, acts_as);
+    answer[36..40].copy_from_slice(&(super::testing::AT + 48).to_le_bytes());
+    answer[40] = 1;
+    string(&mut answer, 48, "tenant");
+    string(&mut answer, 56, "one");
+    answering(Hook::Auth, &answer)
+}
+
+#[tokio::test]
+async fn only_who_sees_the_secret_says_who_a_client_is() {
+    let proven = |acts_as: Option<&str>| AuthAttempt {
+        mechanism: "SCRAM-SHA-256".into(),
+        secret: None,
+        acts_as: acts_as.map(Into::into),
+        ..attempt()
+    };
+    let root = Some(("root", Some("boss")));
+    for (secrets, policy, attempt, expected) in [
+        (true, FailurePolicy::Tempfail, attempt(), Ok(root)),
+        (false, FailurePolicy::Tempfail, attempt(), Err(454)),
+        (false, FailurePolicy::Reject, attempt(), Err(554)),
+        (false, FailurePolicy::Skip, attempt(), Ok(None)),
+        // The name stands, with or without the grant; only what the client asked for is allowed.
+        (false, FailurePolicy::Tempfail, proven(None), Ok(Some(("ann", None)))),
+        (true, FailurePolicy::Tempfail, proven(Some("other")), Ok(Some(("ann", None)))),
+        (false, FailurePolicy::Tempfail, proven(Some("boss")), Ok(Some(("ann", Some("boss"))))),
+    ] {
+        let grants = Grants { auth_secrets: secrets, ..Grants::default() };
+        let config = PluginConfig { grants, on_failure: policy, ..PluginConfig::default() };
+        let set = Fixture::new().with_config("p", &welcoming("root", "boss"), config).build().await;
+        let row = format!("{secrets} {policy:?} {attempt:?}");
+        let said = match set.auth(subject(), attempt).await.1 {
+            AuthVerdict::Proceed => Ok(None),
+            AuthVerdict::Success(who) => {
+                assert_eq!(who.attributes, [("tenant".into(), "one".into())], "{row}");
+                Ok(Some((who.name, who.acts_as)))
+            }
+            AuthVerdict::Failure(reply) | AuthVerdict::Tempfail(reply) => Err(reply.code),
+        };
+        let said = said.as_ref().map(|who| who.as_ref().map(|(name, acts_as)| (&**name, acts_as.as_deref())));
+        assert_eq!(said, expected.as_ref().copied(), "{row}");
+        let invalid = expected.is_err() || policy == FailurePolicy::Skip;
+        assert_eq!(set.list()[0].failures.contains_key("invalid"), invalid, "{row}");
+    }
 }
 
 #[tokio::test]

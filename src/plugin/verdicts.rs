@@ -71,11 +71,12 @@ pub(crate) fn message(verdict: wit::types::MessageVerdict) -> Checked<MessageVer
     })
 }
 
-pub(crate) fn auth(verdict: on_auth::AuthVerdict) -> Checked<AuthVerdict> {
+/// `asked`: what the plugin was shown; `proven`: the exchange proved the name, and there is no secret.
+pub(crate) fn auth(verdict: on_auth::AuthVerdict, asked: &on_auth::Attempt, proven: bool) -> Checked<AuthVerdict> {
     use on_auth::AuthVerdict as Said;
     Ok(match verdict {
         Said::Proceed => AuthVerdict::Proceed,
-        Said::Success(said) => AuthVerdict::Success(identity(said)?),
+        Said::Success(said) => AuthVerdict::Success(vouched(identity(said)?, asked, proven)?),
         Said::Failure(said) => AuthVerdict::Failure(reply(said, Class::Permanent)?),
         Said::Tempfail(said) => AuthVerdict::Tempfail(reply(said, Class::Transient)?),
     })
@@ -214,6 +215,20 @@ fn identity(said: wit::types::Identity) -> Checked<Identity> {
         acts_as: said.acts_as.as_deref().map(|name| word(name, 256)),
         attributes: said.attributes.iter().map(|(k, v)| (word(k, 64), word(v, 1024))).collect(),
     })
+}
+
+/// A success lets a client in that may relay then. Who the client is can tell only who saw what it offered; of a name that it
+/// has proved a plugin can say more, not that it is another one.
+fn vouched(said: Identity, asked: &on_auth::Attempt, proven: bool) -> Checked<Identity> {
+    match &asked.secret {
+        Some(_) => Ok(said),
+        None if proven => Ok(Identity {
+            name: asked.name.as_str().into(),
+            acts_as: said.acts_as.filter(|name| asked.acts_as.as_deref() == Some(&**name)),
+            ..said
+        }),
+        None => Err("a success without having seen the secret: it takes the grant `auth-secrets`".to_owned()),
+    }
 }
 
 fn seconds(said: u32) -> Checked<u32> {
