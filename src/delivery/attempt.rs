@@ -125,6 +125,9 @@ impl<'a> Attempt<'a> {
             Box::pin(self.conclude(outcomes, Vec::new(), Reporting::Relayed)).await;
             return None;
         }
+        for unknown in self.config.unknown(&self.route) {
+            tracing::warn!(next_hop = &*lane.name, "{unknown}: its mail goes as that of everybody");
+        }
         if self.facts.is_none() && self.hooks.listens(Hook::DeliveryAttempt) {
             match self.ask().await {
                 AttemptVerdict::Proceed => {}

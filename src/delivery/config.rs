@@ -245,6 +245,15 @@ impl Config {
         self.lanes.get_key_value(name)
     }
 
+    /// Names of a route's lane and schedule that nobody has: its mail goes as that of everybody. A reload may bring them.
+    pub(super) fn unknown(&self, route: &Route) -> impl Iterator<Item = String> {
+        let lane = self.setting(route, |route| route.lane.as_ref(), DEPTH);
+        let lane = lane.filter(|name| !self.lanes.contains_key(*name)).map(|name| format!("no lane is called {name}"));
+        let schedule = self.setting(route, |route| route.retry_schedule.as_ref(), DEPTH);
+        let schedule = schedule.filter(|name| !self.schedules.contains_key(*name));
+        lane.into_iter().chain(schedule.map(|name| format!("no retry schedule is called {name}")))
+    }
+
     /// The first hop of a route, destinations followed to the first of theirs.
     pub(super) fn first_hop<'a>(&'a self, route: &'a Route) -> Option<&'a NextHop> {
         let mut hop = route.hops.first()?;
@@ -412,6 +421,11 @@ pub(super) mod tests {
         assert_eq!(config.lane(&named("d")), Some((&Arc::from("slow"), &slow)));
         assert_eq!(*config.schedule(&named("d")), patient);
         assert_eq!(config.lane(&Route::default()), None);
+        assert_eq!(config.unknown(&named("d")).count(), 0);
+        let wrong = Route { lane: Some("fast".into()), retry_schedule: Some("never".into()), ..named("d") };
+        assert_eq!((config.lane(&wrong), &*config.schedule(&wrong)), (None, &config.schedule));
+        let unknown: Vec<String> = config.unknown(&wrong).collect();
+        assert_eq!(unknown, ["no lane is called fast", "no retry schedule is called never"]);
         let short = Route { expires_after_secs: Some(600), ..named("d") };
         let schedule = config.schedule(&short).into_owned();
         assert_eq!(schedule.give_up_after, Duration::from_secs(600));
