@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::Edit;
-use crate::mail::HeaderEdit;
+use crate::mail::{HeaderEdit, Mailbox};
 
 /// What an edit is about: of two with the same slot only the later one stands. In the order of comparison.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +70,25 @@ pub fn normal_form(edits: &[Edit]) -> Vec<&Edit> {
 }
 
 impl Edit {
+    /// Octets of its texts. A body is not among them: it is spooled.
+    pub fn octets(&self) -> usize {
+        let of = |mailbox: &Mailbox| mailbox.local_part.len() + mailbox.domain.as_str().len();
+        match self {
+            Self::Note { key, value } => key.len() + value.len(),
+            Self::Annotate { key, value } => key.len() + value.as_ref().map_or(0, |value| value.len()),
+            Self::Tag(tag) => tag.len(),
+            Self::SetSender(sender) => sender.0.as_ref().map_or(0, of),
+            Self::AddRecipient { mailbox, .. } | Self::RewriteRecipient { mailbox, .. } => of(mailbox),
+            Self::Header(HeaderEdit::Prepend { name, value } | HeaderEdit::Append { name, value })
+            | Self::PrependForAttempt { name, value } => name.len() + value.len(),
+            Self::Header(HeaderEdit::Replace { value, .. }) => value.len(),
+            Self::Header(HeaderEdit::Remove { .. })
+            | Self::Withhold(_)
+            | Self::RemoveRecipient { .. }
+            | Self::ReplaceBody { .. } => 0,
+        }
+    }
+
     /// One edit as an object with one key.
     pub fn describe(&self) -> Value {
         match self {

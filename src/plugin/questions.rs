@@ -1,5 +1,6 @@
 //! The ten questions: what each hook is asked with, and how its answer is checked.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -189,12 +190,14 @@ pub(crate) struct Route {
 impl Route {
     pub(crate) fn of(subject: &Subject, phase: RoutingPhase, open: Arc<[u32]>) -> Self {
         let all = subject.transaction.iter().flat_map(|t| t.recipients.iter());
+        // Of recipients that plugins added there may be thousands.
+        let asked: HashSet<u32> = open.iter().copied().collect();
         Self {
             phase: match phase {
                 RoutingPhase::Arrival => wit::routing::RoutingPhase::Arrival,
                 RoutingPhase::Requeue => wit::routing::RoutingPhase::Requeue,
             },
-            recipients: all.filter(|r| open.contains(&r.index)).map(convert::recipient).collect(),
+            recipients: all.filter(|r| asked.contains(&r.index)).map(convert::recipient).collect(),
             open,
         }
     }

@@ -49,6 +49,13 @@ pub(crate) use marks::{Delivery, Message, Reader, Session, Transaction, Writer};
 /// Writers in one call: each may hold a body in the spool.
 const WRITERS_MAX: usize = 4;
 
+/// Edits of one call: ten for each recipient of a message that has as many as are usually taken, 1000. Each is held, and made,
+/// in the relay.
+const EDITS_MAX: usize = 10_000;
+
+/// Octets of all of them, bodies not counted, which are spooled: four times the header section that is usually taken, 256 KiB.
+const EDITS_OCTETS_MAX: usize = 1 << 20;
+
 /// What stands behind a handle.
 #[derive(Debug)]
 pub(crate) enum Row {
@@ -134,6 +141,8 @@ pub(crate) struct State {
     pub entered: Option<Arc<MessageFacts>>,
     /// Its edits so far.
     pub journal: Journal,
+    /// Octets of them.
+    edited: usize,
     /// Its handles.
     pub rows: Rows,
     /// Milliseconds that the clock found the guest computing in this call.
@@ -168,6 +177,7 @@ impl State {
             subject: Subject::default(),
             entered: None,
             journal: Journal::default(),
+            edited: 0,
             rows,
             spent: 0,
             long: None,
@@ -192,6 +202,7 @@ impl State {
         self.patience = None;
         self.host_calls = 0;
         self.lookups = 0;
+        self.edited = 0;
         self.budget = budget;
         if let Some(wasi) = &mut self.wasi {
             wasi.begin(Place::of(self.hook, &self.subject));
@@ -241,8 +252,16 @@ impl State {
 
     /// Writes an edit down, and makes it on the call's own view of its subject.
     pub(crate) fn edit(&mut self, edit: Edit) -> Result<(), HostError> {
+        let edited = self.edited.saturating_add(edit.octets());
+        if self.journal.edits.len() >= EDITS_MAX {
+            return Err(error(ErrorCode::Exhausted, format!("more than {EDITS_MAX} edits in one call")));
+        }
+        if edited > EDITS_OCTETS_MAX {
+            return Err(error(ErrorCode::Exhausted, "the edits of one call are beyond 1 MiB"));
+        }
         self.subject.edit(&edit, &self.shared.name, &self.shared.version).map_err(|e| refused(&e))?;
         self.journal.edits.push(edit);
+        self.edited = edited;
         Ok(())
     }
 

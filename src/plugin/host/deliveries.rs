@@ -64,6 +64,7 @@ impl HostDelivery for State {
     }
 
     fn recipients(&mut self, this: Resource<Delivery>) -> Result<Vec<Recipient>> {
+        self.charge()?;
         self.of_delivery(&this, |d| d.recipients.iter().map(convert::recipient).collect())
     }
 
@@ -80,10 +81,12 @@ impl HostDelivery for State {
     }
 
     fn previous(&mut self, this: Resource<Delivery>) -> Result<Vec<RecipientOutcome>> {
+        self.charge()?;
         self.of_delivery(&this, |d| d.previous.iter().map(|o| convert::outcome(o, None)).collect())
     }
 
     fn history(&mut self, this: Resource<Delivery>) -> Result<Vec<PastAttempt>> {
+        self.charge()?;
         self.of_delivery(&this, |d| d.history.iter().map(|(index, past)| convert::past(*index, past)).collect())
     }
 

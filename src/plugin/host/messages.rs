@@ -213,18 +213,22 @@ impl HostMessage for State {
     }
 
     fn headers(&mut self, this: Resource<Message>) -> Result<Vec<HeaderField>> {
+        self.charge()?;
         self.of_message(&this, |m| m.header.fields().map(|f| header_field(&f)).collect())
     }
 
     fn headers_named(&mut self, this: Resource<Message>, name: String) -> Result<Vec<HeaderField>> {
+        self.charge()?;
         self.of_message(&this, |m| m.header.fields().filter(|f| f.is_named(&name)).map(|f| header_field(&f)).collect())
     }
 
     fn text(&mut self, this: Resource<Message>, name: String) -> Result<Option<String>> {
+        self.charge()?;
         self.of_message(&this, |m| m.header.fields().find(|f| f.is_named(&name)).map(|f| decoded(&f)))
     }
 
     fn raw_header(&mut self, this: Resource<Message>, index: u32) -> Result<Result<Vec<u8>, HostError>> {
+        self.charge()?;
         let Some(message) = self.message(&this) else { return Ok(Err(dead())) };
         let field = message.header.field(index);
         Ok(field.map(|f| f.raw.to_vec()).ok_or_else(|| error(ErrorCode::NotFound, "no field has that index")))

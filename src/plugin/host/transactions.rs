@@ -59,6 +59,7 @@ impl HostMailTransaction for State {
     }
 
     fn sender_params(&mut self, this: Resource<Transaction>) -> Result<Vec<EsmtpParam>> {
+        self.charge()?;
         self.of_transaction(&this, |t| convert::params(&t.sender_params))
     }
 
@@ -79,6 +80,7 @@ impl HostMailTransaction for State {
     }
 
     fn recipients(&mut self, this: Resource<Transaction>) -> Result<Vec<Recipient>> {
+        self.charge()?;
         self.of_transaction(&this, |t| t.recipients.iter().map(convert::recipient).collect())
     }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::hooks::MessageFacts;
 use crate::mail::{BodyKind, Header};
 use crate::plugin::testing::component;
+use crate::plugin::{Budget, PluginConfig};
 use crate::store::Content;
 
 /// The body as the client sent it. A part of it ends between CR and LF.
@@ -131,5 +132,62 @@ async fn a_new_body_with_eight_bits_is_declared_so() {
     ] {
         let kind = written(&[Step::Text(text)], before).await.unwrap().1;
         assert_eq!(kind, after, "{text} of {before:?}");
+    }
+}
+
+/// Makes one edit of a fact until that fails, so many times, and fails with why. Traps where it fails earlier or later, or
+/// otherwise than by `exhausted`. At 131072 there are 60000 octets of text.
+fn insisting(fact: &str, function: &str, args: &str, times: usize) -> Vec<u8> {
+    let params = " i32".repeat(args.matches("i32.const").count());
+    component(&format!(
+        r#"(module
+            (import "waypost:plugin/context@0.1.0" "current-{fact}" (func $current (param i32)))
+            (import "waypost:plugin/{function}" (func $edit (param i32{params} i32)))
+            (memory (export "memory") 4)
+            (data (i32.const 512) "X.example")
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
+            (func (export "waypost:plugin/on-message@0.1.0#handle") (result i32) (local $fact i32) (local $made i32)
+                (memory.fill (i32.const 131072) (i32.const 120) (i32.const 60000))
+                (call $current (i32.const 16))
+                (local.set $fact (i32.load (i32.const 20)))
+                (loop $on
+                    (call $edit (local.get $fact) {args} (i32.const 48))
+                    (if (i32.eqz (i32.load8_u (i32.const 48))) (then
+                        (local.set $made (i32.add (local.get $made) (i32.const 1)))
+                        (br $on))))
+                (if (i32.ne (local.get $made) (i32.const {times})) (then unreachable))
+                (if (i32.ne (i32.load8_u (i32.const 52)) (i32.const 5)) (then unreachable))
+                (i32.store8 (i32.const 1024) (i32.const 1))
+                (i32.store (i32.const 1028) (i32.load (i32.const 56)))
+                (i32.store (i32.const 1032) (i32.load (i32.const 60)))
+                (i32.const 1024)))"#
+    ))
+}
+
+#[tokio::test]
+async fn the_edits_of_one_call_are_bounded() {
+    let long = |time| std::time::Duration::from_secs(time);
+    // As much as it takes on a slow machine: it is not the time that ends it.
+    let budgets = [(Hook::Message, Budget { cpu: long(60), wall: long(120) })].into();
+    let config = PluginConfig { budgets, ..PluginConfig::default() };
+    let (name, value) = ("(i32.const 512) (i32.const 1)", "(i32.const 131072) (i32.const 60000)");
+    let (domain, short) = ("(i32.const 514) (i32.const 7)", "(i32.const 131072) (i32.const 1)");
+    for (fact, function, args, times) in [
+        ("message", r#"messages@0.1.0" "[method]message.prepend-header"#, format!("{name} {value}"), 17),
+        ("message", r#"messages@0.1.0" "[method]message.append-header"#, format!("{name} {short}"), 10_000),
+        (
+            "transaction",
+            r#"transactions@0.1.0" "[method]mail-transaction.add-recipient"#,
+            format!("{name} {domain}"),
+            10_000,
+        ),
+        ("session", r#"sessions@0.1.0" "[method]smtp-session.set-note"#, format!("{name} {short}"), 10_000),
+    ] {
+        let plugin = insisting(fact, function, &args, times);
+        let set = Fixture::new().with_config("p", &plugin, config.clone()).build().await;
+        let (after, verdict) = set.message(at_message(BodyKind::SevenBit)).await;
+        assert!(matches!(verdict, MessageVerdict::Tempfail(_)), "{function}: {verdict:?}");
+        assert_eq!(set.list()[0].failures, [("guest", 1)].into(), "{function}");
+        assert_eq!(after.transaction.unwrap().recipients.len(), 2, "nothing of it stays");
     }
 }

@@ -328,9 +328,12 @@ async fn a_password_is_seen_only_by_who_was_granted_it() {
 #[tokio::test]
 async fn who_calls_on_and_on_is_stopped() {
     const READ: Call = call("messages", "[method]message.read-body", &[Current("message"), Number(0), Number(1)], 4);
+    const HEADERS: Call = call("messages", "[method]message.headers", &[Current("message")], 4);
+    const NAMED: Call = call("messages", "[method]message.headers-named", &[Current("message"), Text("Subject")], 4);
+    const RECIPIENTS: Call = call("transactions", "[method]mail-transaction.recipients", &[Current("transaction")], 4);
     let grants = Grants { dns: Some(DnsGrant { lookups: 1000, zones: Vec::new() }), ..all() };
     let config = PluginConfig { limits: Limits { host_calls: 50, ..Limits::default() }, ..granted(grants) };
-    let endless = OWN.into_iter().chain([SECRET, LOOKUP, LISTED, ADD, OBSERVE, TAKE, READ]);
+    let endless = OWN.into_iter().chain([SECRET, LOOKUP, LISTED, ADD, OBSERVE, TAKE, READ, HEADERS, NAMED, RECIPIENTS]);
     for call in endless {
         let component = declaring(&probe(Place::Hook(Hook::Message), &[call], Times::Forever));
         let fixture = fixture(&component, config.clone());
