@@ -87,11 +87,13 @@ pub(crate) struct Rows {
     rows: Vec<Row>,
     /// Given out in one call. Four kinds of facts, some readers and writers: who needs more leaks.
     most: usize,
+    /// Writers among them, dropped ones too: the journal keeps every body that took another's place.
+    writers: usize,
 }
 
 impl Rows {
     fn new(most: usize) -> Self {
-        Self { base: 0, rows: Vec::new(), most }
+        Self { base: 0, rows: Vec::new(), most, writers: 0 }
     }
 
     /// Gives out a row.
@@ -101,6 +103,7 @@ impl Rows {
         let number = number.ok_or_else(|| {
             error(ErrorCode::Exhausted, format!("more than {} handles in one call (`limits.handles`)", self.most))
         })?;
+        self.writers += usize::from(matches!(row, Row::Writer(_)));
         self.rows.push(row);
         Ok(Resource::new_own(number))
     }
@@ -118,14 +121,11 @@ impl Rows {
         }
     }
 
-    fn writers(&self) -> usize {
-        self.rows.iter().filter(|row| matches!(row, Row::Writer(_))).count()
-    }
-
     fn sweep(&mut self) {
         let used = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
         self.base = self.base.saturating_add(used);
         self.rows.clear();
+        self.writers = 0;
     }
 }
 
@@ -275,7 +275,7 @@ impl State {
 
     /// `exhausted` when the call has all the writers it may have.
     pub(crate) fn room_for_a_writer(&self) -> Result<(), HostError> {
-        if self.rows.writers() < WRITERS_MAX {
+        if self.rows.writers < WRITERS_MAX {
             return Ok(());
         }
         Err(error(ErrorCode::Exhausted, "too many body writers in one call"))
@@ -352,6 +352,19 @@ mod tests {
         assert!(rows.at(&kept).is_none());
         rows.drop(&kept);
         assert!(rows.at(&new).is_some(), "dropping an old handle is harmless");
+    }
+
+    #[test]
+    fn a_writer_that_was_dropped_counts_until_the_call_ends() {
+        let mut rows = Rows::new(10);
+        for writers in 1..=3 {
+            let writer: Resource<Writer> = rows.push(Row::Writer(None)).unwrap();
+            rows.push::<Message>(Row::Fact).unwrap();
+            rows.drop(&writer);
+            assert_eq!(rows.writers, writers);
+        }
+        rows.sweep();
+        assert_eq!(rows.writers, 0);
     }
 
     #[test]
