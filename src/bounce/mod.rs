@@ -47,7 +47,7 @@ pub struct Original<'a> {
     pub arrived: Timestamp,
     /// Who is told.
     pub sender: &'a ReversePath,
-    /// RET and ENVID.
+    /// RET, ENVID and REQUIRETLS.
     pub sender_params: &'a [Param],
     /// It was sent with SMTPUTF8, so its sender can take reports in UTF-8 (RFC 6533).
     pub smtputf8: bool,

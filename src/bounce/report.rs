@@ -6,7 +6,7 @@ use memchr::memmem;
 use super::fields::{self, Charset};
 use super::{Action, Frame, Notice, Original, Reported, param, text};
 use crate::hooks::BounceEdit;
-use crate::mail::{BodyKind, Header, Mailbox};
+use crate::mail::{BodyKind, Header, Mailbox, Requests};
 
 /// Puts the notice together.
 pub(super) fn build(
@@ -122,10 +122,12 @@ struct Returned {
 impl Returned {
     /// RET (RFC 3461 section 4.3) is honoured where it asks for less. A message that failed is otherwise returned whole
     /// if it is small and nothing but lines of text; of others, and in reports that tell of no failure (section 5.2.6
-    /// there), the header section is enough.
+    /// there), the header section is enough, and of one that was sent with REQUIRETLS nothing else may come back, whatever RET
+    /// says (RFC 8689 section 5).
     fn choose(original: &Original<'_>, action: Action, edit: &BounceEdit) -> Self {
         let headers_only = edit.return_headers_only
             || action != Action::Failed
+            || Requests::of(original.sender_params).require_tls
             || param(original.sender_params, "RET").is_some_and(|ret| ret.eq_ignore_ascii_case("HDRS"));
         match original.body {
             Some(body) if !headers_only && is_lines(original.head) && is_lines(body) => {

@@ -195,9 +195,13 @@ fn what_comes_back_is_as_little_as_was_asked_for() {
     let sender = sender();
     let ret = |value: &str| [Param { keyword: "RET".into(), value: Some(value.into()) }];
     let (hdrs, full) = (ret("HDRS"), ret("full"));
+    let require_tls = [Param { keyword: "REQUIRETLS".into(), value: None }];
+    let both = [full.clone(), require_tls.clone()].concat();
     let plain = original(&sender);
     let cases = [
         (plain, "message/rfc822"),
+        (Original { sender_params: &require_tls, ..plain }, "text/rfc822-headers"),
+        (Original { sender_params: &both, ..plain }, "text/rfc822-headers"),
         (Original { sender_params: &full, ..plain }, "message/rfc822"),
         (Original { sender_params: &hdrs, ..plain }, "text/rfc822-headers"),
         (Original { body: None, ..plain }, "text/rfc822-headers"),
