@@ -160,7 +160,7 @@ impl Desk<'_> {
         tracing::info!(%queue_id, notice = %id, to = %notice.recipient, ?action, record = "bounce", "notice made");
         let signing = &self.attempt.config.notices.signing;
         let head = signing.sign_own(&notice.head, &notice.body, self.now).await;
-        incoming(Notice { head, ..notice }, id, self.now)
+        incoming(Notice { head, ..notice }, id, &self.attempt.lease.record, self.now)
     }
 
     fn frame(&self, id: QueueId) -> Frame<'_> {
@@ -224,7 +224,10 @@ async fn ask(attempt: &Attempt<'_>, failed: &Arc<[Outcome]>) -> Option<BounceEdi
     }
 }
 
-fn incoming(notice: Notice, id: QueueId, now: Timestamp) -> Incoming {
+/// The notice as a message for the queue, asking of relays what `about`, the message it tells of, asked: what shows a header
+/// section that was to go under TLS only goes so as well (RFC 8689 section 5).
+fn incoming(notice: Notice, id: QueueId, about: &Record, now: Timestamp) -> Incoming {
+    let require_tls = about.sender_params.iter().filter(|param| &*param.keyword == "REQUIRETLS");
     let recipient = QueuedRecipient {
         index: 0,
         original: notice.recipient.clone(),
@@ -238,7 +241,7 @@ fn incoming(notice: Notice, id: QueueId, now: Timestamp) -> Incoming {
         arrived: now,
         origin: None,
         sender: ReversePath(None),
-        sender_params: Vec::new(),
+        sender_params: require_tls.cloned().collect(),
         body_kind: notice.body_kind,
         smtputf8: notice.smtputf8,
         recipients: vec![recipient],

@@ -189,7 +189,8 @@ impl Host {
         target: &Target,
         policy: &sts::Found,
     ) -> (Requirement, Case) {
-        let spare = self.credential.is_none() && !is_implicit(target) && !target.lmtp;
+        let asks = mail.asks_for_tls();
+        let spare = self.credential.is_none() && !is_implicit(target) && !target.lmtp && !asks;
         let remembered = || dispatcher.wisdom().memory.of(&target.address, tokio::time::Instant::now());
         let mut case = Case {
             policy: self.tls,
@@ -205,8 +206,8 @@ impl Host {
             memory: if spare { remembered() } else { Remembered::Nothing },
         };
         let found = requirement(&case);
-        // The header section is only read where it could change something.
-        if found.discovered && case.asked == Asked::Nothing && mail.waives_tls(dispatcher).await {
+        // The header section is only read where it could change something; REQUIRETLS goes before it.
+        if found.discovered && !asks && case.asked == Asked::Nothing && mail.waives_tls(dispatcher).await {
             case.asked = Asked::NotRequired;
             return (requirement(&case), case);
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 use super::Config;
-use super::client::{Capabilities, OutboundMail, Terms};
+use super::client::{Capabilities, Cover, OutboundMail, Terms};
 use super::config::{Leg, Way};
 use super::connection::Connection;
 use super::dispatch::Dispatcher;
@@ -63,8 +63,13 @@ impl Line {
     }
 
     /// What the connection can keep of what is asked, and what the next hop offers.
-    fn terms(&self) -> (bool, Capabilities) {
-        (self.verified, *self.connection.capabilities())
+    fn terms(&self) -> (Cover, Capabilities) {
+        let cover = match self.connection.tls() {
+            Some(_) if self.verified => Cover::Verified,
+            Some(_) => Cover::Encrypted,
+            None => Cover::Plain,
+        };
+        (cover, *self.connection.capabilities())
     }
 
     fn is_fit(&mut self, mail: &Mail<'_>, most: u32) -> bool {
@@ -249,8 +254,14 @@ fn was_stale(delivered: &[Delivered]) -> bool {
 }
 
 impl Mail<'_> {
-    /// REQUIRETLS (RFC 8689).
+    /// REQUIRETLS (RFC 8689), and a sender who is told if that can't be had: with the null reverse-path it is asked for where
+    /// it is offered, and no message is lost for want of it (section 5 there).
     pub(super) fn requires_tls(&self) -> bool {
+        self.asks_for_tls() && !self.record.sender.is_null()
+    }
+
+    /// REQUIRETLS, whoever would be told.
+    pub(super) fn asks_for_tls(&self) -> bool {
         self.requests().require_tls
     }
 
@@ -273,20 +284,15 @@ async fn carried<'a>(
     mail: &Mail<'a>,
     head: &'a Bytes,
     body: &'a Content,
-    (verified, peer): (bool, Capabilities),
+    (cover, peer): (Cover, Capabilities),
     now: Timestamp,
 ) -> OutboundMail<'a> {
-    let all = outbound(mail, head, body, verified, now);
+    let all = outbound(mail, head, body, cover, now);
     OutboundMail { body_kind: seven_bit::needed(all.body_kind, &peer, head, body).await, ..all }
 }
 
-fn outbound<'a>(
-    mail: &Mail<'a>,
-    head: &'a Bytes,
-    body: &'a Content,
-    verified: bool,
-    now: Timestamp,
-) -> OutboundMail<'a> {
+fn outbound<'a>(mail: &Mail<'a>, head: &'a Bytes, body: &'a Content, cover: Cover, now: Timestamp) -> OutboundMail<'a> {
+    let (arrived, untold) = (mail.record.arrived, mail.record.sender.is_null());
     OutboundMail {
         sender: mail.sender,
         recipients: mail.recipients,
@@ -297,7 +303,7 @@ fn outbound<'a>(
         prepended: mail.prepended,
         head,
         body,
-        terms: Terms { requests: mail.requests(), verified, arrived: mail.record.arrived, now },
+        terms: Terms { requests: mail.requests(), cover, untold, arrived, now },
     }
 }
 
@@ -465,7 +471,7 @@ fn with_prepended(mail: &Mail<'_>, head: Bytes) -> Bytes {
     }
     let mut out = Vec::with_capacity(head.len() + 256);
     let (body, never) = (Content::default(), Timestamp::default());
-    out.extend_from_slice(&outbound(mail, &head, &body, false, never).prepended());
+    out.extend_from_slice(&outbound(mail, &head, &body, Cover::Plain, never).prepended());
     out.extend_from_slice(&head);
     out.into()
 }

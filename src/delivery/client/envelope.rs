@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use super::{Capabilities, OutboundMail};
+use super::{Capabilities, Cover, OutboundMail};
 use crate::delivery::outcome::Delivered;
 use crate::hooks::Stage;
 use crate::mail::{BodyKind, Param, Recipient};
@@ -98,7 +98,8 @@ impl Envelope {
             out.push_str(" BODY=BINARYMIME");
         }
         let requests = &mail.terms.requests;
-        if requests.require_tls && peer.require_tls {
+        // RFC 8689 section 2: where there is no TLS, nobody has it to offer.
+        if requests.require_tls && peer.require_tls && mail.terms.cover != Cover::Plain {
             out.push_str(" REQUIRETLS");
         }
         if let Some(priority) = requests.priority.filter(|_| peer.mt_priority) {
@@ -150,8 +151,9 @@ fn refusal(mail: &OutboundMail<'_>, peer: &Capabilities, lmtp: bool) -> Option<D
     }
     // What LMTP takes has arrived: there is no further way on which something could be asked.
     let requests = mail.terms.requests;
-    if requests.require_tls && !lmtp && !(mail.terms.verified && peer.require_tls) {
-        // RFC 8689 section 4.2.1 and 5.
+    let safe = mail.terms.cover == Cover::Verified && peer.require_tls;
+    // RFC 8689 section 4.2.1. Of the null reverse-path nobody would be told: it is lost for no such reason (section 5 there).
+    if requests.require_tls && !mail.terms.untold && !lmtp && !safe {
         return no(550, Status::new(5, 7, 30), "the next hop does not offer REQUIRETLS".to_owned());
     }
     if requests.deliver_by.is_some_and(|by| by.give_up) && !lmtp && !peer.deliver_by {

@@ -47,13 +47,27 @@ pub struct OutboundMail<'a> {
     pub terms: Terms,
 }
 
+/// How safe the connection at hand is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cover {
+    /// Anybody on the way can read along.
+    #[default]
+    Plain,
+    /// It is under TLS, with whom nobody knows.
+    Encrypted,
+    /// It is under TLS, and the certificate was found to be the host's.
+    Verified,
+}
+
 /// What the sender asked of every relay, and what of it the connection at hand can keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     /// As the parameters of MAIL said.
     pub requests: Requests,
-    /// The connection is under TLS, and the certificate was found to be the host's.
-    pub verified: bool,
+    /// How safe the connection is.
+    pub cover: Cover,
+    /// Nobody is told if the message comes back: it came with the null reverse-path.
+    pub untold: bool,
     /// When the message arrived.
     pub arrived: Timestamp,
     /// The time of this attempt.

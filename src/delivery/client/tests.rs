@@ -307,29 +307,48 @@ fn what_was_asked_of_every_relay_is_asked_of_the_next_or_refused() {
     let asked = |keyword: &str, value: Option<&str>| Param { keyword: keyword.into(), value: value.map(Into::into) };
     let params = [asked("REQUIRETLS", None), asked("MT-PRIORITY", Some("3")), asked("BY", Some("100;R"))];
     let letter = letter(&["a@x.example"]);
-    let terms = |verified| Terms {
+    let terms = |cover| Terms {
         requests: Requests::of(&params),
-        verified,
+        cover,
+        untold: false,
         arrived: Timestamp::from_secs(10),
         now: Timestamp::from_secs(40),
     };
-    let mail = |verified| OutboundMail { terms: terms(verified), ..letter.mail() };
+    let mail = |cover| OutboundMail { terms: terms(cover), ..letter.mail() };
     let able = Capabilities { require_tls: true, mt_priority: true, deliver_by: true, ..NOTHING };
-    let send =
-        |peer: Capabilities, lmtp, verified, wire| play(Transaction::new(&mail(verified), &peer, lmtp, false), wire);
+    let send = |peer: Capabilities, lmtp, cover, wire| play(Transaction::new(&mail(cover), &peer, lmtp, false), wire);
     let said = "MAIL FROM:<s@example.org> REQUIRETLS MT-PRIORITY=3 BY=70;R";
-    assert_eq!(send(able, false, true, "451 no").said, said);
+    assert_eq!(send(able, false, Cover::Verified, "451 no").said, said);
     let plain = "MAIL FROM:<s@example.org>";
-    assert_eq!(send(NOTHING, true, false, "451 no").said, plain, "what LMTP takes has arrived");
-    for (peer, verified, refused) in [
-        (able, false, "-Mail 550 5.7.30 local"),
-        (Capabilities { require_tls: false, ..able }, true, "-Mail 550 5.7.30 local"),
-        (Capabilities { deliver_by: false, ..able }, true, "-Mail 550 5.3.3 local"),
+    assert_eq!(send(NOTHING, true, Cover::Plain, "451 no").said, plain, "what LMTP takes has arrived");
+    for (peer, cover, refused) in [
+        (able, Cover::Plain, "-Mail 550 5.7.30 local"),
+        (able, Cover::Encrypted, "-Mail 550 5.7.30 local"),
+        (Capabilities { require_tls: false, ..able }, Cover::Verified, "-Mail 550 5.7.30 local"),
+        (Capabilities { deliver_by: false, ..able }, Cover::Verified, "-Mail 550 5.3.3 local"),
     ] {
-        assert_eq!(send(peer, false, verified, "").results, refused);
+        assert_eq!(send(peer, false, cover, "").results, refused);
     }
     let no_hurry = Capabilities { mt_priority: false, ..able };
-    assert!(!send(no_hurry, false, true, "451 no").said.contains("PRIORITY"));
+    assert!(!send(no_hurry, false, Cover::Verified, "451 no").said.contains("PRIORITY"));
+}
+
+#[test]
+fn the_null_reverse_path_asks_for_tls_where_it_is_offered_and_is_not_refused_for_want_of_it() {
+    let params = [Param { keyword: "REQUIRETLS".into(), value: None }];
+    let letter = letter(&["a@x.example"]);
+    let able = Capabilities { require_tls: true, ..NOTHING };
+    for (peer, cover, said) in [
+        (able, Cover::Verified, "MAIL FROM:<> REQUIRETLS"),
+        (able, Cover::Encrypted, "MAIL FROM:<> REQUIRETLS"),
+        (able, Cover::Plain, "MAIL FROM:<>"),
+        (NOTHING, Cover::Verified, "MAIL FROM:<>"),
+        (NOTHING, Cover::Plain, "MAIL FROM:<>"),
+    ] {
+        let terms = Terms { requests: Requests::of(&params), cover, untold: true, ..Terms::default() };
+        let mail = OutboundMail { sender: &ReversePath(None), terms, ..letter.mail() };
+        assert_eq!(play(Transaction::new(&mail, &peer, false, false), "451 no").said, said, "{cover:?}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::delivery::{Config, LaneLimits, TlsOut};
 use crate::hooks::{NextHop, Route, TlsPolicy};
 use crate::https::testing::{Authority, Reply, WebServer, Zone};
 use crate::mail::{Mailbox, Param, QueueId};
-use crate::queue::Record;
+use crate::queue::{Filter, Record};
 use crate::routing::Selection;
 use crate::store::{Sled, Store};
 use crate::sts::{self, Policies};
@@ -329,11 +329,61 @@ async fn a_sender_may_waive_what_the_recipient_wants_for_one_message() {
 
 #[tokio::test]
 async fn what_requires_tls_comes_back_where_nothing_proves_the_host() {
-    let mut net = Net::new(&["mx.example.com"], &MX, None).await;
-    net.accept(requires_tls).await;
-    // The report of the failure finds its way, and requires nothing.
-    net.rig.until(|_| net.host.mails().iter().any(|mail| mail.contains("MAIL FROM:<>"))).await;
-    assert!(!net.host.mails().iter().any(|mail| mail.contains("sue")), "{:?}", net.host.mails());
+    let table: [(&[&str], &str); 2] = [(&["mx.example.com"], "tls MAIL FROM:<> REQUIRETLS"), (&[], "MAIL FROM:<>")];
+    for (names, report) in table {
+        let mut net = Net::new(names, &MX, None).await;
+        net.accept(requires_tls).await;
+        net.rig.empty().await;
+        // The report finds its way all the same, and asks for what the message asked for where that is offered.
+        assert_eq!(net.host.mails(), [report]);
+        net.rig.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_report_of_another_relay_asks_for_tls_and_is_not_lost_for_want_of_it() {
+    let table: [(&[&str], &str); 2] = [(&["other.example.com"], "tls MAIL FROM:<> REQUIRETLS"), (&[], "MAIL FROM:<>")];
+    for (names, mail) in table {
+        let mut net = Net::new(names, &MX, None).await;
+        net.rig.accept_with("", &["ann@example.com"], requires_tls).await;
+        net.rig.empty().await;
+        assert_eq!(net.host.mails(), [mail]);
+        net.rig.stop().await;
+    }
+    // What the recipient's domain wants of everybody holds for reports too, and no field of theirs lifts it.
+    let mut net = Net::new(&[], &MX, policy("enforce")).await;
+    let id = net.rig.accept_headed("TLS-Required: No\r\n\r\n", "", &["ann@example.com"], requires_tls).await;
+    assert!(net.waits_for(id).await.starts_with("451 4.7.4"));
+    net.rig.stop().await;
+}
+
+#[tokio::test]
+async fn every_report_of_what_requires_tls_requires_it() {
+    let mut net = Net::new(&["mx.example.com"], &MX, policy("enforce")).await;
+    net.accept(|record| {
+        requires_tls(record);
+        record.recipients[0].params = vec![Param { keyword: "NOTIFY".into(), value: Some("SUCCESS".into()) }];
+    })
+    .await;
+    net.rig.empty().await;
+    assert_eq!(net.host.mails(), ["tls MAIL FROM:<sue@example.org> REQUIRETLS", "tls MAIL FROM:<> REQUIRETLS"]);
+    net.rig.stop().await;
+    // Of a delay: nobody there takes what the policy allows.
+    let mut net = Net::new(&[], &MX, policy("enforce")).await;
+    let id = net
+        .accept(|record| {
+            requires_tls(record);
+            record.arrived = record.arrived.minus(Duration::from_secs(5 * 3600));
+        })
+        .await;
+    net.waits_for(id).await;
+    let delay = |rig: &Rig| {
+        let queued = rig.queue.list(&Filter::default(), None, 9).unwrap();
+        queued.into_iter().find(|record| record.sender.is_null())
+    };
+    net.rig.until(|rig| delay(rig).is_some()).await;
+    let delay = delay(&net.rig).unwrap();
+    assert_eq!(delay.sender_params, [Param { keyword: "REQUIRETLS".into(), value: None }]);
     net.rig.stop().await;
 }
 
