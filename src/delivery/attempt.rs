@@ -195,12 +195,12 @@ impl<'a> Attempt<'a> {
                 lane.give_back(self.into_job());
                 return After::Leave;
             }
-            // Another source may do better, and the next one to pick knows of it.
+            // Another source may do better, and the next one to pick knows of it. Those of other hops are picked by nobody.
             Contact::Sourceless => {
-                let why = done.outcomes.first().and_then(trouble).unwrap_or_default();
-                if let Some(source) = &lane.key.source {
-                    dispatcher.sources().lock().failed(source, &why, dispatcher.clock().now());
-                    self.postpone(dispatcher.clock().now(), None).await;
+                let (sources, now) = (dispatcher.sources(), dispatcher.clock().now());
+                let trouble = lane.key.source.as_ref().and_then(|source| sources.lock().trouble(source, now));
+                if trouble.is_some() {
+                    self.postpone(now, None).await;
                     return After::Next;
                 }
             }

@@ -30,7 +30,7 @@ pub(super) struct Failure {
     pub(super) error: Option<Arc<str>>,
     pub(super) remote: Option<Arc<str>>,
     pub(super) hop: NextHop,
-    /// No other target or hop would do better.
+    /// No other target would do better, nor another hop, unless it is reached from another source.
     pub(super) last: bool,
     /// The source that is at fault, if it is not the host.
     pub(super) source: Option<Arc<str>>,
@@ -68,9 +68,20 @@ impl Whose {
 }
 
 impl Failure {
-    /// What to say of two failures: the later, unless only the earlier leaves hope (unknown means temporary).
+    /// What to say of two failures: the later, unless only the earlier leaves hope (unknown means temporary). Where one is of a
+    /// source and one of a host, the first is nearer to why the mail waits: the first hop is what it is held against.
     pub(super) fn after(self, earlier: Option<Self>) -> Self {
-        earlier.filter(|earlier| self.permanent && !earlier.permanent).unwrap_or(self)
+        let other = |earlier: &Self| earlier.source.is_some() != self.source.is_some();
+        earlier.filter(|earlier| !earlier.permanent && (self.permanent || other(earlier))).unwrap_or(self)
+    }
+
+    /// What went wrong, for those who are not tried because of it.
+    fn why(&self) -> Arc<str> {
+        match (&self.reply, &self.error) {
+            (Some(reply), Some(error)) => format!("{reply} ({error})").into(),
+            (Some(reply), None) => reply.to_string().into(),
+            (None, error) => error.clone().unwrap_or_default(),
+        }
     }
 }
 
@@ -102,6 +113,24 @@ pub(super) struct Reached {
 }
 
 impl Host {
+    /// Why nothing is tried from its source now: it was found broken a moment ago.
+    pub(super) fn resting(&self, dispatcher: &Dispatcher, hop: &NextHop) -> Option<Failure> {
+        let source = self.source.clone()?;
+        let (_, why) = dispatcher.sources().lock().trouble(&source, dispatcher.clock().now())?;
+        let reply = Reply::new(451, Status::new(4, 3, 2), "the relay has no source to send from now");
+        let (reply, error, source) = (Some(reply), Some(why), Some(source));
+        let (stage, hop) = (Stage::Queue, hop.clone());
+        let whose = Whose::Message;
+        Some(Failure { permanent: false, stage, reply, error, remote: None, hop, last: false, source, whose })
+    }
+
+    /// Puts the blame where it belongs. That a source fails is nothing to hops that are reached from others.
+    fn blamed(dispatcher: &Dispatcher, failure: Failure) -> Failure {
+        let Some(source) = &failure.source else { return failure };
+        dispatcher.sources().lock().failed(source, &failure.why(), dispatcher.clock().now());
+        Failure { last: false, ..failure }
+    }
+
     /// A connection to the first of its targets that lets us in, but for those already `tried` in this attempt.
     pub(super) async fn connect(
         &self,
@@ -140,7 +169,7 @@ impl Host {
                     let whose = Whose::at(error.stage, &how.tls, &case);
                     let failed = Failure { source, whose, ..Failure::at(&target, error, hop.clone()) };
                     if failed.last {
-                        return Err(failed);
+                        return Err(Self::blamed(dispatcher, failed));
                     }
                     failure = Some(failed.after(failure));
                 }

@@ -380,16 +380,18 @@ async fn open(
                 let lmtp = matches!(to, NextHop::Lmtp { .. });
                 let site = lane.site();
                 let tls = stricter(tls, site.as_ref().and_then(|site| site.tls()));
+                let how = Host { to, tls, source, credential };
+                if let Some(resting) = how.resting(dispatcher, &hop) {
+                    failure = Some(resting.after(failure));
+                    continue;
+                }
                 let place = match enter(dispatcher, site.as_deref(), &hop).await {
                     Ok(place) => place,
                     Err(resting) => return Err(resting.after(failure)),
                 };
-                let how = Host { to, tls, source, credential };
                 match how.connect(dispatcher, mail, hop.clone(), tried).await {
                     Ok(Reached { connection, proven: verified, lax }) => {
-                        if let Some(source) = &lane.key.source {
-                            dispatcher.sources().lock().worked(source);
-                        }
+                        how.source.iter().for_each(|source| dispatcher.sources().lock().worked(source));
                         let (config, open) = (Arc::clone(mail.config), lane.opened());
                         dispatcher.spawn_more(lane.greeted());
                         let line = Line {

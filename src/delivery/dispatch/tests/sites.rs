@@ -258,6 +258,52 @@ async fn a_source_that_fails_is_left_alone_and_its_share_leaves_from_the_others(
     rig.stop().await;
 }
 
+/// Two hops, each from a source of its own.
+fn two_hops(first: SocketAddr, x: &str, second: SocketAddr, y: &str) -> (Config, Route) {
+    let mut config = config();
+    let source = |address: &str| Source { addresses: vec![address.parse().unwrap()], ..Source::default() };
+    let mut hops = Vec::new();
+    for (name, source_name, next, address) in [("a", "x", first, x), ("b", "y", second, y)] {
+        config.sources.insert(source_name.into(), source(address));
+        let route = Route { source: Some(source_name.into()), ..to(next) };
+        config.destinations.insert(name.into(), Destination::Route(Arc::new(route)));
+        hops.push(crate::hooks::NextHop::Named(name.into()));
+    }
+    (config, Route { hops, ..Route::default() })
+}
+
+#[tokio::test]
+async fn the_source_of_another_hop_is_not_held_against_that_of_the_first() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let dead = listener.local_addr().unwrap();
+    drop(listener);
+    // The first host is dead, and the second can't be reached from this host.
+    let (config, route) = two_hops(dead, "127.0.0.3", dead, "192.0.2.77");
+    let mut rig = Rig::new(config, route, Script::default()).await;
+    rig.run();
+    let id = rig.accept("sue@example.org", &["ann@example.net"]).await;
+    let last = rig.tried(id, 1).await.recipients[0].state.last.clone().unwrap();
+    assert_eq!((last.kind, last.stage, &*last.remote.unwrap()), (OutcomeKind::Temporary, Stage::Connect, "127.0.0.1"));
+    let trouble = |name: &str| rig.dispatcher.sources().lock().trouble(name, rig.clock.now()).is_some();
+    assert_eq!((trouble("x"), trouble("y")), (false, true));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_hop_with_a_source_of_its_own_is_tried_where_that_of_the_first_fails() {
+    let mut sink = Sink::start(usual).await;
+    let (config, route) = two_hops(sink.address, "192.0.2.77", sink.address, "127.0.0.3");
+    let mut rig = Rig::new(config, route, Script::default()).await;
+    rig.run();
+    rig.accept("sue@example.org", &["ann@example.net"]).await;
+    assert_eq!(take(&mut sink).await.recipients, ["ann@example.net"]);
+    rig.empty().await;
+    let trouble = |name: &str| rig.dispatcher.sources().lock().trouble(name, rig.clock.now()).is_some();
+    assert_eq!((trouble("x"), trouble("y")), (true, false), "that the other works does not mend the first");
+    assert!(sites(&rig).iter().all(|site| site["rest-secs"].is_null()), "no host is to blame");
+    rig.stop().await;
+}
+
 #[tokio::test]
 async fn without_a_source_mail_waits_and_says_why() {
     let sink = Sink::start(usual).await;
