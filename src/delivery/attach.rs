@@ -13,7 +13,8 @@ use super::job::{HopName, Job, LaneKey};
 use super::lane::Lane;
 use super::pools::{Passenger, Picked};
 use super::sites::{Exchangers, describe};
-use crate::hooks::{NextHop, Route};
+use super::warmth::Counted;
+use crate::hooks::{NextHop, Route, Stage};
 use crate::routing::ResolveError;
 use crate::time::Timestamp;
 
@@ -55,48 +56,44 @@ impl Dispatcher {
     ///
     /// # Errors
     /// When it can leave from nowhere: the time before which that does not change, and why.
-    pub(super) fn lane_key(&self, config: &Config, job: &Job) -> Result<LaneKey, (Timestamp, Arc<str>)> {
+    pub(super) fn lane_key(&self, config: &Config, job: &mut Job) -> Result<LaneKey, (Timestamp, Arc<str>)> {
         let tenant = config.shaping.tenant_of(&job.lease.record.annotations);
-        let source = match config.source_for(&job.route, tenant.as_deref()) {
+        let route = Arc::clone(&job.route);
+        let source = match config.source_for(&route, tenant.as_deref()) {
             // A name that is not known is told of by the attempt.
             Some((name, _)) if config.sources.contains_key(name) || config.pools.contains_key(name) => {
                 Some(self.pick(config, name, job)?)
             }
             _ => None,
         };
-        Ok(LaneKey { route: Arc::clone(&job.route), source, tenant })
+        Ok(LaneKey { route, source, tenant })
     }
 
-    fn pick(&self, config: &Config, name: &Arc<str>, job: &Job) -> Result<Arc<str>, (Timestamp, Arc<str>)> {
+    fn pick(&self, config: &Config, name: &Arc<str>, job: &mut Job) -> Result<Arc<str>, (Timestamp, Arc<str>)> {
         let record = &job.lease.record;
         let leased = record.recipients.iter().filter(|r| job.lease.recipients.contains(&r.index));
         let site = self.site_name(config, &job.route);
-        let attempts = leased.map(|r| r.state.attempts).max().unwrap_or(0);
-        let who = Passenger { number: record.id.to_u64(), attempts, site: &site };
+        // What was put off for want of a source has not left.
+        let tried = leased.flat_map(|r| &r.state.history).any(|past| past.stage != Stage::Queue);
+        let who = Passenger { number: record.id.to_u64(), tried, site: &site };
         let picked = self.sources().lock().pick(config, name, who, fastrand::f64(), self.clock().now());
         match picked {
-            Picked::Source(source) => Ok(source),
+            Picked::Source(source, count) => {
+                job.counted = count.map(|count| Counted::new(self.sources(), count));
+                Ok(source)
+            }
             Picked::Later(at, why) => Err((at, why)),
         }
     }
 
-    /// What the site of a route's first hop is called, as far as that is known.
-    fn site_name(&self, config: &Config, route: &Route) -> Arc<str> {
+    /// What the site of a route's first hop is called, as far as that is known: what was looked up a while ago is nearer the truth
+    /// than a domain's own name.
+    pub(super) fn site_name(&self, config: &Config, route: &Route) -> Arc<str> {
         let Some(hop) = config.first_hop(route) else { return "".into() };
-        match (self.sites().exchangers(hop, Instant::now()), hop) {
+        match (self.sites().known_lately(hop), hop) {
             (Some(found), _) => found.name,
             (None, NextHop::Mx(domain)) => Arc::clone(domain),
             (None, _) => "".into(),
-        }
-    }
-
-    /// A job of this lane goes back to the queue: its source has not sent it.
-    pub(super) fn uncount(&self, lane: &Lane) {
-        let Some(source) = &lane.key.source else { return };
-        let config = self.config();
-        if config.sources.get(source).is_some_and(|source| source.warm_up.is_some()) {
-            let site = self.site_name(&config, &lane.key.route);
-            self.sources().lock().returned(source, &site);
         }
     }
 

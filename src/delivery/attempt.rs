@@ -21,6 +21,7 @@ use super::settle::{self, Case, Ending};
 use super::transmit::{self, Line, Mail};
 use super::transmitted::{Contact, Reporting, Transmitted, local_outcome};
 use super::trials::Turn;
+use super::warmth::Counted;
 use crate::history::Finished;
 use crate::hooks::{
     AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, NextHop, Outcome, OutcomeKind, Route, Stage, Subject,
@@ -62,6 +63,8 @@ pub(super) struct Attempt<'a> {
     not_before: Option<Timestamp>,
     /// Held until it is over.
     turn: Option<Turn>,
+    /// What was counted for it, where its source is in warm-up.
+    pub(super) counted: Option<Box<Counted>>,
     /// The hop of the route that the outcomes are about, how long that took, and what was said.
     hop: Option<NextHop>,
     took: Duration,
@@ -72,7 +75,7 @@ pub(super) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// With the snapshots of this moment.
     pub(super) fn new(dispatcher: &'a Dispatcher, job: Job, next_hop: Arc<str>) -> Box<Self> {
-        let Job { lease, route, fresh, asked, turn } = job;
+        let Job { lease, route, fresh, asked, turn, counted } = job;
         let span = tracing::info_span!("attempt", queue_id = %lease.record.id, next_hop = &*next_hop);
         let recipients = leased(&lease);
         let (config, hooks) = (dispatcher.config(), dispatcher.hooks());
@@ -90,6 +93,7 @@ impl<'a> Attempt<'a> {
             content,
             not_before,
             turn,
+            counted,
             hop,
             took,
             dialogue,
@@ -123,6 +127,10 @@ impl<'a> Attempt<'a> {
             self.not_before = Some(now.plus(manners::spread(left, fastrand::f64())));
             outcomes.iter_mut().for_each(|outcome| outcome.error.clone_from(&trouble));
             Box::pin(self.conclude(outcomes, Vec::new(), Reporting::Relayed)).await;
+            return None;
+        }
+        if !self.may_leave() {
+            Box::pin(self.postpone(now, None)).await;
             return None;
         }
         for unknown in self.config.unknown(&self.route) {
@@ -329,13 +337,17 @@ impl<'a> Attempt<'a> {
 
     /// Decides what becomes of each recipient, makes the notices, settles.
     pub(super) async fn conclude(
-        self: Box<Self>,
+        mut self: Box<Self>,
         outcomes: Vec<Outcome>,
         dispositions: Vec<Disposition>,
         reporting: Reporting,
     ) {
         let now = self.dispatcher.clock().now();
         let id = self.lease.record.id;
+        // Else it has not left its source.
+        if outcomes.iter().any(|outcome| outcome.stage != Stage::Queue) {
+            self.counted.take().into_iter().for_each(|counted| counted.keep());
+        }
         let ending = {
             let schedule = self.schedule();
             let case = Case {
@@ -478,7 +490,8 @@ impl<'a> Attempt<'a> {
 
     /// As it was, but for what the attempt hook left.
     pub(super) fn into_job(self: Box<Self>) -> Job {
-        Job { lease: self.lease, route: self.route, fresh: self.fresh, asked: self.facts, turn: self.turn }
+        let Self { lease, route, fresh, facts: asked, turn, counted, .. } = *self;
+        Job { lease, route, fresh, asked, turn, counted }
     }
 }
 

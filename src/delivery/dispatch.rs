@@ -80,7 +80,7 @@ pub struct Dispatcher {
     wisdom: Wisdom,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     sites: Sites,
-    sources: Mutex<Sources>,
+    sources: Arc<Mutex<Sources>>,
     places: Places,
     look_ups: LookUps,
     reroutes: Mutex<Reroutes>,
@@ -129,7 +129,7 @@ impl Dispatcher {
             wisdom: Wisdom::default(),
             lanes: Mutex::default(),
             sites: Sites::default(),
-            sources: Mutex::default(),
+            sources: Arc::default(),
             places,
             look_ups: LookUps::default(),
             reroutes: Mutex::default(),
@@ -294,7 +294,7 @@ impl Dispatcher {
     async fn hand_over(self: &Arc<Self>, mut job: Job) {
         let (lane, pushed) = {
             let config = self.config.load();
-            let key = match self.lane_key(&config, &job) {
+            let key = match self.lane_key(&config, &mut job) {
                 Ok(key) => key,
                 Err((at, why)) => return self.put_off(job, at, why),
             };
@@ -315,7 +315,7 @@ impl Dispatcher {
                 Ok(turn) => job.turn = turn,
                 Err(after) => {
                     drop(lanes);
-                    return self.without_turn(job, lane, after, again);
+                    return self.without_turn(job, after, again);
                 }
             }
             let pushed = self.push(&lane, job, &config);
@@ -324,24 +324,24 @@ impl Dispatcher {
         match pushed {
             Pushed::Ready => {}
             Pushed::Spawn(slot) => self.spawn_worker(&lane, slot),
-            Pushed::Full(job, after) => self.send_back_aside(*job, lane, after),
+            Pushed::Full(job, after) => self.send_back_aside(*job, after),
             // Due again at once: the configuration was replaced in between.
             Pushed::Astray(job) => drop(job),
         }
     }
 
     /// What failed before is let be as it is: after an outage there may be a million such, and none is to be written for nothing.
-    fn without_turn(self: &Arc<Self>, mut job: Job, lane: Arc<Lane>, after: Duration, again: bool) {
+    fn without_turn(self: &Arc<Self>, mut job: Job, after: Duration, again: bool) {
         if again && !job.fresh && !self.is_over(&job) && job.lease.pass_over() {
-            return self.uncount(&lane);
+            return;
         }
-        self.send_back_aside(job, lane, after);
+        self.send_back_aside(job, after);
     }
 
     /// Aside: content may have to be read and moved, and others can be sent meanwhile.
-    fn send_back_aside(self: &Arc<Self>, job: Job, lane: Arc<Lane>, after: Duration) {
+    fn send_back_aside(self: &Arc<Self>, job: Job, after: Duration) {
         let dispatcher = Arc::clone(self);
-        self.spawn(async move { dispatcher.send_back(job, &lane, after).await });
+        self.spawn(async move { dispatcher.send_back(job, after).await });
     }
 
     /// A turn for a job to a next hop that has `held` jobs already, if it needs one.
@@ -367,8 +367,9 @@ impl Dispatcher {
     }
 
     /// Puts a job off, without an attempt.
-    pub(super) async fn send_back(self: &Arc<Self>, job: Job, lane: &Lane, after: Duration) {
-        self.uncount(lane);
+    pub(super) async fn send_back(self: &Arc<Self>, mut job: Job, after: Duration) {
+        // Its source has not sent it.
+        job.counted = None;
         if self.is_over(&job) {
             return self.put_off(job, self.clock.now(), "its turn did not come in time".into());
         }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::site::Slot;
 use super::trials::Turn;
+use super::warmth::Counted;
 use crate::hooks::{DeliveryFacts, NextHop, Route};
 use crate::queue::{Lease, RecipientState};
 use crate::time::Timestamp;
@@ -29,12 +30,14 @@ pub(super) struct Job {
     pub(super) asked: Option<Arc<DeliveryFacts>>,
     /// Its turn, where nobody knows whether the next hop is alive.
     pub(super) turn: Option<Turn>,
+    /// What was counted for it, where its source is in warm-up.
+    pub(super) counted: Option<Box<Counted>>,
 }
 
 impl Job {
     /// One that no plugin was asked about.
     pub(super) fn new(lease: Lease, route: Arc<Route>, fresh: bool) -> Self {
-        Self { lease, route, fresh, asked: None, turn: None }
+        Self { lease, route, fresh, asked: None, turn: None, counted: None }
     }
 
     /// One of its recipients counts as tried.

@@ -110,7 +110,7 @@ impl Seat {
                     self.served = self.served.saturating_add(1);
                     return Some(*job);
                 }
-                Take::PutOff(job, after) => Box::pin(self.dispatcher.send_back(*job, &self.lane, after)).await,
+                Take::PutOff(job, after) => Box::pin(self.dispatcher.send_back(*job, after)).await,
                 Take::Wait(at) => {
                     // A turn that is half a minute away must not hold up the end.
                     let _ = timeout_at(at, self.dispatcher.closing()).await;

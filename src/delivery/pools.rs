@@ -2,6 +2,7 @@
 //!
 //! Pure: told what happened, `now` and chance. Must never pick a source that is known to be broken while another works.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,11 +57,19 @@ struct Fault {
     why: Arc<str>,
 }
 
+/// A message that was counted: for whom, and on which day. Whoever gives it back gives back this and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) source: Arc<str>,
+    pub(super) site: Arc<str>,
+    day: i64,
+}
+
 /// From where a message leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Picked {
-    /// From this source.
-    Source(Arc<str>),
+    /// From this source, and what was counted for that.
+    Source(Arc<str>, Option<Count>),
     /// From none before this time, and why.
     Later(Timestamp, Arc<str>),
 }
@@ -70,8 +79,8 @@ pub(super) enum Picked {
 pub(super) struct Passenger<'a> {
     /// Its number, for those who stay with their source.
     pub(super) number: u64,
-    /// Attempts made before.
-    pub(super) attempts: u32,
+    /// It was tried before, and counted then.
+    pub(super) tried: bool,
     /// Where it goes: as much as is known of the site.
     pub(super) site: &'a str,
 }
@@ -108,12 +117,12 @@ impl Sources {
         let chance = if pool.sticky { share(who.number) } else { random };
         match (weighted(&able, chance), later) {
             (Some(member), _) => {
-                self.count(config.sources.get(member), member, who);
-                Picked::Source(Arc::clone(member))
+                let count = self.count(config.sources.get(member), member, who);
+                Picked::Source(Arc::clone(member), count)
             }
             (None, Some((at, why))) => Picked::Later(at, why),
             // A pool without members: the configuration does not let one in.
-            (None, None) => Picked::Source(Arc::clone(name)),
+            (None, None) => Picked::Source(Arc::clone(name), None),
         }
     }
 
@@ -132,7 +141,7 @@ impl Sources {
         let Some(most) = warm_up.and_then(|plan| plan.most(self.day)) else { return Ok(()) };
         let sent = self.sent.get(&(Arc::clone(member), who.site.into())).copied().unwrap_or(0);
         // What left before is not counted twice.
-        if sent < most || who.attempts > 0 && most > 0 {
+        if sent < most || who.tried && most > 0 {
             return Ok(());
         }
         let tomorrow = Timestamp::from_secs((self.day + 1).saturating_mul(DAY));
@@ -142,27 +151,63 @@ impl Sources {
         ))
     }
 
-    fn count(&mut self, source: Option<&Source>, member: &Arc<str>, who: Passenger<'_>) {
+    fn count(&mut self, source: Option<&Source>, member: &Arc<str>, who: Passenger<'_>) -> Option<Count> {
         let limited =
             source.and_then(|source| source.warm_up.as_ref()).is_some_and(|plan| plan.most(self.day).is_some());
-        if !limited || who.attempts > 0 {
-            return;
+        if !limited || who.tried {
+            return None;
         }
-        let key = (Arc::clone(member), Arc::from(who.site));
-        if self.sent.len() < COUNTED_MAX || self.sent.contains_key(&key) {
+        let count = Count { source: Arc::clone(member), site: who.site.into(), day: self.day };
+        self.add(&count).then_some(count)
+    }
+
+    /// False: there is no room for another site.
+    fn add(&mut self, count: &Count) -> bool {
+        let key = (Arc::clone(&count.source), Arc::clone(&count.site));
+        let room = self.sent.len() < COUNTED_MAX || self.sent.contains_key(&key);
+        if room {
             self.changed.insert(key.clone());
             let sent = self.sent.entry(key).or_default();
             *sent = sent.saturating_add(1);
         }
+        room
     }
 
-    /// A message that was counted did not leave after all.
-    pub(super) fn returned(&mut self, source: &Arc<str>, site: &str) {
-        let key = (Arc::clone(source), Arc::from(site));
-        if let Some(sent) = self.sent.get_mut(&key) {
-            *sent = sent.saturating_sub(1);
+    /// A message that was counted did not leave after all. That it was counted on another day is nothing to this one.
+    pub(super) fn returned(&mut self, count: &Count) {
+        let key = (Arc::clone(&count.source), Arc::clone(&count.site));
+        if count.day != self.day {
+            return;
+        }
+        if let Entry::Occupied(mut sent) = self.sent.entry(key.clone()) {
+            *sent.get_mut() = sent.get().saturating_sub(1);
+            // A domain whose site is known by now has no more use of its place.
+            if *sent.get() == 0 {
+                sent.remove();
+            }
             self.changed.insert(key);
         }
+    }
+
+    /// Just before a message leaves: counts it for the site, which may not have been known when its source was picked, and for
+    /// the day that it is now. False: it may not leave from there, and is counted as it was.
+    pub(super) fn recount(&mut self, config: &Config, count: &mut Count, site: &Arc<str>, now: Timestamp) -> bool {
+        self.begin_day(now);
+        if count.day == self.day && count.site == *site {
+            return true;
+        }
+        let new = Count { source: Arc::clone(&count.source), site: Arc::clone(site), day: self.day };
+        let plan = config.sources.get(&count.source).and_then(|source| source.warm_up.as_ref());
+        if let Some(most) = plan.and_then(|plan| plan.most(self.day)) {
+            let sent = self.sent.get(&(Arc::clone(&new.source), Arc::clone(site))).copied().unwrap_or(0);
+            if sent >= most {
+                return false;
+            }
+        }
+        self.returned(count);
+        self.add(&new);
+        *count = new;
+        true
     }
 
     /// An earlier run counted these on this day.
@@ -268,14 +313,22 @@ mod tests {
     }
 
     fn who(number: u64) -> Passenger<'static> {
-        Passenger { number, attempts: 0, site: "mx.test" }
+        Passenger { number, tried: false, site: "mx.test" }
     }
 
     fn pick(sources: &mut Sources, config: &Config, number: u64, now: Timestamp) -> String {
         let random = (number % 100) as f64 / 100.0;
         match sources.pick(config, &"pool".into(), who(number), random, now) {
-            Picked::Source(name) => name.to_string(),
+            Picked::Source(name, _) => name.to_string(),
             Picked::Later(at, why) => format!("{}s: {why}", at.since(now).as_secs()),
+        }
+    }
+
+    /// What was counted, where the source is the new one.
+    fn counted(sources: &mut Sources, config: &Config, who: Passenger<'_>, now: Timestamp) -> Option<Count> {
+        match sources.pick(config, &"new".into(), who, 0.1, now) {
+            Picked::Source(name, count) if &*name == "new" => count,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -302,7 +355,7 @@ mod tests {
     fn a_source_is_its_own_pool() {
         let config = pooled(&[("a", 1)], false);
         let picked = Sources::default().pick(&config, &"a".into(), who(1), 0.5, now());
-        assert_eq!(picked, Picked::Source("a".into()));
+        assert_eq!(picked, Picked::Source("a".into(), None));
     }
 
     #[test]
@@ -333,12 +386,13 @@ mod tests {
         assert_eq!(count(shares(&mut sources, &config), "new"), 0, "that was it for today");
         assert_eq!(sources.warmth(&config, &"new".into(), "mx.test", now()), Some((50, 50)));
         assert_eq!(sources.warmth(&config, &"old".into(), "mx.test", now()), None);
-        let again = Passenger { attempts: 1, ..who(1) };
-        assert_eq!(sources.pick(&config, &"new".into(), again, 0.1, now()), Picked::Source("new".into()));
-        sources.returned(&"new".into(), "mx.test");
-        assert_eq!(sources.pick(&config, &"new".into(), who(1), 0.1, now()), Picked::Source("new".into()));
+        let again = Passenger { tried: true, ..who(1) };
+        assert_eq!(counted(&mut sources, &config, again, now()), None, "what left before is not counted twice");
+        let one = Count { source: "new".into(), site: "mx.test".into(), day: TODAY };
+        sources.returned(&one);
+        assert_eq!(counted(&mut sources, &config, who(1), now()), Some(one));
         let other = Passenger { site: "other.test", ..who(1) };
-        assert_eq!(sources.pick(&config, &"new".into(), other, 0.1, now()), Picked::Source("new".into()));
+        assert!(counted(&mut sources, &config, other, now()).is_some());
         let Picked::Later(at, why) = sources.pick(&config, &"new".into(), who(1), 0.1, now()) else {
             panic!("used up")
         };
@@ -348,6 +402,30 @@ mod tests {
         }
         assert_eq!(config.sources["new"].warm_up.as_ref().unwrap().most(TODAY - 1), Some(0), "it has not begun");
         let tomorrow = now().plus(Duration::from_secs(86_400));
-        assert_eq!(sources.pick(&config, &"new".into(), who(1), 0.1, tomorrow), Picked::Source("new".into()));
+        assert!(counted(&mut sources, &config, who(1), tomorrow).is_some());
+    }
+
+    #[test]
+    fn what_was_counted_is_given_back_once_and_moves_to_the_site_it_leaves_for() {
+        let mut sources = Sources::default();
+        let mut config = pooled(&[("new", 1)], false);
+        config.sources.get_mut("new").unwrap().warm_up = Some(WarmUp { start: TODAY, plan: vec![2, 2] });
+        let sent = |sources: &Sources, site: &str, now: Timestamp| {
+            sources.warmth(&config, &"new".into(), site, now).unwrap().0
+        };
+        let at = |site| Passenger { site, ..who(1) };
+        let site: Arc<str> = "mx.test".into();
+        let mut counts =
+            ["a.test", "b.test", "c.test"].map(|domain| counted(&mut sources, &config, at(domain), now()).unwrap());
+        let moved = counts.each_mut().map(|count| sources.recount(&config, count, &site, now()));
+        assert_eq!(moved, [true, true, false], "two for the site, by whichever domain");
+        assert_eq!(["mx.test", "a.test", "b.test", "c.test"].map(|site| sent(&sources, site, now())), [2, 0, 0, 1]);
+        assert!(sources.recount(&config, &mut counts[0], &site, now()), "it is counted there already");
+        let tomorrow = now().plus(Duration::from_secs(86_400));
+        assert!(sources.recount(&config, &mut counts[0], &site, tomorrow), "it leaves a day later");
+        sources.returned(&counts[1]);
+        assert_eq!(sent(&sources, "mx.test", tomorrow), 1, "yesterday's is nothing to today");
+        sources.returned(&counts[0]);
+        assert_eq!((sent(&sources, "mx.test", tomorrow), sources.sent.len()), (0, 0));
     }
 }

@@ -125,6 +125,16 @@ impl Sites {
         }
     }
 
+    /// The same, from a look-up that may be old.
+    pub(super) fn known_lately(&self, hop: &NextHop) -> Option<Exchangers> {
+        match hop {
+            NextHop::Mx(domain) if !domain.is_empty() && !domain.starts_with('[') => {
+                self.known.lock().get(domain).map(|(exchangers, _)| exchangers.clone())
+            }
+            fixed => Some(Exchangers::fixed(fixed)),
+        }
+    }
+
     /// True if a lane that has no site yet will most likely lead to one that has proven itself.
     pub(super) fn presumes(&self, config: &Config, key: &LaneKey) -> bool {
         let Some(NextHop::Mx(domain)) = config.first_hop(&key.route) else { return false };

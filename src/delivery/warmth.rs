@@ -1,4 +1,5 @@
-//! What sources in warm-up sent today, kept in the store: a plan's day goes on when the relay starts again.
+//! What sources in warm-up sent today: counted with each message, and kept in the store, so that a plan's day goes on when the relay
+//! starts again.
 //!
 //! Written every few seconds, and when the relay stops; after a crash what left in the last of them is not counted. No delivery ever
 //! waits for it, and none fails because of it.
@@ -10,7 +11,8 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::Dispatcher;
-use super::pools::{self, Sent};
+use super::attempt::Attempt;
+use super::pools::{self, Count, Sent, Sources};
 use crate::store::{Store, StoreError, Write};
 
 const TREE: &str = "warm-up";
@@ -25,6 +27,42 @@ const BATCH: usize = 256;
 pub(super) struct Warmth {
     store: Arc<dyn Store>,
     writing: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What was counted for a message. Dropped before the message was tried, in whatever way, it is given back.
+#[derive(Debug)]
+pub(super) struct Counted {
+    sources: Arc<Mutex<Sources>>,
+    /// None: it was tried, and counts.
+    count: Option<Count>,
+}
+
+impl Counted {
+    pub(super) fn new(sources: &Arc<Mutex<Sources>>, count: Count) -> Box<Self> {
+        Box::new(Self { sources: Arc::clone(sources), count: Some(count) })
+    }
+
+    /// The message was tried. What is tried again is not counted again, so that this holds whatever came of it.
+    pub(super) fn keep(mut self) {
+        self.count = None;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(count) = &self.count {
+            self.sources.lock().returned(count);
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// False if the source has used up its day for the site that this leads to, which was not known when the source was picked.
+    pub(super) fn may_leave(&mut self) -> bool {
+        let Some(Counted { sources, count: Some(count) }) = self.counted.as_deref_mut() else { return true };
+        let site = self.dispatcher.site_name(&self.config, &self.route);
+        sources.lock().recount(&self.config, count, &site, self.dispatcher.clock().now())
+    }
 }
 
 impl Dispatcher {

@@ -52,7 +52,7 @@ impl Dispatcher {
         &self.sites
     }
 
-    pub(in crate::delivery) fn sources(&self) -> &Mutex<Sources> {
+    pub(in crate::delivery) fn sources(&self) -> &Arc<Mutex<Sources>> {
         &self.sources
     }
 

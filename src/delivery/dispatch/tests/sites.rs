@@ -15,7 +15,7 @@ use crate::routing::{Answer, Lookup, Mx, RecordKind, ResolveError, Resolver, Sel
 
 /// All domains below `shared.test` lead to two hosts, all others to hosts of their own. Every host is this one, by two
 /// addresses.
-struct Names;
+pub(super) struct Names;
 
 impl Resolver for Names {
     fn mx<'a>(&'a self, domain: &'a str) -> Lookup<'a, Vec<Mx>> {
@@ -41,7 +41,7 @@ impl Resolver for Names {
 }
 
 /// Exchangers are this very host.
-fn here() -> Selection {
+pub(super) fn here() -> Selection {
     Selection { never: Arc::default(), dane: false, ..Selection::default() }
 }
 
