@@ -7,14 +7,16 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::Config;
-use super::attempt::{Attempt, LAST_TRY};
+use super::attempt::Attempt;
 use super::dispatch::Dispatcher;
+use super::give_up;
 use super::job::{HopName, Job, LaneKey};
 use super::lane::Lane;
 use super::pools::{Passenger, Picked};
 use super::sites::{Exchangers, describe};
 use super::warmth::Counted;
 use crate::hooks::{NextHop, Route, Stage};
+use crate::queue::{Change, Settled};
 use crate::routing::ResolveError;
 use crate::time::Timestamp;
 
@@ -97,12 +99,9 @@ impl Dispatcher {
         }
     }
 
-    /// True if the give-up time of a job has come. One that was never tried gets its one attempt.
+    /// True if the give-up time of a job has come.
     pub(super) fn is_over(&self, job: &Job) -> bool {
-        let (record, config) = (&job.lease.record, self.config());
-        let mut leased = record.recipients.iter().filter(|r| job.lease.recipients.contains(&r.index));
-        let expires = config.schedule(&job.route).expires(record.started(), record.sender.is_null());
-        expires.plus(LAST_TRY) <= self.clock().now() && leased.all(|r| r.state.attempts > 0)
+        give_up::is_over(&self.config(), &job.route, &job.lease, self.clock().now())
     }
 
     /// Defers a job that can leave from nowhere.
@@ -112,6 +111,26 @@ impl Dispatcher {
             let name = job.route.hops.first().map_or_else(|| "nowhere".into(), |hop| HopName(hop).to_string().into());
             Attempt::new(&dispatcher, job, name).put_off(at, why).await;
         });
+    }
+
+    /// Puts a job off, without an attempt.
+    pub(super) async fn send_back(self: &Arc<Self>, mut job: Job, after: Duration) {
+        // Its source has not sent it.
+        job.counted = None;
+        if self.is_over(&job) {
+            return self.put_off(job, self.clock().now(), "its turn did not come in time".into());
+        }
+        let now = self.clock().now();
+        let at = now.plus(after.mul_f64(1.0 + fastrand::f64()));
+        let Job { lease, route, fresh, .. } = job;
+        let at = give_up::in_time(&lease.record, at, now);
+        let settled = lease.record.recipients.iter().filter(|r| lease.recipients.contains(&r.index)).map(|r| {
+            let route = fresh.then(|| Arc::clone(&route));
+            let change = Change::Retry { at, counted: false, route, warned: r.state.warned };
+            Settled { recipient: r.index, change, outcome: None, past: None }
+        });
+        let settled = settled.collect();
+        self.settle(lease, settled, None, Vec::new()).await;
     }
 
     /// Finds the site of a lane, at once or by a task of its own; `again`: for a job that failed before.

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use super::Config;
 use super::counted::Ended;
 use super::dispatch::Dispatcher;
+use super::give_up;
 use super::job::Job;
 use super::lane::Lane;
 use super::limits::Reach;
@@ -26,15 +27,12 @@ use crate::history::Finished;
 use crate::hooks::{
     AttemptVerdict, DeliveryFacts, Disposition, Hook, Hooks, NextHop, Outcome, OutcomeKind, Route, Stage, Subject,
 };
-use crate::mail::{Recipient, Requests};
+use crate::mail::Recipient;
 use crate::pulse::Tally;
 use crate::queue::{Change, Lease, Record, Schedule, Settled, hop_text};
 use crate::smtp::{Reply, Status};
 use crate::store::Content;
 use crate::time::Timestamp;
-
-/// The schedule's last try is due at the give-up time itself: so long it may be on its way here.
-pub(super) const LAST_TRY: Duration = Duration::from_secs(60);
 
 /// What the worker does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,19 +403,9 @@ impl<'a> Attempt<'a> {
         Finished { record, settled, hop: &hop, took: self.took, dialogue, now }.line()
     }
 
-    /// An outcome without an attempt, for those whose time was up before they could be tried again. A message that
-    /// was never tried - held, or waiting while the relay was down - gets its one attempt.
+    /// An outcome without an attempt, for those whose time was up before they could be tried again.
     fn expired(&self, now: Timestamp) -> Option<Vec<Outcome>> {
-        let record = &*self.lease.record;
-        let tried = |index| record.recipients.iter().any(|r| r.index == index && r.state.attempts > 0);
-        // RFC 2852 section 4.1.3: not a moment later, tried or not.
-        let by = Requests::of(&record.sender_params).deliver_by.filter(|by| by.give_up);
-        let late = by.is_some_and(|by| by.ends(record.arrived) <= now);
-        let over = self.expires().plus(LAST_TRY) <= now && self.recipients.iter().all(|r| tried(r.index));
-        if !late && !over {
-            return None;
-        }
-        Some(self.expiries(now))
+        give_up::is_over(&self.config, &self.route, &self.lease, now).then(|| self.expiries(now))
     }
 
     /// Outcomes of those whose time is up.
@@ -433,16 +421,9 @@ impl<'a> Attempt<'a> {
         outcomes.collect()
     }
 
-    /// The route's schedule, hurried where the sender asked for it.
+    /// The route's schedule, hurried where somebody asked for it.
     fn schedule(&self) -> Cow<'_, Schedule> {
-        let mut schedule = self.config.schedule(&self.route);
-        if let Some(after) = self.lease.record.expires_after() {
-            schedule = Cow::Owned(schedule.within(after));
-        }
-        match Requests::of(&self.lease.record.sender_params).deliver_by {
-            Some(by) => Cow::Owned(schedule.asked(by)),
-            None => schedule,
-        }
+        give_up::schedule(&self.config, &self.route, &self.lease.record)
     }
 
     pub(super) fn expires(&self) -> Timestamp {

@@ -38,7 +38,7 @@ use crate::history::History;
 use crate::hooks::{Hooks, Route};
 use crate::mail::{Annotations, QueueId};
 use crate::pulse::Pulse;
-use crate::queue::{Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
+use crate::queue::{Incoming, Lease, Queue, QueueError, QueuedRecipient, Settled};
 use crate::routing::{Resolver, Table};
 use crate::store::StoreError;
 use crate::sts::Policies;
@@ -364,24 +364,6 @@ impl Dispatcher {
             Pushed::Full(job, _) if lane.is_swift() && self.queue.is_roomy() => lane.push_beyond(*job),
             pushed => pushed,
         }
-    }
-
-    /// Puts a job off, without an attempt.
-    pub(super) async fn send_back(self: &Arc<Self>, mut job: Job, after: Duration) {
-        // Its source has not sent it.
-        job.counted = None;
-        if self.is_over(&job) {
-            return self.put_off(job, self.clock.now(), "its turn did not come in time".into());
-        }
-        let at = self.clock.now().plus(after.mul_f64(1.0 + fastrand::f64()));
-        let Job { lease, route, fresh, .. } = job;
-        let settled = lease.record.recipients.iter().filter(|r| lease.recipients.contains(&r.index)).map(|r| {
-            let route = fresh.then(|| Arc::clone(&route));
-            let change = Change::Retry { at, counted: false, route, warned: r.state.warned };
-            Settled { recipient: r.index, change, outcome: None, past: None }
-        });
-        let settled = settled.collect();
-        self.settle(lease, settled, None, Vec::new()).await;
     }
 
     /// Records what became of a lease; true if that is done. If it fails, sending pauses.

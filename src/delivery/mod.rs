@@ -14,6 +14,7 @@ mod counted;
 mod dispatch;
 mod egress;
 mod explain;
+mod give_up;
 mod impasse;
 mod job;
 mod lane;

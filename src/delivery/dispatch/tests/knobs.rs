@@ -1,8 +1,10 @@
 //! Suspensions, suppression, retry rules, give-up times of messages, and what the history is told.
 
 use super::*;
+use crate::delivery::job::Job;
 use crate::history::{self, History, Query};
-use crate::queue::{CodePattern, Pace, RetryRule, RuleKind, Schedule, Then};
+use crate::mail::Param;
+use crate::queue::{CodePattern, Pace, Record, RetryRule, RuleKind, Schedule, Then};
 use crate::store::Sled;
 use crate::suppression::{self, Entry, Suppression};
 
@@ -80,7 +82,7 @@ async fn a_message_may_have_a_give_up_time_of_its_own() {
     let mut sink = Sink::start(|_, line| line.starts_with("RCPT TO:<ann@").then_some("450 4.2.0 not now\r\n")).await;
     let mut rig = Rig::new(config(), to(sink.address), Script::default()).await;
     rig.run();
-    let short = |record: &mut crate::queue::Record| {
+    let short = |record: &mut Record| {
         record.annotations.set("policy", "1", "expires-after", "1h").unwrap();
         record.arrived = record.arrived.minus(Duration::from_secs(3601));
     };
@@ -89,6 +91,39 @@ async fn a_message_may_have_a_give_up_time_of_its_own() {
     assert_eq!(report.recipients, ["sue@example.org"], "after its one attempt");
     rig.empty().await;
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_finds_no_turn_is_given_up_in_time_too() {
+    fn by(record: &mut Record, value: &str) {
+        record.sender_params = vec![Param { keyword: "BY".into(), value: Some(value.into()) }];
+    }
+    fn short(record: &mut Record) {
+        record.annotations.set("policy", "1", "expires-after", "1h").unwrap();
+        record.arrived = record.arrived.minus(Duration::from_secs(3700));
+    }
+    type Edit = fn(&mut Record);
+    let table: [(Edit, bool); 6] = [
+        (|_| {}, false),
+        (short, false),
+        (|record| (short(record), record.recipients[0].state.attempts = 1).0, true),
+        (|record| (by(record, "30;R"), record.arrived = record.arrived.minus(Duration::from_secs(30))).0, true),
+        (|record| by(record, "30;R"), false),
+        (|record| (by(record, "30;N"), record.arrived = record.arrived.minus(Duration::from_secs(30))).0, false),
+    ];
+    for (case, (edit, over)) in table.into_iter().enumerate() {
+        let rig = Rig::new(config(), named("hole"), Script::default()).await;
+        let id = rig.accept_with("sue@example.org", &["ann@example.net"], edit).await;
+        let lease = rig.queue.lease(1).await.pop().unwrap();
+        let job = Job::new(lease, Arc::new(named("hole")), false);
+        assert_eq!(rig.dispatcher.is_over(&job), over, "{case}");
+        rig.dispatcher.send_back(job, Duration::from_secs(600)).await;
+        rig.until(|rig| rig.record(id).is_none() == over).await;
+        let Some(record) = rig.record(id) else { continue };
+        let wait = record.recipients[0].state.due.since(rig.clock.now()).as_secs();
+        let hurried = record.sender_params.first().is_some_and(|by| by.value.as_deref() == Some("30;R"));
+        assert_eq!(wait, if hurried { 30 } else { wait.max(600) }, "{case}");
+    }
 }
 
 #[tokio::test]
