@@ -385,7 +385,8 @@ async fn open(
                     failure = Some(resting.after(failure));
                     continue;
                 }
-                let place = match enter(dispatcher, site.as_deref(), &hop).await {
+                let first = failure.is_none() && tried.is_empty();
+                let place = match enter(dispatcher, site.as_deref(), &hop, first).await {
                     Ok(place) => place,
                     Err(resting) => return Err(resting.after(failure)),
                 };
@@ -427,15 +428,22 @@ async fn open(
     Err(failure.unwrap_or_else(|| misconfigured("the route has no hops".into(), NextHop::Named("".into()))))
 }
 
-/// Waits for a place. By then it may have turned out that nobody is there, or others may have opened all that may be.
-async fn enter(dispatcher: &Dispatcher, site: Option<&Site>, hop: &NextHop) -> Result<Place, Failure> {
+/// Waits for a place. By then it may have turned out that nobody is there, or, for the `first` connection of an attempt, others may
+/// have opened all that may be. One that follows waits for that too: to begin anew would be to try the same hosts again.
+async fn enter(dispatcher: &Dispatcher, site: Option<&Site>, hop: &NextHop, first: bool) -> Result<Place, Failure> {
     // Those in force now: an attempt may be older than a reload that made them fewer.
     let (places, most) = (dispatcher.places(), dispatcher.config().max_connections);
     let Some(site) = site else { return Ok(places.take(most, true).await) };
+    // Before a place is taken, which others could use meanwhile.
+    while !first && let Some(at) = site.connection_opens(Instant::now()) {
+        tokio::time::sleep_until(at).await;
+    }
     let place = places.take(most, site.is_proven()).await;
     let (reply, error, whose) = match site.rest(Instant::now()) {
         Some((_, error)) => ("the next hop could not be reached a moment ago", error, Whose::Message),
-        None if !site.admit_connection(Instant::now()) => ("no connection may be opened for now", None, Whose::Nobody),
+        None if !site.admit_connection(Instant::now()) && first => {
+            ("no connection may be opened for now", None, Whose::Nobody)
+        }
         None => return Ok(place),
     };
     let (reply, stage, hop) = (Some(Reply::new(450, Status::new(4, 4, 1), reply)), Stage::Queue, hop.clone());
