@@ -8,7 +8,8 @@
 //! - Its `flush` on Linux writes and then calls `sync_file_range`, which flushes neither the file's metadata nor the
 //!   disk's cache. So an own descriptor of the database file gets an `fdatasync` after each flush: the commit point.
 //! - `flush_async` hangs when many tasks use it; only the carrier thread flushes.
-//! - Values above a quarter of a segment become files of their own that are never given back: callers write less.
+//! - What is above a quarter of a segment in its log - a large value, or a page of a few values that are not - becomes a
+//!   file of its own, in `blobs`, which it never flushes: [`Blobs`] does, before anything in it counts as carried.
 //! - After a failed write its error is sticky, and what was to be written is lost. A full disk therefore closes the
 //!   database and opens it again once there is space. Before that, the database file is flushed and its clean pages
 //!   are thrown out of the page cache, so that what is recovered is what the disk holds, not what the kernel wished
@@ -27,9 +28,11 @@ use tokio::sync::oneshot;
 
 use super::committer::{Batch, Item, Line, Work};
 use super::{Body, Committed, Pair, Store, StoreError, Ticket, Write};
+use blobs::Blobs;
 use carrier::{Carrier, Ending};
 use engine::Engine;
 
+mod blobs;
 mod carrier;
 mod engine;
 
@@ -297,7 +300,7 @@ impl Shared {
                 State::Broken(_) => return false,
             };
             let free = rustix::fs::statvfs(&self.path).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize));
-            if free < REOPEN_SPACE || settle_pages(&file).is_err() {
+            if free < REOPEN_SPACE || settle_pages(&file).is_err() || Blobs::forget_pages(&self.path).is_err() {
                 continue;
             }
             match Engine::open(&self.path, self.cache) {

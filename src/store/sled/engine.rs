@@ -1,8 +1,8 @@
 //! The open database: sled below, the journal and its overlay above.
 //!
 //! Crash order. A batch is in the journal, flushed, before anybody sees it or hears of it. The carrier brings a frozen
-//! layer into sled, flushes, then writes how far the journal is carried, flushes again, and only then are journal
-//! slots written over. Whatever state of sled a crash leaves, the batches after the mark are in the journal, and
+//! layer into sled, flushes - first the pages in files of their own, then the log that names them -, then writes how far
+//! the journal is carried, flushes again, and only then are journal slots written over. Whatever state of sled a crash leaves, the batches after the mark are in the journal, and
 //! bringing one in twice changes nothing: the last writer of a key is the same. That needs every write to a tree to go
 //! the same way: a tree that is committed to is not written past the journal, or a replay would undo it.
 
@@ -20,11 +20,15 @@ use super::super::committer::Item;
 use super::super::journal::{AppendError, Journal, Slots};
 use super::super::overlay::Overlay;
 use super::super::{Pair, StoreError, Write};
+use super::blobs::Blobs;
 use super::{LOCKED_FOR, SEGMENT, failure};
 
 /// Where the mark is kept.
 const MARK_TREE: &str = "journal";
 const MARK: &[u8] = b"carried";
+
+/// Beside it: up to where sled's pages in files of their own are flushed.
+const SETTLED: &[u8] = b"blobs";
 
 /// Writes of one sled batch: larger ones hold the log up.
 const BATCH: usize = 256;
@@ -33,6 +37,7 @@ pub(super) struct Engine {
     db: sled::Db,
     trees: RwLock<HashMap<Box<str>, sled::Tree>>,
     file: Arc<File>,
+    pub(super) blobs: Blobs,
     journal: Mutex<Journal>,
     slots: Arc<Slots>,
     over: RwLock<Over>,
@@ -76,8 +81,15 @@ impl Engine {
             .open()
             .map_err(engine_failure)?;
         let file = File::open(path.join("db")).map_err(|e| failure(&e))?;
-        let mark = db.open_tree(MARK_TREE).and_then(|tree| tree.get(MARK)).map_err(engine_failure)?;
-        let carried = mark.and_then(|m| m.first_chunk().copied()).map_or(0, u64::from_be_bytes);
+        let marks = db.open_tree(MARK_TREE).map_err(engine_failure)?;
+        let mark = |key| {
+            Ok::<_, StoreError>(marks.get(key).map_err(engine_failure)?.and_then(|mark| mark.first_chunk().copied()))
+        };
+        let carried = mark(MARK)?.map_or(0, u64::from_be_bytes);
+        // What was recovered may be in the page cache only (the process was killed, not the machine): others rely on
+        // what they read here to be durable.
+        let blobs = Blobs::new(path, mark(SETTLED)?.map_or(-1, i64::from_be_bytes));
+        blobs.flush().map_err(|e| failure(&e))?;
         let (journal, replay) = Journal::open(&path.join("journal"), carried).map_err(|e| failure(&e))?;
         let mut overlay = Overlay::default();
         for batch in replay {
@@ -85,8 +97,7 @@ impl Engine {
             let items = items.ok_or_else(|| StoreError::Damaged(format!("journal batch {}", batch.sequence).into()))?;
             items.into_iter().for_each(|(tree, writes)| overlay.write(&tree, writes));
         }
-        // What was recovered may be in the page cache only (the process was killed, not the machine): others rely on
-        // what they read here to be durable.
+        // As for the pages above.
         let mut folders = path.parent().into_iter().chain([path]);
         let synced = folders.try_for_each(|f| File::open(f)?.sync_all());
         synced.and_then(|()| file.sync_all()).map_err(|e| failure(&e))?;
@@ -95,6 +106,7 @@ impl Engine {
             db,
             trees: RwLock::default(),
             file: Arc::new(file),
+            blobs,
             journal: Mutex::new(journal),
             slots,
             over: RwLock::new(over),
@@ -202,10 +214,17 @@ impl Engine {
                 self.tree(tree)?.apply_batch(sled_batch(part)).map_err(engine_failure)?;
             }
         }
+        let newest = self.blobs.flush().map_err(|e| failure(&e))?;
         self.flush()?;
         if last != carried {
-            self.tree(MARK_TREE)?.insert(MARK, &last.to_be_bytes()).map_err(engine_failure)?;
+            let mut marks = sled::Batch::default();
+            marks.insert(MARK, &last.to_be_bytes());
+            marks.insert(SETTLED, &self.blobs.settled().to_be_bytes());
+            self.tree(MARK_TREE)?.apply_batch(marks).map_err(engine_failure)?;
             self.flush()?;
+            // Those that sled made meanwhile: with one of them missing, its log may end before the mark.
+            self.blobs.flush().map_err(|e| failure(&e))?;
+            self.blobs.settle(newest);
         }
         let mut over = self.over.write();
         over.overlay.thaw();
