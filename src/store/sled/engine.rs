@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,6 +73,7 @@ impl Engine {
 
     pub(super) fn open(path: &Path, cache: u64) -> Result<Self, StoreError> {
         std::fs::create_dir_all(path).map_err(|e| failure(&e))?;
+        clear_half_done(path).map_err(|e| failure(&e))?;
         let db = sled::Config::new()
             .path(path)
             .cache_capacity(cache)
@@ -246,6 +248,23 @@ impl Engine {
         self.trees.write().insert(name.into(), tree.clone());
         Ok(tree)
     }
+}
+
+/// Removes what a crash while the database was being opened left half done: sled writes the state that it recovered
+/// under such a name first, and would take it for the newest one, and refuse a part of it.
+fn clear_half_done(path: &Path) -> io::Result<()> {
+    let Ok(db) = File::open(path.join("db")) else { return Ok(()) };
+    // Another has the database open: it is at work on these files, and sled says so next.
+    if rustix::fs::flock(&db, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            std::fs::remove_file(path.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn sled_batch(writes: &[Write]) -> sled::Batch {

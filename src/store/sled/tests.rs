@@ -170,6 +170,22 @@ fn a_crash_at_any_step_leaves_what_was_committed() {
     check("carried again", &engine, folder.path(), &["b=2", "c=1"]);
 }
 
+#[test]
+fn a_crash_while_it_is_opened_does_not_keep_the_database_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(folder.path(), 8 << 20).unwrap();
+    commit(&engine, vec![put("a", "1")]);
+    engine.carry().unwrap();
+    drop(engine);
+    let half_done = folder.path().join("snap.7FFFFFFFFFFFFFFF.generating");
+    for torn in [&b""[..], b"only a part of it"] {
+        std::fs::write(&half_done, torn).unwrap();
+        let engine = Engine::open_patiently(folder.path(), 8 << 20).unwrap();
+        assert_eq!(keys_of(&engine), ["a=1"]);
+        assert!(!half_done.exists());
+    }
+}
+
 #[tokio::test]
 async fn an_empty_commit_waits_for_what_rode_before() {
     let folder = tempfile::tempdir().unwrap();
