@@ -35,17 +35,26 @@ pub struct Draft {
     hasher: crc32fast::Hasher,
     /// Where it goes when it grows.
     large: bool,
+    /// It is the queue's own: the floor of free space is for others.
+    past_floor: bool,
 }
 
 impl Draft {
     pub(super) fn new(home: Arc<Inner>) -> Self {
         let hasher = crc32fast::Hasher::new();
-        Self { home, memory: Vec::new(), counted: 0, file: None, written: 0, hasher, large: false }
+        let memory = Vec::new();
+        Self { home, memory, counted: 0, file: None, written: 0, hasher, large: false, past_floor: false }
     }
 
     /// To a file from the first octet.
     pub(super) fn on_disk(mut self) -> Self {
         self.large = true;
+        self
+    }
+
+    /// Not to be refused for want of space while there is some.
+    pub(super) fn past_floor(mut self) -> Self {
+        self.past_floor = true;
         self
     }
 
@@ -123,7 +132,9 @@ impl Draft {
     }
 
     async fn write_out(&mut self) -> Result<(), StoreError> {
-        self.home.room.check()?;
+        if !self.past_floor {
+            self.home.room.check()?;
+        }
         let octets = std::mem::take(&mut self.memory);
         let (home, at, mut hasher) = (Arc::clone(&self.home), self.written, self.hasher.clone());
         let file = self.file.take();

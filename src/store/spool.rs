@@ -92,7 +92,7 @@ struct Idle {
 }
 
 impl Spool {
-    /// Opens or makes the spool in `folder`. Below `floor` octets of free space nothing more is written. Blocks.
+    /// Opens or makes the spool in `folder`. Below `floor` octets of free space nothing more comes in. Blocks.
     ///
     /// # Errors
     /// When the folder can't be made.
@@ -116,7 +116,8 @@ impl Spool {
     }
 
     /// Makes a body durable in a file of its own and names it: from here on it stays until [`Spool::release`].
-    /// Gives the content (in memory still, where it was), the file, its name and checksum.
+    /// Gives the file and its checksum. Does not ask for the floor of free space, which is for what comes in: a report refused by it
+    /// would have its recipients delivered to again and again.
     ///
     /// # Errors
     /// When it can't be written.
@@ -125,7 +126,7 @@ impl Spool {
             Content::Spooled(spooled) if spooled.is_whole() => Arc::clone(&spooled.file),
             Content::Memory(bytes) => return self.keep_octets(bytes.clone()).await,
             Content::Spooled(spooled) => {
-                let mut draft = self.draft().on_disk();
+                let mut draft = self.draft().on_disk().past_floor();
                 draft.copy(body, 0, spooled.len, |_| ()).await?;
                 match draft.finish().await? {
                     Content::Spooled(spooled) => spooled.file,
@@ -160,7 +161,6 @@ impl Spool {
     }
 
     async fn keep_octets(&self, octets: Bytes) -> Result<(Arc<SpoolFile>, u32), StoreError> {
-        self.0.room.check()?;
         let home = Arc::clone(&self.0);
         blocking(move || {
             let file = Inner::take(&home)?;

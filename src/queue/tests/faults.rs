@@ -127,6 +127,21 @@ async fn below_the_floor_nothing_is_taken() {
 }
 
 #[tokio::test]
+async fn below_the_floor_a_large_report_is_taken_with_its_settlement() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    bench.accept(&["a@example.net"], b"x").await;
+    bench.close().await;
+    let bench = bench_with(Config { min_free: u64::MAX, ..config(folder.path()) }).await;
+    let (lease, report) = (bench.one().await, bench.incoming(&["sender@example.org"], &octets(100_000)));
+    let (id, gone) = (report.record.id, all_gone(&lease));
+    bench.queue.settle(lease, gone, None, vec![report]).await.unwrap();
+    let lease = bench.one().await;
+    assert_eq!((lease.record.id, bench.queue.counts().messages), (id, 1));
+    assert!(bench.body(&lease).await == octets(100_000));
+}
+
+#[tokio::test]
 async fn an_accept_dropped_half_way_is_delivered_once_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench_with(Config { quotas: quotas::wide(), ..config(folder.path()) }).await;

@@ -110,6 +110,21 @@ async fn nothing_is_drafted_to_disk_below_the_floor() {
     assert!(matches!(draft.append(&octets(300_000)).await, Err(StoreError::Full(_))));
 }
 
+#[tokio::test]
+async fn what_is_kept_for_the_queue_itself_is_not_refused_by_the_floor() {
+    let (bench, folder) = (bench(), tempfile::tempdir().unwrap());
+    let spool = Spool::open(folder.path(), u64::MAX, Arc::new(Watermark::default())).unwrap();
+    let Content::Spooled(whole) = drafted(&bench.spool, &octets(300_000), 50_000).await else { panic!("in memory") };
+    let part = Content::Spooled(Spooled { offset: 7, len: 200_000, ..whole });
+    for (body, expected) in [(part, &octets(300_000)[7..200_007]), (Content::Memory(octets(9).into()), &octets(9)[..])]
+    {
+        let (file, crc) = spool.keep(&body).await.unwrap();
+        assert_eq!(crc, crc32fast::hash(expected));
+        let kept = Spooled { file, offset: 0, len: expected.len() as u64 };
+        assert!(all_of(&Content::Spooled(kept)).await == expected);
+    }
+}
+
 /// The proof at the head of the module, step by step.
 #[tokio::test]
 async fn a_file_is_used_again_only_when_its_record_is_gone_for_good_and_nobody_reads_it() {
