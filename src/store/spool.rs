@@ -11,7 +11,8 @@
 //! back holds a record that names the file. Files found at start without a record are free under the same condition:
 //! the engine flushes the database file and the journal's slots, and only then reads them, so what it recovers is on
 //! the disk; what it replays into memory stays in the journal until it is carried down. And before a record that names
-//! a file is committed, the file, and for a new file its folder, are flushed ([`Spool::keep`]).
+//! a file is committed, the file, and its folder where the name was never flushed, are flushed ([`Spool::keep`]); so were the folders
+//! above, before the first file of this run was made there or when the spool was opened.
 //!
 //! Bodies of middling size that are in memory when they are taken have no file but a slot of a [`Slab`]: the committer writes all
 //! that came at once, and flushes them together, before it appends the batch that names them ([`Spool::place`]). All that is said
@@ -63,6 +64,8 @@ pub(super) struct Inner {
     files: Mutex<Files>,
     slabs: Vec<Arc<Slab>>,
     tidying: AtomicBool,
+    /// Folders of files whose names are on the disk, by their two numbers.
+    folders: Mutex<HashSet<(u32, u32)>>,
 }
 
 #[derive(Default)]
@@ -89,6 +92,8 @@ struct Idle {
     name: Arc<str>,
     /// Still open where it was when it became idle.
     file: Option<File>,
+    /// Its name may not be on the disk: nobody had it flushed.
+    fresh: bool,
 }
 
 impl Spool {
@@ -101,8 +106,9 @@ impl Spool {
         let room = Room::new(folder.to_owned(), floor);
         let files = Mutex::new(Files { handled: Some(HashSet::new()), ..Files::default() });
         let slabs = Slab::open_all(folder).map_err(|e| failure(&e))?;
+        let folders = flushed_folders(folder).map(Mutex::new)?;
         let tidying = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { folder: folder.to_owned(), store, room, files, slabs, tidying })))
+        Ok(Self(Arc::new(Inner { folder: folder.to_owned(), store, room, files, slabs, tidying, folders })))
     }
 
     /// A place for content that comes in.
@@ -201,7 +207,7 @@ impl Spool {
             None => match Slab::of_name(&self.0.slabs, name) {
                 Some((slab, slot)) => slab.retire(slot, ticket),
                 None if Slab::is_name(name) => {}
-                None => files.retired.push_back((ticket, Idle { name: Arc::clone(name), file: None })),
+                None => files.retired.push_back((ticket, Idle { name: Arc::clone(name), file: None, fresh: false })),
             },
         }
     }
@@ -243,7 +249,8 @@ impl Spool {
                     if !named.contains(&name) && !files.handled.as_ref().is_some_and(|handled| handled.contains(&name))
                     {
                         found += 1;
-                        files.retired.push_front((Ticket::default(), Idle { name, file: None }));
+                        // It may be of a draft of a run that was killed.
+                        files.retired.push_front((Ticket::default(), Idle { name, file: None, fresh: true }));
                     }
                 }
             }
@@ -295,10 +302,10 @@ impl Inner {
         home.collect();
         let idle = home.files.lock().free.pop();
         let (name, file, fresh) = match idle {
-            Some(Idle { name, file: Some(file) }) => (name, file, false),
-            Some(Idle { name, file: None }) => {
+            Some(Idle { name, file: Some(file), fresh }) => (name, file, fresh),
+            Some(Idle { name, file: None, fresh }) => {
                 let file = open_existing(&home.path(&name)).map_err(|e| failure(&e))?;
-                (name, file, false)
+                (name, file, fresh)
             }
             None => {
                 let (name, file) = home.create().map_err(|e| failure(&e))?;
@@ -315,19 +322,26 @@ impl Inner {
             // Before it is there for the sweep to be found.
             self.files.lock().handle(&name);
             let path = self.path(&name);
-            let folder = path.parent().unwrap_or(&self.folder);
-            if !folder.is_dir() {
-                std::fs::create_dir_all(folder)?;
-                let outer = folder.parent().unwrap_or(&self.folder);
-                File::open(outer)?.sync_all()?;
+            // Another may have made it a moment ago, and not flushed it yet.
+            if !self.folders.lock().contains(&(outer, inner)) {
+                std::fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+                File::open(self.folder.join(outer.to_string()))?.sync_all()?;
                 File::open(&self.folder)?.sync_all()?;
+                self.folders.lock().insert((outer, inner));
             }
             match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok((name, file)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // Somebody tidied up: an empty folder is no loss.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.forget_folder(outer, inner) => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// True where it was known until now.
+    fn forget_folder(&self, outer: u32, inner: u32) -> bool {
+        self.folders.lock().remove(&(outer, inner))
     }
 
     /// The one handle of a file that a record names.
@@ -396,6 +410,20 @@ impl std::fmt::Debug for Spool {
 
 fn open_existing(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
+}
+
+/// Flushes the names of the folders that a spool has: whoever made them may not have come to that. Gives them.
+fn flushed_folders(spool: &Path) -> Result<HashSet<(u32, u32)>, StoreError> {
+    let flush = |folder: &Path| File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| failure(&e));
+    spool.parent().into_iter().chain([spool]).try_for_each(flush)?;
+    let mut found = HashSet::new();
+    for outer in subfolders(spool)? {
+        let folder = spool.join(&outer);
+        let inner = subfolders(&folder)?;
+        flush(&folder)?;
+        found.extend(inner.iter().filter_map(|inner| Some((outer.parse().ok()?, inner.parse().ok()?))));
+    }
+    Ok(found)
 }
 
 /// Names of the numbered folders in a folder.

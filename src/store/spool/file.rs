@@ -41,8 +41,8 @@ pub struct SpoolFile {
     pub(super) fate: Mutex<Fate>,
     pub(super) sealed: OnceLock<Sealed>,
     synced: AtomicBool,
-    /// It is new: its name must be flushed with it.
-    fresh: bool,
+    /// Nobody has flushed its name yet: that must be done with it.
+    pub(super) fresh: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -220,8 +220,9 @@ impl Drop for SpoolFile {
             files.open.remove(&name);
         }
         let Some(ticket) = ticket else { return };
+        let fresh = self.fresh && !*self.synced.get_mut();
         match self.place.take() {
-            Some(Home::File(file)) => files.retired.push_back((ticket, Idle { name, file: Some(file) })),
+            Some(Home::File(file)) => files.retired.push_back((ticket, Idle { name, file: Some(file), fresh })),
             Some(Home::Slot(slab, slot)) => slab.retire(slot, ticket),
             None => {}
         }

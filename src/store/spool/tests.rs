@@ -161,6 +161,44 @@ async fn a_draft_that_nobody_wanted_leaves_its_file_to_the_next() {
 }
 
 #[tokio::test]
+async fn a_name_that_nobody_flushed_is_flushed_by_who_uses_the_file_again() {
+    let bench = bench();
+    let take = |spool: &Spool| Inner::take(&spool.0).unwrap();
+    let first = take(&bench.spool);
+    let name = Arc::clone(first.name());
+    assert!(first.fresh);
+    drop(first);
+    let again = take(&bench.spool);
+    assert!(again.name() == &name && again.fresh, "its draft was given up");
+    // A run that was killed here left it behind; the next one finds it.
+    let spool = Spool::open(bench.folder.path(), 0, bench.flushed.clone()).unwrap();
+    assert_eq!(spool.sweep(Some(&HashSet::new())).unwrap(), 1);
+    let found = take(&spool);
+    assert!(found.name() == &name && found.fresh);
+    found.sync().unwrap();
+    drop(found);
+    let flushed = take(&spool);
+    assert!(flushed.name() == &name && !flushed.fresh, "once is enough");
+}
+
+#[test]
+fn folders_of_files_are_flushed_whoever_made_them() {
+    let bench = bench();
+    drop(Inner::take(&bench.spool.0).unwrap());
+    let known = bench.spool.0.folders.lock().clone();
+    assert_eq!(known.len(), 1);
+    let spool = Spool::open(bench.folder.path(), 0, bench.flushed.clone()).unwrap();
+    assert_eq!(*spool.0.folders.lock(), known, "found, and flushed");
+    // All are there, but whoever made them did not come to flush them.
+    spool.0.folders.lock().clear();
+    let all = (0..FOLDERS).flat_map(|outer| (0..FOLDERS).map(move |inner| format!("{outer}/{inner}")));
+    all.for_each(|name| std::fs::create_dir_all(bench.folder.path().join(name)).unwrap());
+    let file = Inner::take(&spool.0).unwrap();
+    let numbers: Vec<u32> = file.name().split('/').take(2).map(|number| number.parse().unwrap()).collect();
+    assert_eq!(*spool.0.folders.lock(), HashSet::from([(numbers[0], numbers[1])]));
+}
+
+#[tokio::test]
 async fn large_files_are_removed_rather_than_kept() {
     let bench = bench();
     let Content::Spooled(large) = drafted(&bench.spool, &octets(2_000_000), 100_000).await else { panic!("in memory") };
