@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -74,6 +75,9 @@ impl Queue {
 /// The nice value of who counts.
 const BEHIND: i32 = 15;
 
+/// How long the count rests where the disk is full: the store looks for space as often.
+const REST: Duration = Duration::from_millis(250);
+
 /// Where the reading for the count is, and the spool files that were named so far.
 struct Count {
     prefix: u8,
@@ -99,6 +103,12 @@ impl Count {
                         tracing::error!(%error, "the spool can't be looked through: space of mail that is gone stays in use");
                     }
                     return;
+                }
+                // It passes: nothing of the page was counted yet.
+                Err(QueueError::Store(StoreError::Full(why))) => {
+                    tracing::debug!(%why, "the count waits for space");
+                    drop(shared);
+                    std::thread::park_timeout(REST);
                 }
                 Err(error) => return tracing::error!(%error, "the queue can't be counted to its end"),
             }

@@ -88,3 +88,17 @@ async fn mail_flows_while_a_large_queue_is_counted_and_the_count_is_right() {
     assert_eq!(bench.queue.counts(), Counts::default());
     assert!(quotas::are_empty(&bench.queue), "each was counted once");
 }
+
+#[tokio::test]
+async fn a_disk_that_is_full_for_a_moment_does_not_end_the_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let failing = faults::failing_store(folder.path());
+    let store: Arc<dyn Store> = failing.clone();
+    let messages = 9_500;
+    fill(&store, messages).await;
+    // Behind those that are counted before it opens.
+    *failing.full.lock() = (keys::waiting(QueueId::from_u64(8_500)), 2);
+    let queue = Queue::open(config(folder.path()), store, Arc::new(Manual::new(START))).await.unwrap();
+    assert_eq!(counted(&queue).await.messages, messages);
+    assert_eq!(failing.full.lock().1, 0);
+}

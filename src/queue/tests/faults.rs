@@ -7,11 +7,13 @@ use super::*;
 use crate::store::{Committed, Pair, Ticket};
 
 /// A real store whose next commits and rides fail as told.
-struct Failing {
+pub(super) struct Failing {
     inner: Sled,
     how: AtomicU8,
     /// Pairs that were read by range.
     read: AtomicUsize,
+    /// So many pages read from there on, of this kind of key, find the store closed by a full disk.
+    pub(super) full: Mutex<(Bytes, usize)>,
 }
 
 const WELL: u8 = 0;
@@ -34,6 +36,12 @@ impl Store for Failing {
         self.inner.get(tree, key)
     }
     fn range(&self, tree: &str, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let mut full = self.full.lock();
+        if full.1 > 0 && limit > 1 && from.first() == full.0.first() && *from >= *full.0 {
+            full.1 -= 1;
+            return Err(StoreError::Full("no space left".into()));
+        }
+        drop(full);
         let pairs = self.inner.range(tree, from, to, limit)?;
         self.read.fetch_add(pairs.len(), Ordering::SeqCst);
         Ok(pairs)
@@ -68,9 +76,14 @@ impl Store for Failing {
     }
 }
 
-async fn failing(folder: &Path) -> (Bench, Arc<Failing>) {
+pub(super) fn failing_store(folder: &Path) -> Arc<Failing> {
     let inner = Sled::open(&folder.join("db"), 8 << 20).unwrap();
-    let store = Arc::new(Failing { inner, how: AtomicU8::new(WELL), read: AtomicUsize::new(0) });
+    let (read, full) = (AtomicUsize::new(0), Mutex::default());
+    Arc::new(Failing { inner, how: AtomicU8::new(WELL), read, full })
+}
+
+async fn failing(folder: &Path) -> (Bench, Arc<Failing>) {
+    let store = failing_store(folder);
     let clock = Arc::new(Manual::new(START));
     let queue =
         Queue::open(Config { quotas: quotas::wide(), ..config(folder) }, store.clone(), clock.clone()).await.unwrap();
