@@ -43,7 +43,7 @@ impl Shared {
                 let active = backlog.get(id).ok_or(QueueError::Unknown(id))?;
                 (Arc::clone(&active.record), active.place)
             };
-            let shared = Arc::clone(self);
+            let (shared, body) = (Arc::clone(self), wanted.body.clone());
             let read = tokio::task::spawn_blocking(move || {
                 // Kept to the end, whether or not somebody still waits.
                 let _turn = turn;
@@ -51,6 +51,10 @@ impl Shared {
             });
             let read = read.await;
             match read.unwrap_or(Err(StoreError::Closed)) {
+                // Asked after it was opened: let go of before, its place may hold another's body; later, that waits for the reader.
+                Ok(_) if self.backlog.lock().get(id).is_none_or(|active| active.record.body != body) => {
+                    return Err(QueueError::Unknown(id));
+                }
                 Ok(content) => return Ok(content),
                 // The write that moved it may not be applied yet: let it be, and look where it is then.
                 Err(StoreError::Damaged(_)) if first => self.barrier().await?,

@@ -45,7 +45,15 @@ impl Queue {
             let hot = shared.backlog.lock().get(id).and_then(|active| active.hot.clone());
             let (head, body) = match hot {
                 Some(hot) => (hot.head, hot.body),
-                None => shared.read_content(&record, place)?,
+                None => {
+                    let read = shared.read_content(&record, place);
+                    // Asked after it was opened: let go of before, its place may hold another's body; later, that waits
+                    // for the reader.
+                    if shared.find(id)?.is_none_or(|(now, _)| now.body != record.body) {
+                        return Ok(None);
+                    }
+                    read?
+                }
             };
             Ok(Some((record, head, body)))
         };

@@ -180,15 +180,20 @@ impl Spool {
         .await
     }
 
-    /// Opens a file that a record names, and verifies it the first time. Blocks.
+    /// Opens a file that a record names, and verifies it the first time. Blocks. Until it is open it can be released, and used for
+    /// another body: who calls this then sees to it that the record is still there. From here on it stays what it is.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when it is not there, too short, or other than it was.
     pub(crate) fn read(&self, name: &str, sealed: Sealed) -> Result<Content, StoreError> {
         let file = self.0.reopen(name)?;
-        if file.sealed.get().is_none() {
-            file.verify(sealed)?;
-            file.seal(sealed);
+        match file.sealed() {
+            Some(known) if known == sealed => {}
+            Some(_) => return Err(StoreError::Damaged(format!("spool file {name} is another's").into())),
+            None => {
+                file.verify(sealed)?;
+                file.seal(sealed);
+            }
         }
         Ok(Content::Spooled(Spooled { file, offset: 0, len: sealed.len }))
     }

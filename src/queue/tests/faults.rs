@@ -1,6 +1,7 @@
 //! Faults that a real store shows only on a bad day, forced. The whole way - a real file system filled up - is the
 //! system test with a small tmpfs as spool.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::*;
@@ -14,6 +15,8 @@ pub(super) struct Failing {
     read: AtomicUsize,
     /// So many pages read from there on, of this kind of key, find the store closed by a full disk.
     pub(super) full: Mutex<(Bytes, usize)>,
+    /// Who has read from this key waits at the first gate, and again at the second.
+    gates: Mutex<Option<(Bytes, Arc<[Barrier; 2]>)>>,
 }
 
 const WELL: u8 = 0;
@@ -44,6 +47,8 @@ impl Store for Failing {
         drop(full);
         let pairs = self.inner.range(tree, from, to, limit)?;
         self.read.fetch_add(pairs.len(), Ordering::SeqCst);
+        let gates = self.gates.lock().take_if(|(key, _)| *key == from);
+        gates.iter().flat_map(|(_, gates)| gates.iter()).for_each(pass);
         Ok(pairs)
     }
     fn apply(&self, tree: &str, _writes: Vec<Write>) -> Result<(), StoreError> {
@@ -76,10 +81,14 @@ impl Store for Failing {
     }
 }
 
+fn pass(gate: &Barrier) {
+    let _leader = gate.wait();
+}
+
 pub(super) fn failing_store(folder: &Path) -> Arc<Failing> {
     let inner = Sled::open(&folder.join("db"), 8 << 20).unwrap();
-    let (read, full) = (AtomicUsize::new(0), Mutex::default());
-    Arc::new(Failing { inner, how: AtomicU8::new(WELL), read, full })
+    let (read, full, gates) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
+    Arc::new(Failing { inner, how: AtomicU8::new(WELL), read, full, gates })
 }
 
 async fn failing(folder: &Path) -> (Bench, Arc<Failing>) {
@@ -176,6 +185,46 @@ async fn an_accept_dropped_half_way_is_delivered_once_and_counted() {
     bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
     assert_eq!(bench.queue.counts(), Counts::default());
     assert!(quotas::are_empty(&bench.queue));
+}
+
+/// While its content is read, a message goes and another takes the place of its body.
+#[tokio::test]
+async fn content_of_a_message_that_goes_meanwhile_is_never_anothers() {
+    for leased in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = failing_store(folder.path());
+        let clock = Arc::new(Manual::new(START));
+        let config = Config { hot_bytes: 0, ..config(folder.path()) };
+        let queue = Queue::open(config, store.clone(), clock.clone()).await.unwrap();
+        let bench = Bench { queue, clock, store: store.clone() };
+        let id = bench.accept(&["a@example.net"], &octets(100_000)).await;
+        let lease = bench.one().await;
+        bench.queue.settle(lease, vec![retry(0, later(60))], None, Vec::new()).await.unwrap();
+        bench.queue.shared.barrier().await.unwrap();
+        bench.clock.advance(Duration::from_secs(60));
+        let lease = if leased { Some(bench.one().await) } else { None };
+        let gates = Arc::new([Barrier::new(2), Barrier::new(2)]);
+        *store.gates.lock() = Some((keys::chunk(id, 0), Arc::clone(&gates)));
+        let queue = Arc::clone(&bench.queue);
+        let reading = tokio::spawn(async move {
+            match lease {
+                Some(lease) => queue.content(&lease).await.map(|_| ()),
+                None => queue.whole(id).await.map(|read| assert!(read.is_none(), "it is gone")),
+            }
+        });
+        let at = Arc::clone(&gates);
+        tokio::task::spawn_blocking(move || pass(&at[0])).await.unwrap();
+        bench.queue.command(&Filter::ids([id]), Command::Remove).await.unwrap();
+        let other = bench.accept(&["b@example.net"], &octets(100_001)[1..]).await;
+        let place = bench.all().pop().filter(|record| record.id == other).map(|record| record.body.clone());
+        assert!(matches!(place, Some(BodyPlace::File { name, .. }) if &*name == "slab/128/0"), "the same place");
+        tokio::task::spawn_blocking(move || pass(&gates[1])).await.unwrap();
+        match (leased, reading.await.unwrap()) {
+            (true, Err(QueueError::Unknown(unknown))) => assert_eq!(unknown, id),
+            (leased, result) => assert!(!leased && result.is_ok(), "{result:?}"),
+        }
+        assert_eq!(bench.queue.counts().damaged, 0);
+    }
 }
 
 #[tokio::test]
