@@ -114,6 +114,8 @@ fn places(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<i64>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::super::engine::Engine;
@@ -160,10 +162,14 @@ mod tests {
             image(folder.path(), left.path(), &engine.blobs);
             let again = Engine::open(left.path(), 8 << 20).unwrap();
             // Before anything is read: that may divide pages.
-            assert!(names(left.path()).iter().all(|place| is_flushed(&again.blobs, &place.to_string())));
+            let blobs = Arc::clone(&again.blobs);
+            let all_flushed = || names(left.path()).iter().all(|place| is_flushed(&blobs, &place.to_string()));
+            assert!(all_flushed());
             let pairs = again.range("queue", b"0", b"9", 1000).unwrap();
             assert_eq!(pairs.len(), KEYS * (round + 1), "after round {round}");
             assert!(pairs.iter().all(|(_, value)| value.len() == 20 * 1024));
+            drop(again);
+            assert!(all_flushed(), "before sled writes the last of its log");
         }
         assert!(!names(folder.path()).is_empty(), "else nothing was shown");
         assert!(engine.blobs.settled() > 0);

@@ -38,7 +38,7 @@ pub(super) struct Engine {
     db: sled::Db,
     trees: RwLock<HashMap<Box<str>, sled::Tree>>,
     file: Arc<File>,
-    pub(super) blobs: Blobs,
+    pub(super) blobs: Arc<Blobs>,
     journal: Mutex<Journal>,
     slots: Arc<Slots>,
     over: RwLock<Over>,
@@ -90,7 +90,7 @@ impl Engine {
         let carried = mark(MARK)?.map_or(0, u64::from_be_bytes);
         // What was recovered may be in the page cache only (the process was killed, not the machine): others rely on
         // what they read here to be durable.
-        let blobs = Blobs::new(path, mark(SETTLED)?.map_or(-1, i64::from_be_bytes));
+        let blobs = Arc::new(Blobs::new(path, mark(SETTLED)?.map_or(-1, i64::from_be_bytes)));
         blobs.flush().map_err(|e| failure(&e))?;
         let (journal, replay) = Journal::open(&path.join("journal"), carried).map_err(|e| failure(&e))?;
         let mut overlay = Overlay::default();
@@ -247,6 +247,15 @@ impl Engine {
         let tree = self.db.open_tree(name).map_err(engine_failure)?;
         self.trees.write().insert(name.into(), tree.clone());
         Ok(tree)
+    }
+}
+
+impl Drop for Engine {
+    /// sled writes the rest of its log as it is dropped, after this: reading may have divided pages since the last flush.
+    fn drop(&mut self) {
+        if let Err(error) = self.blobs.flush() {
+            tracing::error!(%error, "pages of the database may not be on the disk");
+        }
     }
 }
 
