@@ -47,7 +47,13 @@ struct Slots {
     next: u64,
     /// What `next` was when the slab was opened.
     old: u64,
+    /// Those free, bare or retired, a bit for each: none of them is given back once more.
+    idle: Bits,
 }
+
+/// A set of slots: one is told apart from the others without a look at them all.
+#[derive(Default)]
+struct Bits(Vec<u64>);
 
 impl Slab {
     /// Opens or makes all slabs of a folder. Blocks.
@@ -97,16 +103,22 @@ impl Slab {
         }
         let mut slots = self.slots.lock();
         slots.collect(flushed);
-        let used = slots.free.pop().or_else(|| slots.bare.pop());
-        Some(used.unwrap_or_else(|| {
-            slots.next += 1;
-            slots.next - 1
-        }))
+        if let Some(used) = slots.free.pop().or_else(|| slots.bare.pop()) {
+            slots.idle.remove(used);
+            return Some(used);
+        }
+        slots.next += 1;
+        Some(slots.next - 1)
     }
 
-    /// The slot is free once this ticket is flushed.
+    /// The slot is free once this ticket is flushed. One that nobody has is left alone: given back twice, it would go to two.
     pub(super) fn retire(&self, slot: u64, ticket: Ticket) {
         let mut slots = self.slots.lock();
+        if slot >= slots.next || !slots.idle.insert(slot) {
+            drop(slots);
+            tracing::error!(slot, size = self.size, "a slot of the spool that is not in use is given back");
+            return;
+        }
         // Nearly always the last one; where it is not, sooner ones wait a little longer.
         slots.retired.push_back((ticket, slot));
     }
@@ -114,9 +126,11 @@ impl Slab {
     /// Slots of earlier runs that are free, as far as `is_free` says so of their names. How many.
     pub(super) fn sweep(&self, is_free: impl Fn(&Arc<str>) -> bool) -> u64 {
         let old = self.slots.lock().old;
-        let found: Vec<u64> = (0..old).rev().filter(|slot| is_free(&self.name(*slot))).collect();
+        let mut found: Vec<u64> = (0..old).rev().filter(|slot| is_free(&self.name(*slot))).collect();
+        let mut slots = self.slots.lock();
+        found.retain(|slot| slots.idle.insert(*slot));
         let count = found.len() as u64;
-        self.slots.lock().free.splice(..0, found);
+        slots.free.splice(..0, found);
         count
     }
 
@@ -195,6 +209,27 @@ impl Slots {
     }
 }
 
+impl Bits {
+    /// False: it is in already.
+    fn insert(&mut self, slot: u64) -> bool {
+        let Ok(word) = usize::try_from(slot / 64) else { return false };
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        let bit = 1 << (slot % 64);
+        let Some(bits) = self.0.get_mut(word) else { return false };
+        let news = *bits & bit == 0;
+        *bits |= bit;
+        news
+    }
+
+    fn remove(&mut self, slot: u64) {
+        if let Some(bits) = usize::try_from(slot / 64).ok().and_then(|word| self.0.get_mut(word)) {
+            *bits &= !(1 << (slot % 64));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +263,22 @@ mod tests {
         slab.retire(1, Ticket(5));
         assert_eq!(slab.take(Ticket(4)), Some(3));
         assert_eq!(slab.take(Ticket(5)), Some(1));
+    }
+
+    #[test]
+    fn a_slot_that_nobody_has_is_not_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let slab = slab(folder.path());
+        assert_eq!([0; 2].map(|_| slab.take(Ticket(0))), [Some(0), Some(1)]);
+        slab.retire(1, Ticket(1));
+        slab.retire(1, Ticket(2));
+        slab.retire(2, Ticket(1));
+        slab.retire(u64::MAX, Ticket(1));
+        assert_eq!([0; 2].map(|_| slab.take(Ticket(9))), [Some(1), Some(2)], "once each");
+        slab.retire(1, Ticket(9));
+        slab.trim(Ticket(9), true);
+        slab.retire(1, Ticket(9));
+        assert_eq!([0; 2].map(|_| slab.take(Ticket(9))), [Some(1), Some(3)], "nor one whose blocks are given back");
     }
 
     #[test]
