@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::MutexGuard;
 
-use super::backlog::{Hot, Place};
+use super::backlog::{Backlog, Hot, Place};
 use super::quota::{Marks, OverQuota, Share};
 use super::stored::{self, CHUNK};
 use super::{BodyPlace, Incoming, Queue, QueueError, Record, Shared, keys};
@@ -85,19 +86,31 @@ impl Arriving<'_> {
         let mut backlog = self.shared.backlog.lock();
         backlog.arrived(self.id);
         backlog.holdings().arrived(self.size, self.place == Place::Held);
-        backlog.admit(Arc::new(record), self.place, Some(hot), file, now);
+        if backlog.remembers(self.id) {
+            // Nobody changes what is still arriving. Were somebody to, this would be older than what became of it.
+            tracing::error!(queue_id = %self.id, "a message was changed before it was there: it stays as it was changed");
+        } else {
+            backlog.admit(Arc::new(record), self.place, Some(hot), file, now);
+        }
         drop(backlog);
+        self.shared.landed.notify_all();
         self.shared.wake.notify_one();
     }
 
     /// Takes back what a batch that failed may have left: it was not acknowledged, and the client comes again.
     fn failed(&self, record: &Record) {
-        self.shared.backlog.lock().arrived(self.id);
         let mut writes = Vec::new();
         removal(record, self.place, &mut writes);
-        if let Ok(ticket) = self.shared.store.ride(keys::TREE, writes)
-            && let Some(file) = &self.file
-        {
+        let mut backlog = self.shared.backlog.lock();
+        backlog.arrived(self.id);
+        let ticket = self.shared.store.ride(keys::TREE, writes).ok();
+        if let Some(ticket) = ticket {
+            // Whoever has read it already is not to write it anew.
+            backlog.written(self.id, ticket, None, self.shared.store.applied());
+        }
+        drop(backlog);
+        self.shared.landed.notify_all();
+        if let (Some(ticket), Some(file)) = (ticket, &self.file) {
             self.shared.spool.release(file.name(), ticket);
         }
     }
@@ -112,6 +125,7 @@ impl Drop for Arriving<'_> {
             backlog.holdings().arrived(self.size, self.place == Place::Held);
             backlog.on_disk(self.id, self.place);
             drop(backlog);
+            self.shared.landed.notify_all();
             self.shared.wake.notify_one();
         }
     }
@@ -183,6 +197,16 @@ impl Shared {
             record.id = self.ids.next(self.clock.now());
         }
         record.id
+    }
+
+    /// The window, once this message is no longer being committed. Blocks until then, which is no longer than a flush: a commit
+    /// has an answer, and who went away without waiting for it has said so.
+    pub(super) fn once_arrived(&self, id: QueueId) -> MutexGuard<'_, Backlog> {
+        let mut backlog = self.backlog.lock();
+        while backlog.is_arriving(id) {
+            self.landed.wait(&mut backlog);
+        }
+        backlog
     }
 }
 

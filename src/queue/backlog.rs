@@ -193,6 +193,11 @@ impl Backlog {
         self.arriving.remove(&id);
     }
 
+    /// Whether it is still being committed: what was read of it may be older than what becomes of it.
+    pub(super) fn is_arriving(&self, id: QueueId) -> bool {
+        self.arriving.contains(&id)
+    }
+
     /// Takes a message into the window and the ready list, or remembers that it is on disk. True for the former.
     pub(super) fn admit(
         &mut self,

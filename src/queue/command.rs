@@ -139,7 +139,8 @@ impl Shared {
             Next::Record(_) if place == Place::Fresh && is_embedded(record) => self.content_at_hand(record, place)?,
             _ => None,
         };
-        let mut backlog = self.backlog.lock();
+        // What the store shows already may still be arriving: changed before it is there, it would be delivered as it was.
+        let mut backlog = self.once_arrived(id);
         match backlog.current(id) {
             Some(None) => return Ok(false),
             Some(Some((_, at))) if at != place => return Ok(false),

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 pub use command::Changed;
@@ -221,6 +221,8 @@ struct Shared {
     quotas: ArcSwap<Quotas>,
     /// Something may have become due, or there is room in the window.
     wake: Notify,
+    /// A message that was being committed is here, or did not come.
+    landed: Condvar,
     /// Where recipients go that no plugin routed.
     ways: OnceLock<Arc<Ways>>,
     rules: ArcSwap<Rules>,

@@ -49,6 +49,7 @@ impl Queue {
                 backlog: Mutex::new(backlog),
                 quotas,
                 wake,
+                landed: parking_lot::Condvar::new(),
                 ways: std::sync::OnceLock::new(),
                 rules: arc_swap::ArcSwap::default(),
                 changing_rules: tokio::sync::Mutex::default(),

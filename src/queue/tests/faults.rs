@@ -17,16 +17,20 @@ pub(super) struct Failing {
     pub(super) full: Mutex<(Bytes, usize)>,
     /// Who has read from this key waits at the first gate, and again at the second.
     gates: Mutex<Option<(Bytes, Arc<[Barrier; 2]>)>>,
+    /// Before answers that are late.
+    gate: tokio::sync::Semaphore,
 }
 
 const WELL: u8 = 0;
 const FULL: u8 = 1;
 const BROKEN: u8 = 2;
+/// Done, but the answer comes only once the gate is opened.
+const LATE: u8 = 3;
 
 impl Failing {
     fn fault(&self) -> Option<StoreError> {
         match self.how.load(Ordering::SeqCst) {
-            WELL => None,
+            WELL | LATE => None,
             FULL => Some(StoreError::Full("no space left".into())),
             BROKEN => Some(StoreError::Broken("input/output error".into())),
             other => panic!("fault {other}"),
@@ -64,6 +68,14 @@ impl Store for Failing {
                 self.inner.commit(tree, writes).await?;
                 Err(error)
             }),
+            None if self.how.load(Ordering::SeqCst) == LATE && !writes.is_empty() => {
+                let committed = self.inner.commit(tree, writes);
+                Box::pin(async move {
+                    committed.await?;
+                    self.gate.acquire().await.unwrap().forget();
+                    self.fault().map_or(Ok(()), Err)
+                })
+            }
             None => self.inner.commit(tree, writes),
         }
     }
@@ -88,7 +100,8 @@ fn pass(gate: &Barrier) {
 pub(super) fn failing_store(folder: &Path) -> Arc<Failing> {
     let inner = Sled::open(&folder.join("db"), 8 << 20).unwrap();
     let (read, full, gates) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
-    Arc::new(Failing { inner, how: AtomicU8::new(WELL), read, full, gates })
+    let gate = tokio::sync::Semaphore::new(0);
+    Arc::new(Failing { inner, how: AtomicU8::new(WELL), read, full, gates, gate })
 }
 
 async fn failing(folder: &Path) -> (Bench, Arc<Failing>) {
@@ -225,6 +238,84 @@ async fn content_of_a_message_that_goes_meanwhile_is_never_anothers() {
         }
         assert_eq!(bench.queue.counts().damaged, 0);
     }
+}
+
+async fn until(is: impl Fn() -> bool) {
+    let come = async {
+        while !is() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), come).await.expect("in time");
+}
+
+type Accepted = tokio::task::JoinHandle<Result<QueueId, QueueError>>;
+
+/// A message that the store shows, of which its taker has not heard yet.
+async fn arriving(bench: &Bench, store: &Failing, len: usize) -> (QueueId, Accepted) {
+    store.how.store(LATE, Ordering::SeqCst);
+    let (queue, incoming) = (Arc::clone(&bench.queue), bench.incoming(&["a@example.net"], &octets(len)));
+    let id = incoming.record.id;
+    let accepted = tokio::spawn(async move { queue.accept(incoming).await });
+    until(|| store.get(keys::TREE, &keys::fresh(id)).unwrap().is_some()).await;
+    (id, accepted)
+}
+
+/// A command that is as far as it gets.
+async fn asked(bench: &Bench, command: Command) -> tokio::task::JoinHandle<Result<u64, QueueError>> {
+    let queue = Arc::clone(&bench.queue);
+    let asked = tokio::spawn(async move { queue.command(&Filter::default(), command).await });
+    // One that waits is woken, and waits again.
+    until(|| asked.is_finished() || bench.queue.shared.landed.notify_all() > 0).await;
+    asked
+}
+
+#[tokio::test]
+async fn a_command_waits_for_what_is_still_arriving() {
+    for len in SIZES {
+        let folder = tempfile::tempdir().unwrap();
+        let (bench, store) = failing(folder.path()).await;
+        let (id, accepted) = arriving(&bench, &store, len).await;
+        let held = asked(&bench, Command::Hold("why".into())).await;
+        store.gate.add_permits(1);
+        assert_eq!((accepted.await.unwrap().unwrap(), held.await.unwrap().unwrap()), (id, 1));
+        bench.assert_idle();
+        assert_eq!((bench.queue.counts().messages, bench.queue.counts().held), (1, 1));
+        store.how.store(WELL, Ordering::SeqCst);
+        assert_eq!(bench.queue.command(&Filter::default(), Command::Release).await.unwrap(), 1);
+        let lease = bench.one().await;
+        assert!(bench.body(&lease).await == octets(len), "{len}");
+        let gone = all_gone(&lease);
+        bench.queue.settle(lease, gone, None, Vec::new()).await.unwrap();
+        bench.queue.close().await;
+        assert_eq!(bench.store.range(keys::TREE, &[0], &[255], 9).unwrap(), [], "{len}");
+    }
+}
+
+#[tokio::test]
+async fn what_did_not_arrive_is_not_written_anew_by_a_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, store) = failing(folder.path()).await;
+    let (_, accepted) = arriving(&bench, &store, 10).await;
+    let held = asked(&bench, Command::Hold("why".into())).await;
+    store.how.store(FULL, Ordering::SeqCst);
+    store.gate.add_permits(1);
+    assert!(matches!(accepted.await.unwrap(), Err(QueueError::Store(StoreError::Full(_)))));
+    store.how.store(WELL, Ordering::SeqCst);
+    assert_eq!(held.await.unwrap().unwrap(), 0);
+    bench.queue.close().await;
+    assert_eq!(bench.store.range(keys::TREE, &[0], &[255], 9).unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_was_changed_before_it_was_there_is_not_delivered_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, store) = failing(folder.path()).await;
+    let (id, accepted) = arriving(&bench, &store, 10).await;
+    bench.queue.shared.set_aside(id, None, "a test says so", false);
+    store.gate.add_permits(1);
+    assert_eq!(accepted.await.unwrap().unwrap(), id);
+    bench.assert_idle();
 }
 
 #[tokio::test]
