@@ -14,7 +14,7 @@ use super::census::Census;
 use super::holdings::Holdings;
 use super::keys::Index;
 use super::ready::Ready;
-use super::rounds::{Entry, Rounds};
+use super::rounds::{Entry, Rounds, is_ahead};
 use super::{Counts, Record};
 use crate::mail::QueueId;
 use crate::store::{Content, SpoolFile, Ticket};
@@ -380,7 +380,7 @@ impl Backlog {
     pub(super) fn wants_refill(&self, now: Timestamp) -> bool {
         let free = self.room();
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        let work = self.fresh_from.is_some() || due(self.rounds.when(self.next_due)) || due(self.next_urgent);
+        let work = self.fresh_from.is_some() || due(self.rounds.when(self.next_due, now)) || due(self.next_urgent);
         work && free > 0 && free.saturating_mul(4) >= self.window
     }
 
@@ -404,14 +404,14 @@ impl Backlog {
     pub(super) fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
         // One that has passed waits for room in the window.
         let later = |at: Option<Timestamp>| at.filter(|at| *at > now);
-        [later(self.rounds.when(self.next_due)), later(self.next_urgent)].into_iter().flatten().min()
+        [later(self.rounds.when(self.next_due, now)), later(self.next_urgent)].into_iter().flatten().min()
     }
 
     /// Begins a refill: what it looks for is taken out here and put back by [`Self::on_disk`] as far as it is left.
     pub(super) fn begin_search(&mut self, now: Timestamp) -> Search {
         let next_urgent = self.next_urgent.take_if(|due| *due <= now);
         self.begin_read();
-        let whole = self.looked_whole.is_none_or(|at| now.since(at) >= WHOLE_EVERY);
+        let whole = self.looked_whole.is_none_or(|at| now.since(at) >= WHOLE_EVERY || is_ahead(at, now));
         if whole {
             self.looked_whole = Some(now);
         }
@@ -422,7 +422,7 @@ impl Backlog {
     }
 
     fn begin_due(&mut self, now: Timestamp, whole: bool) -> Option<Due> {
-        self.rounds.when(self.next_due).filter(|at| *at <= now)?;
+        self.rounds.when(self.next_due, now).filter(|at| *at <= now)?;
         let anew = self.rounds.begins_anew(self.next_due, now);
         let next = self.next_due.take_if(|due| *due <= now);
         let from = if anew || whole && self.rounds.is_over() { Some(Timestamp::default()) } else { next };

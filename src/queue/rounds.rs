@@ -32,6 +32,10 @@ const LATELY: Duration = Duration::from_secs(30);
 /// What is written with a time that has come may be seen so much later.
 const SLACK: Duration = Duration::from_secs(1);
 
+/// A time so far ahead of the clock is from before the clock was put back. Less is what threads that ask it one after the other
+/// may differ by.
+const AHEAD: Duration = Duration::from_secs(1);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
@@ -64,17 +68,19 @@ impl Rounds {
     }
 
     /// When to search, given that nothing outside of the window, but what was passed over, is due before `next`.
-    pub(super) fn when(&self, next: Option<Timestamp>) -> Option<Timestamp> {
-        let again = self.since.map(|since| since.plus(self.wait()));
+    pub(super) fn when(&self, next: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let again = self.since.map(|since| if is_ahead(since, now) { now } else { since.plus(self.wait()) });
         let soonest = [next, again].into_iter().flatten().min();
-        soonest.map(|at| at.max(self.paused))
+        let paused = Some(self.paused).filter(|paused| !is_ahead(paused.minus(PAUSE), now));
+        soonest.map(|at| paused.map_or(at, |paused| at.max(paused)))
     }
 
     /// True where the search may begin anew: all was looked at that was due when the round began, and it is time. There may always be
     /// something that became due in this moment.
     pub(super) fn begins_anew(&mut self, next: Option<Timestamp>, now: Timestamp) -> bool {
-        let all = |since| next.is_none_or(|next| next > since);
-        let begins = self.since.is_some_and(|since| all(since) && since.plus(self.wait()) <= now);
+        let all = |since: Timestamp| next.is_none_or(|next| next > since.min(now));
+        let time = |since: Timestamp| is_ahead(since, now) || since.plus(self.wait()) <= now;
+        let begins = self.since.is_some_and(|since| all(since) && time(since));
         if begins {
             (self.passed, self.since) = (0, None);
         }
@@ -92,8 +98,8 @@ impl Rounds {
         let first = |at| (at, QueueId::from_u64(0));
         // Many may be due at the same time, if an operator said so.
         let overdue = self.overdue.filter(|(at, _)| *at == next).unwrap_or(first(next));
-        let lately = first(now.minus(LATELY));
-        (overdue, self.lately.map_or(lately, |looked_at| lately.max(looked_at)))
+        let (lately, looked_at) = (first(now.minus(LATELY)), self.lately.filter(|(at, _)| !is_ahead(*at, now)));
+        (overdue, looked_at.map_or(lately, |looked_at| lately.max(looked_at)))
     }
 
     /// It brought so many, and left these outside, the first of their kinds. None: nothing.
@@ -120,6 +126,11 @@ impl Rounds {
     }
 }
 
+/// Whether a time that was kept is of no use, because the clock was put back since: until it has caught up nothing may wait.
+pub(super) fn is_ahead(kept: Timestamp, now: Timestamp) -> bool {
+    kept > now.plus(AHEAD)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,18 +144,36 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_put_back_stops_no_search() {
+        let (before, now) = (20_000, 20_000 - 7200);
+        let mut rounds = Rounds::default();
+        rounds.search(at(before - 9), at(before));
+        rounds.searched(1, Some(entry(before - 8, 7)), None);
+        rounds.pass_over(at(before));
+        assert_eq!(rounds.when(Some(at(before - 8)), at(before)), Some(at(before + 1)), "it pauses");
+        assert_eq!(rounds.when(Some(at(now - 8)), at(now)), Some(at(now - 8)), "of a pause then nobody knows");
+        assert!(!rounds.begins_anew(Some(at(now)), at(now)), "not all was looked at");
+        assert_eq!(rounds.when(None, at(now)), Some(at(now)));
+        assert!(rounds.begins_anew(Some(at(now + 1)), at(now)) && rounds.is_over());
+        assert_eq!(rounds.search(at(now - 9), at(now)).1, entry(now - 30, 0), "what became due then is looked for");
+        rounds.searched(1, None, None);
+        rounds.pass_over(at(now));
+        assert_eq!(rounds.when(None, at(now)).unwrap(), at(now + 5).plus(EACH), "and from then on all is as ever");
+    }
+
+    #[test]
     fn the_more_are_passed_over_the_later_the_next_round() {
         for (passed, wait) in [(1, 5), (1000, 6), (100_000, 105), (2_000_000, 900)] {
             let mut rounds = Rounds::default();
             rounds.search(at(0), at(0));
             rounds.searched(usize::MAX, None, None);
             (0..passed).for_each(|_| rounds.pass_over(at(1)));
-            let next = rounds.when(None).unwrap();
+            let next = rounds.when(None, at(1)).unwrap();
             assert_eq!(next.since(at(1)).as_secs(), wait, "{passed}");
             assert!(!rounds.begins_anew(None, at(wait)));
             assert!(!rounds.begins_anew(Some(at(1)), at(2 + wait)), "not all was looked at");
             assert!(rounds.begins_anew(Some(at(2)), at(2 + wait)), "whatever becomes due meanwhile");
-            assert!(rounds.is_over() && rounds.when(None).is_none());
+            assert!(rounds.is_over() && rounds.when(None, at(wait)).is_none());
         }
     }
 
@@ -154,14 +183,14 @@ mod tests {
         rounds.search(at(3), at(10));
         rounds.searched(4, None, None);
         (0..2).for_each(|_| rounds.pass_over(at(10)));
-        assert_eq!(rounds.when(Some(at(3))), Some(at(3)), "half of it was of use");
+        assert_eq!(rounds.when(Some(at(3)), at(10)), Some(at(3)), "half of it was of use");
         rounds.pass_over(at(10));
-        assert_eq!(rounds.when(Some(at(3))), Some(at(11)));
+        assert_eq!(rounds.when(Some(at(3)), at(10)), Some(at(11)));
         rounds.search(at(3), at(11));
         rounds.searched(4, None, None);
-        assert_eq!(rounds.when(Some(at(3))), Some(at(11)), "no longer than that");
+        assert_eq!(rounds.when(Some(at(3)), at(11)), Some(at(11)), "no longer than that");
         assert_eq!(
-            rounds.when(Some(at(20))),
+            rounds.when(Some(at(20)), at(11)),
             Some(at(15).plus(EACH * 3)),
             "there is nothing else until the next round"
         );

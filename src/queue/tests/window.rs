@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::queue::backlog::Place;
 
 impl Shared {
     /// As `accept`, without waiting for a flush: to fill a queue quickly.
@@ -109,6 +110,39 @@ async fn what_is_passed_over_is_looked_at_once_in_a_round_and_nothing_is_written
     let found = bench.some(1000).await.into_iter().any(|lease| lease.record.id == new);
     assert!(found);
     bench.close().await;
+}
+
+#[tokio::test]
+async fn what_was_passed_over_comes_again_though_the_clock_was_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    for _ in 0..3 {
+        bench.accept(&["a@example.net"], b"x").await;
+    }
+    for lease in bench.some(3).await {
+        bench.queue.settle(lease, vec![retry(0, later(60))], None, Vec::new()).await.unwrap();
+    }
+    bench.clock.advance(Duration::from_secs(3 * 3600));
+    for mut lease in bench.some(3).await {
+        assert!(lease.pass_over());
+    }
+    bench.assert_idle();
+    bench.clock.set(later(3600));
+    assert_eq!(bench.some(3).await.len(), 3);
+    bench.close().await;
+}
+
+#[test]
+fn an_index_is_looked_through_whole_though_the_clock_was_put_back() {
+    let mut backlog = Backlog::new(100, 0);
+    let mut begins = |due, now| {
+        backlog.on_disk(QueueId::from_u64(7), Place::Urgent(later(due)));
+        backlog.begin_search(later(now)).next_urgent
+    };
+    assert_eq!(begins(7000, 7200), Some(Timestamp::default()));
+    assert_eq!(begins(7201, 7202), Some(later(7201)));
+    assert_eq!(begins(1, 2), Some(Timestamp::default()));
+    assert_eq!(begins(3, 4), Some(later(3)));
 }
 
 #[tokio::test]
