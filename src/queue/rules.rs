@@ -152,24 +152,36 @@ impl Queue {
     /// # Errors
     /// When there are too many already, or the store fails.
     pub async fn add_rule(
-        &self,
+        self: &Arc<Self>,
         kind: RuleKind,
         filter: Filter,
         reason: Arc<str>,
         until: Option<Timestamp>,
         by: Arc<str>,
     ) -> Result<Arc<Rule>, RuleError> {
+        let (number, since) = (0, self.shared.clock.now());
+        let rule = Rule { number, kind, filter, reason, since, until, by, lifted: false };
+        let queue = Arc::clone(self);
+        // A task of its own: who asked may go away between the store's knowing of it and the queue's.
+        let added = tokio::spawn(async move { queue.put_in_force(rule).await });
+        added.await.unwrap_or(Err(StoreError::Closed.into()))
+    }
+
+    /// Gives the rule its number.
+    async fn put_in_force(&self, rule: Rule) -> Result<Arc<Rule>, RuleError> {
         let _one_at_a_time = self.shared.changing_rules.lock().await;
-        let now = self.shared.clock.now();
-        self.forget_ended(now).await?;
+        self.forget_ended(rule.since).await?;
         let before = self.rules();
         if before.0.len() >= MOST {
             return Err(RuleError::TooMany(MOST));
         }
         let number = self.shared.last_rule()? + 1;
-        let rule = Arc::new(Rule { number, kind, filter, reason, since: now, until, by, lifted: false });
+        let rule = Arc::new(Rule { number, ..rule });
         let last = Write::Put { key: keys::rule(0), value: Bytes::copy_from_slice(&number.to_be_bytes()) };
-        self.shared.store.commit(keys::TREE, vec![last, rule.write()]).await?;
+        if let Err(error) = self.shared.store.commit(keys::TREE, vec![last, rule.write()]).await {
+            self.shared.take_back(Write::Delete { key: keys::rule(number) });
+            return Err(error.into());
+        }
         let mut rules = Rules::clone(&before);
         rules.0.push(Arc::clone(&rule));
         self.shared.rules.store(Arc::new(rules));
@@ -182,6 +194,13 @@ impl Queue {
     /// # Errors
     /// When the store fails.
     pub async fn lift_rule(self: &Arc<Self>, number: u32) -> Result<Option<Arc<Rule>>, QueueError> {
+        let queue = Arc::clone(self);
+        // As above.
+        let lifted = tokio::spawn(async move { queue.lift(number).await });
+        lifted.await.unwrap_or(Err(StoreError::Closed.into()))
+    }
+
+    async fn lift(self: &Arc<Self>, number: u32) -> Result<Option<Arc<Rule>>, QueueError> {
         let lifted = {
             let _one_at_a_time = self.shared.changing_rules.lock().await;
             let mut rules = Rules::clone(&self.rules());
@@ -189,8 +208,11 @@ impl Queue {
                 return Ok(None);
             };
             let lifted = Arc::new(Rule { lifted: true, ..Rule::clone(rule) });
-            *rule = Arc::clone(&lifted);
-            self.shared.store.commit(keys::TREE, vec![lifted.write()]).await?;
+            let before = std::mem::replace(rule, Arc::clone(&lifted));
+            if let Err(error) = self.shared.store.commit(keys::TREE, vec![lifted.write()]).await {
+                self.shared.take_back(before.write());
+                return Err(error.into());
+            }
             self.shared.rules.store(Arc::new(rules));
             lifted
         };
@@ -295,6 +317,13 @@ impl Shared {
         }
         self.rules.store(Arc::new(rules));
         Ok(())
+    }
+
+    /// Takes back what a batch that failed may have left: who asked was told that nothing came of it.
+    fn take_back(&self, write: Write) {
+        if let Err(error) = self.store.ride(keys::TREE, vec![write]) {
+            tracing::error!(%error, "a change of the rules that failed may be in force after a restart");
+        }
     }
 
     fn last_rule(&self) -> Result<u32, StoreError> {

@@ -319,6 +319,53 @@ async fn what_was_changed_before_it_was_there_is_not_delivered_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_rule_whose_maker_went_away_is_in_force_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, store) = failing(folder.path()).await;
+    store.how.store(LATE, Ordering::SeqCst);
+    let mut added =
+        Box::pin(bench.queue.add_rule(RuleKind::Hold, Filter::default(), "why".into(), None, "uid 0".into()));
+    let stored = async {
+        while store.get(keys::TREE, &keys::rule(1)).unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = &mut added => panic!("it is not stored yet"),
+        () = stored => {}
+    }
+    drop(added);
+    store.gate.add_permits(1);
+    until(|| bench.queue.rules().len() == 1).await;
+    let mut lifted = Box::pin(bench.queue.lift_rule(1));
+    let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(lifted.as_mut().poll(cx))).await;
+    assert!(begun.is_pending());
+    drop(lifted);
+    // The second is for its being forgotten.
+    store.gate.add_permits(2);
+    until(|| bench.queue.rules().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_rules_that_failed_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, store) = failing(folder.path()).await;
+    let add = async || bench.queue.add_rule(RuleKind::Hold, Filter::default(), "".into(), None, "".into()).await;
+    store.how.store(FULL, Ordering::SeqCst);
+    assert!(matches!(add().await, Err(RuleError::Store(StoreError::Full(_)))));
+    store.how.store(WELL, Ordering::SeqCst);
+    bench.queue.shared.barrier().await.unwrap();
+    assert_eq!((store.get(keys::TREE, &keys::rule(1)).unwrap(), bench.queue.rules().len()), (None, 0));
+    let number = add().await.unwrap().number;
+    let before = store.get(keys::TREE, &keys::rule(number)).unwrap();
+    store.how.store(FULL, Ordering::SeqCst);
+    assert!(bench.queue.lift_rule(number).await.is_err());
+    store.how.store(WELL, Ordering::SeqCst);
+    bench.queue.shared.barrier().await.unwrap();
+    assert_eq!((store.get(keys::TREE, &keys::rule(number)).unwrap(), bench.queue.rules().len()), (before, 1));
+}
+
+#[tokio::test]
 async fn a_part_of_the_window_is_left_for_what_arrives() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench_with(Config { window: 80, ..config(folder.path()) }).await;
