@@ -21,6 +21,9 @@ const MOST: usize = 1000;
 /// After a suspension is lifted, what waited for it is due within so long: not all at the same moment.
 const SPREAD: Duration = Duration::from_secs(10);
 
+/// Where those that wait could not be told, it is tried again so much later: sooner than anybody looks why they wait.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// Messages looked at in one step of lifting a suspension.
 const LOOK: usize = 4096;
 
@@ -120,6 +123,11 @@ impl Rules {
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether the rule of this number has a say.
+    pub(super) fn has(&self, number: u32, now: Timestamp) -> bool {
+        self.in_force(now).any(|rule| rule.number == number)
     }
 
     fn of(&self, kind: RuleKind, now: Timestamp) -> impl Iterator<Item = &Arc<Rule>> {
@@ -227,12 +235,19 @@ impl Queue {
         if lifted.is_empty() {
             return;
         }
-        let queue = Arc::clone(self);
+        let queue = Arc::downgrade(self);
         // Nobody waits for it: cut off by a shutdown, it is done again at the next start.
         let _background = tokio::spawn(async move {
             for rule in lifted {
-                if let Err(error) = queue.finish(&rule).await {
+                while let Some(queue) = queue.upgrade()
+                    && let Err(error) = queue.finish(&rule).await
+                {
                     tracing::error!(%error, rule = rule.number, "what waited for a suspension is not told of its end");
+                    if let QueueError::Store(StoreError::Broken(_) | StoreError::Closed) = error {
+                        return;
+                    }
+                    drop(queue);
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::accept::{Durable, Prepared, displace, is_embedded, later_place, removal, rewrite};
 use super::backlog::{Backlog, Hot, Place};
-use super::{BodyPlace, Change, Incoming, Lease, Queue, QueueError, Record, Settled, Shared, keys, stored};
+use super::{BodyPlace, Change, Incoming, Lease, Queue, QueueError, Record, Rules, Settled, Shared, keys, stored};
 use crate::mail::{Annotations, QueueId};
 use crate::store::{Content, Ticket, Write};
 use crate::time::Timestamp;
@@ -86,10 +86,10 @@ impl Shared {
         let mut backlog = self.backlog.lock();
         // A message that an operator removed meanwhile has nothing to record; what its attempt said is still told.
         let before = backlog.get(id).map(|a| (Arc::clone(&a.record), a.place, a.hot.clone().or(moved)));
+        // Under the lock: whoever lifts a suspension meets all that was parked for it before, and here no more is.
+        let end = End { lease, settled, rules: &self.rules.load(), now };
         let after = match &before {
-            Some((record, place, hot)) => {
-                changed(record, *place, hot.as_ref(), &lease.recipients, settled, annotations, &mut writes)?
-            }
+            Some((record, place, hot)) => end.changed(record, *place, hot.as_ref(), annotations, &mut writes)?,
             None => None,
         };
         let ticket = if writes.is_empty() { None } else { Some(self.store.ride(keys::TREE, writes)?) };
@@ -171,39 +171,54 @@ impl Shared {
     }
 }
 
-/// The record after a settlement and the writes that make it so. None: nobody is left.
-fn changed(
-    record: &Record,
-    place: Place,
-    hot: Option<&Hot>,
-    leased: &[u32],
-    settled: &[Settled],
-    annotations: Option<Annotations>,
-    writes: &mut Vec<Write>,
-) -> Result<Option<(Arc<Record>, Place)>, QueueError> {
-    let mine = || settled.iter().filter(|s| leased.contains(&s.recipient));
-    let gone = |index: u32| mine().any(|s| s.recipient == index && matches!(s.change, Change::Gone));
-    if record.recipients.iter().all(|r| gone(r.index)) {
-        removal(record, place, writes);
-        return Ok(None);
+/// The end of a lease.
+struct End<'a> {
+    lease: &'a Lease,
+    settled: &'a [Settled],
+    rules: &'a Rules,
+    now: Timestamp,
+}
+
+impl End<'_> {
+    /// What was settled of the recipients leased, but for those that were to wait for a suspension that is over by now: they are
+    /// due again.
+    fn mine(&self) -> impl Iterator<Item = &Settled> {
+        let over = |change: &Change| matches!(change, Change::Park { rule, .. } if !self.rules.has(*rule, self.now));
+        self.settled.iter().filter(move |s| self.lease.recipients.contains(&s.recipient) && !over(&s.change))
     }
-    let mut record = record.clone();
-    let annotated = annotations.is_some();
-    if let Some(annotations) = annotations {
-        record.annotations = annotations;
-    }
-    record.recipients.retain(|r| !gone(r.index));
-    let recipients = record.recipients.len();
-    for settled in mine() {
-        if let Some(recipient) = record.recipients.iter_mut().find(|r| r.index == settled.recipient) {
-            apply(recipient, settled, recipients);
+
+    /// The record after a settlement and the writes that make it so. None: nobody is left.
+    fn changed(
+        &self,
+        before: &Arc<Record>,
+        place: Place,
+        hot: Option<&Hot>,
+        annotations: Option<Annotations>,
+        writes: &mut Vec<Write>,
+    ) -> Result<Option<(Arc<Record>, Place)>, QueueError> {
+        let gone = |index: u32| self.mine().any(|s| s.recipient == index && matches!(s.change, Change::Gone));
+        if before.recipients.iter().all(|r| gone(r.index)) {
+            removal(before, place, writes);
+            return Ok(None);
         }
+        let mut record = Record::clone(before);
+        let annotated = annotations.is_some();
+        if let Some(annotations) = annotations {
+            record.annotations = annotations;
+        }
+        record.recipients.retain(|r| !gone(r.index));
+        let recipients = record.recipients.len();
+        for settled in self.mine() {
+            if let Some(recipient) = record.recipients.iter_mut().find(|r| r.index == settled.recipient) {
+                apply(recipient, settled, recipients);
+            }
+        }
+        if self.mine().next().is_none() && !annotated {
+            return Ok(Some((Arc::new(record), place)));
+        }
+        let next = move_to(&record, place, hot, writes)?;
+        Ok(Some((Arc::new(record), next)))
     }
-    if mine().next().is_none() && !annotated {
-        return Ok(Some((Arc::new(record), place)));
-    }
-    let next = move_to(&record, place, hot, writes)?;
-    Ok(Some((Arc::new(record), next)))
 }
 
 /// Writes that bring a changed record to where it belongs now.

@@ -176,3 +176,21 @@ async fn what_waits_for_a_suspension_is_due_once_it_is_lifted() {
     bench.clock.advance(Duration::from_secs(11));
     assert_eq!(due(&bench).await, [(id, vec![0])]);
 }
+
+#[tokio::test]
+async fn what_is_to_wait_for_a_suspension_that_is_over_by_then_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    let rule = bench.queue.add_rule(RuleKind::Suspend, Filter::default(), "".into(), None, "".into()).await.unwrap();
+    let id = bench.accept(&["a@x.test"], b"x").await;
+    let lease = bench.one().await;
+    bench.queue.lift_rule(rule.number).await.unwrap().unwrap();
+    while !bench.queue.rules().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let change = Change::Park { at: later(86_400), rule: rule.number };
+    let parked = vec![Settled { recipient: 0, change, outcome: None, past: None }];
+    bench.queue.settle(lease, parked, None, Vec::new()).await.unwrap();
+    assert_eq!(by_id(&bench, id).recipients[0].state.parked, None);
+    assert_eq!(due(&bench).await, [(id, vec![0])]);
+}

@@ -17,6 +17,8 @@ pub(super) struct Failing {
     pub(super) full: Mutex<(Bytes, usize)>,
     /// Who has read from this key waits at the first gate, and again at the second.
     gates: Mutex<Option<(Bytes, Arc<[Barrier; 2]>)>>,
+    /// Barriers that failed.
+    barred: AtomicUsize,
     /// Before answers that are late.
     gate: tokio::sync::Semaphore,
 }
@@ -26,11 +28,13 @@ const FULL: u8 = 1;
 const BROKEN: u8 = 2;
 /// Done, but the answer comes only once the gate is opened.
 const LATE: u8 = 3;
+/// Nobody can wait for what was written before.
+const BARRED: u8 = 4;
 
 impl Failing {
     fn fault(&self) -> Option<StoreError> {
         match self.how.load(Ordering::SeqCst) {
-            WELL | LATE => None,
+            WELL | LATE | BARRED => None,
             FULL => Some(StoreError::Full("no space left".into())),
             BROKEN => Some(StoreError::Broken("input/output error".into())),
             other => panic!("fault {other}"),
@@ -76,6 +80,10 @@ impl Store for Failing {
                     self.fault().map_or(Ok(()), Err)
                 })
             }
+            None if self.how.load(Ordering::SeqCst) == BARRED && writes.is_empty() => {
+                self.barred.fetch_add(1, Ordering::SeqCst);
+                Box::pin(std::future::ready(Err(StoreError::Full("no space left".into()))))
+            }
             None => self.inner.commit(tree, writes),
         }
     }
@@ -101,7 +109,8 @@ pub(super) fn failing_store(folder: &Path) -> Arc<Failing> {
     let inner = Sled::open(&folder.join("db"), 8 << 20).unwrap();
     let (read, full, gates) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
     let gate = tokio::sync::Semaphore::new(0);
-    Arc::new(Failing { inner, how: AtomicU8::new(WELL), read, full, gates, gate })
+    let barred = AtomicUsize::new(0);
+    Arc::new(Failing { inner, how: AtomicU8::new(WELL), read, full, gates, barred, gate })
 }
 
 async fn failing(folder: &Path) -> (Bench, Arc<Failing>) {
@@ -363,6 +372,23 @@ async fn a_change_of_the_rules_that_failed_is_taken_back() {
     store.how.store(WELL, Ordering::SeqCst);
     bench.queue.shared.barrier().await.unwrap();
     assert_eq!((store.get(keys::TREE, &keys::rule(number)).unwrap(), bench.queue.rules().len()), (before, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_could_not_be_told_that_a_suspension_is_over_is_told_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, store) = failing(folder.path()).await;
+    bench.queue.add_rule(RuleKind::Suspend, Filter::default(), "".into(), None, "".into()).await.unwrap();
+    store.how.store(BARRED, Ordering::SeqCst);
+    bench.queue.lift_rule(1).await.unwrap().unwrap();
+    while store.barred.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    store.how.store(WELL, Ordering::SeqCst);
+    assert_eq!(bench.queue.rules().len(), 1);
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    until(|| bench.queue.rules().is_empty()).await;
 }
 
 #[tokio::test]
