@@ -110,8 +110,9 @@ impl<'a> Attempt<'a> {
         if self.dispatcher.is_paused() {
             return None;
         }
-        // Since it was handed to the lane.
-        if !self.dispatcher.queue().suspended(&self.lease.record, &self.lease.recipients).is_empty() {
+        // Since it was handed to the lane. Due again, they are looked at anew.
+        let (queue, lease) = (self.dispatcher.queue(), &self.lease);
+        if !lease.stands() || !queue.suspended(&lease.record, &lease.recipients).is_empty() {
             return None;
         }
         let now = self.dispatcher.clock().now();

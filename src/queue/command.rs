@@ -4,6 +4,7 @@
 //! what was asked holds for what it leaves of them. Steps are bounded, as those of `scan` are.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::accept::{is_embedded, removal};
 use super::backlog::{Hot, Place};
@@ -169,6 +170,7 @@ impl Shared {
                 backlog.replace(id, next, to, now);
             }
         }
+        self.changes.fetch_add(1, Ordering::Release);
         Ok(true)
     }
 

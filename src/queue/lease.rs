@@ -1,9 +1,10 @@
 //! Leases: claims on due recipients, in memory only. Whatever way a lease ends, its recipients are settled or due again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Queue, Record, Shared};
+use super::{Queue, QueuedRecipient, Record, Shared};
 
 /// A claim on the due recipients of one message. Dropped without `settle`, they are due again.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Lease {
     pub record: Arc<Record>,
     /// Indexes of the recipients leased.
     pub recipients: Vec<u32>,
+    /// Changes that operators had made by then.
+    changes: u64,
     /// None once settled or split.
     home: Option<Arc<Shared>>,
 }
@@ -28,13 +31,15 @@ impl Queue {
             tokio::pin!(woken);
             woken.as_mut().enable();
             let now = self.shared.clock.now();
-            let (taken, refill, next) = {
+            let (taken, refill, next, changes) = {
                 let mut backlog = self.shared.backlog.lock();
                 let taken = backlog.take_ready(room.max(1), now);
-                (taken, backlog.wants_refill(now), backlog.next_look(now))
+                let changes = self.shared.changes.load(Ordering::Acquire);
+                (taken, backlog.wants_refill(now), backlog.next_look(now), changes)
             };
             if !taken.is_empty() {
-                let claim = |(record, recipients)| Lease { record, recipients, home: Some(Arc::clone(&self.shared)) };
+                let home = || Some(Arc::clone(&self.shared));
+                let claim = |(record, recipients)| Lease { record, recipients, changes, home: home() };
                 return taken.into_iter().map(claim).collect();
             }
             if refill {
@@ -64,10 +69,28 @@ impl Lease {
         let part = |group: Vec<u32>| {
             let (mine, rest) = self.recipients.drain(..).partition(|index| group.contains(index));
             self.recipients = rest;
-            Self { record: Arc::clone(&self.record), recipients: mine, home: Some(Arc::clone(&home)) }
+            let (record, changes) = (Arc::clone(&self.record), self.changes);
+            Self { record, recipients: mine, changes, home: Some(Arc::clone(&home)) }
         };
         // What is left is given back as `self` is dropped.
         groups.into_iter().map(part).filter(|lease| !lease.recipients.is_empty()).collect()
+    }
+
+    /// Whether its recipients are still what they were when they were leased: no operator held, bounced, removed or rerouted them,
+    /// or gave them another time. Where nobody asked anything of any message since, it costs nothing.
+    pub fn stands(&self) -> bool {
+        let Some(home) = self.home.as_ref().filter(|home| home.changes.load(Ordering::Acquire) != self.changes) else {
+            return true;
+        };
+        let backlog = home.backlog.lock();
+        backlog.get(self.record.id).is_some_and(|active| {
+            let (before, now) = (&self.record, &active.record);
+            Arc::ptr_eq(now, before) || now.held == before.held && self.mine(now).eq(self.mine(before))
+        })
+    }
+
+    fn mine<'a>(&'a self, record: &'a Record) -> impl Iterator<Item = &'a QueuedRecipient> {
+        record.recipients.iter().filter(|r| self.recipients.contains(&r.index))
     }
 
     /// Lets the message be: it stays in the queue as it is, and is due again when all that is overdue was looked at. Nothing is

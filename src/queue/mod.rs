@@ -31,6 +31,7 @@ mod settle;
 mod show;
 mod stored;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -223,6 +224,8 @@ struct Shared {
     wake: Notify,
     /// A message that was being committed is here, or did not come.
     landed: Condvar,
+    /// Changes that operators made: leases of before may be about what is no more.
+    changes: AtomicU64,
     /// Where recipients go that no plugin routed.
     ways: OnceLock<Arc<Ways>>,
     rules: ArcSwap<Rules>,

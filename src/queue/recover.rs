@@ -50,6 +50,7 @@ impl Queue {
                 quotas,
                 wake,
                 landed: parking_lot::Condvar::new(),
+                changes: std::sync::atomic::AtomicU64::new(0),
                 ways: std::sync::OnceLock::new(),
                 rules: arc_swap::ArcSwap::default(),
                 changing_rules: tokio::sync::Mutex::default(),

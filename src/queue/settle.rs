@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::accept::{Durable, Prepared, displace, is_embedded, later_place, removal, rewrite};
 use super::backlog::{Backlog, Hot, Place};
-use super::{BodyPlace, Change, Incoming, Lease, Queue, QueueError, Record, Rules, Settled, Shared, keys, stored};
+use super::{
+    BodyPlace, Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Record, Rules, Settled, Shared, keys,
+    stored,
+};
 use crate::mail::{Annotations, QueueId};
 use crate::store::{Content, Ticket, Write};
 use crate::time::Timestamp;
@@ -208,9 +211,12 @@ impl End<'_> {
         }
         record.recipients.retain(|r| !gone(r.index));
         let recipients = record.recipients.len();
+        // The common case costs no look at each.
+        let as_leased = Arc::ptr_eq(before, &self.lease.record);
         for settled in self.mine() {
             if let Some(recipient) = record.recipients.iter_mut().find(|r| r.index == settled.recipient) {
-                apply(recipient, settled, recipients);
+                let asked = !as_leased && was_asked(recipient, &self.lease.record);
+                apply(recipient, settled, recipients, asked);
             }
         }
         if self.mine().next().is_none() && !annotated {
@@ -219,6 +225,12 @@ impl End<'_> {
         let next = move_to(&record, place, hot, writes)?;
         Ok(Some((Arc::new(record), next)))
     }
+}
+
+/// Whether an operator said, while the recipient was leased, when it is due or which way it goes: nobody else changes either then.
+fn was_asked(recipient: &QueuedRecipient, leased: &Record) -> bool {
+    let way = |r: &QueuedRecipient| (r.state.due, r.route.clone(), r.state.reroute);
+    leased.recipients.iter().find(|r| r.index == recipient.index).is_some_and(|before| way(before) != way(recipient))
 }
 
 /// Writes that bring a changed record to where it belongs now.
@@ -244,7 +256,8 @@ pub(super) fn move_to(
     Ok(next)
 }
 
-fn apply(recipient: &mut super::QueuedRecipient, settled: &Settled, recipients: usize) {
+/// `asked`: an operator said meanwhile when it is due, or which way it goes; that holds.
+fn apply(recipient: &mut QueuedRecipient, settled: &Settled, recipients: usize, asked: bool) {
     let state = &mut recipient.state;
     // An operator had it bounced while the attempt was under way: that holds, and it is due already.
     let refused = state.is_refused();
@@ -253,11 +266,12 @@ fn apply(recipient: &mut super::QueuedRecipient, settled: &Settled, recipients: 
     }
     if let Change::Park { at, rule } = settled.change
         && !refused
+        && !asked
     {
         (state.due, state.parked) = (at, Some(rule));
     }
     if let Change::Retry { at, counted, route, warned } = &settled.change {
-        if !refused {
+        if !refused && !asked {
             state.due = *at;
         }
         state.attempts = state.attempts.saturating_add(u32::from(*counted));
@@ -265,10 +279,13 @@ fn apply(recipient: &mut super::QueuedRecipient, settled: &Settled, recipients: 
             state.remember(past.clone(), recipients);
         }
         state.warned |= *warned;
+        state.parked = None;
+        if asked {
+            return;
+        }
         if let Some(route) = route {
             recipient.route = Some(Arc::clone(route));
         }
-        state.parked = None;
         // The route hook was asked, or the attempt would not have been made.
         state.reroute &= !(*counted || route.is_some());
     }

@@ -1,6 +1,7 @@
 //! Commands by filter, and rules in force, over the real store.
 
 use super::*;
+use crate::hooks::NextHop;
 
 async fn do_it(bench: &Bench, filter: &str, command: Command) -> u64 {
     bench.queue.command(&Filter::parse(filter).unwrap(), command).await.unwrap()
@@ -46,6 +47,69 @@ async fn what_is_bounced_while_it_is_tried_ends_after_the_attempt() {
     let record = by_id(&bench, id);
     assert!(record.recipients[0].state.is_refused() && !record.recipients[1].state.is_refused());
     assert_eq!(due(&bench).await, [(id, vec![0])], "at once, and without the other");
+}
+
+#[tokio::test]
+async fn what_is_asked_of_recipients_while_they_are_tried_holds_for_what_is_left_of_them() {
+    let route = |name: &str| Arc::new(Route { hops: vec![NextHop::Named(name.into())], ..Route::default() });
+    let at = later(7200);
+    let reschedule = Command::Reschedule { at, spread: Duration::ZERO };
+    let tried = Change::Retry { at: later(300), counted: true, route: Some(route("old")), warned: true };
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    let rule = bench.queue.add_rule(RuleKind::Suspend, Filter::contains("tag", "x"), "".into(), None, "".into()).await;
+    let parked = Change::Park { at: later(86_400), rule: rule.unwrap().number };
+    for (command, change, due, way, reroute) in [
+        (Command::Retry { reroute: true }, &tried, START, None, true),
+        (Command::Reroute(route("new")), &tried, START, Some(route("new")), false),
+        (reschedule.clone(), &tried, at, None, false),
+        (reschedule, &parked, at, None, false),
+    ] {
+        let id = bench.accept(&["a@x.test", "b@x.test"], b"body").await;
+        let lease = bench.one().await;
+        assert_eq!(do_it(&bench, &format!("id = {id} and recipient = a@x.test"), command.clone()).await, 1);
+        let settled = |recipient| Settled { recipient, change: change.clone(), outcome: None, past: None };
+        bench.queue.settle(lease, vec![settled(0), settled(1)], None, Vec::new()).await.unwrap();
+        let record = by_id(&bench, id);
+        let (asked, other) = (&record.recipients[0], &record.recipients[1]);
+        assert_eq!((asked.state.due, &asked.route, asked.state.reroute), (due, &way, reroute), "{command:?}");
+        assert_eq!((asked.state.parked, other.state.reroute), (None, false));
+        match change {
+            Change::Park { at, rule } => assert_eq!((other.state.due, other.state.parked), (*at, Some(*rule))),
+            _ => {
+                assert_eq!((asked.state.attempts, asked.state.warned), (1, true));
+                assert_eq!((other.state.due, &other.route), (later(300), &Some(route("old"))));
+            }
+        }
+        do_it(&bench, "all", Command::Remove).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lease_stands_until_an_operator_changes_what_it_is_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    let hop = Arc::new(Route { hops: vec![NextHop::Named("new".into())], ..Route::default() });
+    for command in [
+        Command::Hold("why".into()),
+        Command::Bounce("why".into()),
+        Command::Remove,
+        Command::Reroute(hop),
+        Command::Retry { reroute: true },
+        Command::Reschedule { at: later(7200), spread: Duration::ZERO },
+    ] {
+        let id = bench.accept(&["a@x.test", "b@x.test"], b"body").await;
+        let [one, other] = <[Lease; 2]>::try_from(bench.one().await.split(vec![vec![0], vec![1]])).unwrap();
+        assert!(one.stands() && other.stands());
+        assert_eq!(do_it(&bench, &format!("id = {id} and recipient = a@x.test"), command.clone()).await, 1);
+        assert!(!one.stands() && other.stands(), "{command:?}");
+        assert_eq!(do_it(&bench, &format!("id = {id}"), Command::Remove).await, 1);
+        assert!(!other.stands());
+    }
+    bench.accept(&["a@x.test"], b"body").await;
+    let lease = bench.one().await;
+    do_it(&bench, "all", Command::Hold("all of it".into())).await;
+    assert!(!lease.stands());
 }
 
 #[tokio::test]

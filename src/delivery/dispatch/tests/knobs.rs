@@ -1,7 +1,9 @@
 //! Suspensions, suppression, retry rules, give-up times of messages, and what the history is told.
 
 use super::*;
-use crate::delivery::job::Job;
+use crate::delivery::attempt::Attempt;
+use crate::delivery::job::{Job, LaneKey};
+use crate::delivery::lane::Lane;
 use crate::history::{self, History, Query};
 use crate::mail::Param;
 use crate::queue::{CodePattern, Pace, Record, RetryRule, RuleKind, Schedule, Then};
@@ -41,6 +43,21 @@ async fn what_is_suspended_waits_without_an_attempt_and_is_given_up_in_time() {
     assert_eq!(take(&mut sink).await.recipients, ["ann@example.net"]);
     rig.empty().await;
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_operator_changed_while_it_waited_in_a_lane_is_not_sent_as_it_was() {
+    let rig = Rig::new(config(), to(([127, 0, 0, 1], 9).into()), Script::default()).await;
+    rig.accept("sue@example.org", &["ann@example.net", "bob@example.net"]).await;
+    let lease = rig.queue.lease(1).await.pop().unwrap();
+    let route = rig.dispatcher.route_of(&lease.record.recipients[0]);
+    let lane = Lane::new(LaneKey { route: Arc::clone(&route), source: None, tenant: None });
+    let filter = Filter::parse("recipient = ann@example.net").unwrap();
+    rig.queue.command(&filter, Command::Hold("why".into())).await.unwrap();
+    for (lease, is_sent) in lease.split(vec![vec![0], vec![1]]).into_iter().zip([false, true]) {
+        let attempt = Attempt::new(&rig.dispatcher, Job::new(lease, Arc::clone(&route), false), "there".into());
+        assert_eq!(attempt.prepare(&lane, true).await.is_some(), is_sent);
+    }
 }
 
 #[tokio::test]
