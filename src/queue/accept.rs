@@ -7,7 +7,7 @@ use parking_lot::MutexGuard;
 
 use super::backlog::{Backlog, Hot, Place};
 use super::quota::{Marks, OverQuota, Share};
-use super::stored::{self, CHUNK};
+use super::stored::{self, CHUNK, INLINE};
 use super::{BodyPlace, Incoming, Queue, QueueError, Record, Shared, keys};
 use crate::mail::QueueId;
 use crate::store::{Body, Content, SpoolFile, StoreError, Write};
@@ -169,7 +169,7 @@ impl Shared {
         self.greet(&mut record);
         record.head_size = head_size(&head);
         record.body_size = body.len();
-        let small = matches!(&body, Content::Memory(octets) if octets.len() <= CHUNK);
+        let small = matches!(&body, Content::Memory(octets) if octets.len() <= INLINE);
         record.body = BodyPlace::Inline;
         let (mut file, mut unwritten) = (None, None);
         if !small {
@@ -265,9 +265,18 @@ pub(super) fn inline_size(record: &Record) -> u64 {
     if record.body == BodyPlace::Inline { record.body_size } else { 0 }
 }
 
-/// While it is fresh, its content is in the record's value.
-pub(super) fn is_embedded(record: &Record) -> bool {
-    u64::from(record.head_size) + inline_size(record) <= CHUNK as u64
+/// While it is fresh, its content is in the record's value: so it is written.
+fn is_embedded(record: &Record) -> bool {
+    stored_size(record) <= CHUNK as u64
+}
+
+/// The same for what is read: earlier programs wrote larger ones so. Whether it is shows in the value.
+pub(super) fn may_be_embedded(record: &Record) -> bool {
+    stored_size(record) <= INLINE as u64
+}
+
+fn stored_size(record: &Record) -> u64 {
+    u64::from(record.head_size) + inline_size(record)
 }
 
 /// Writes the record into its place; the content stays where it is.

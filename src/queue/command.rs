@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::accept::{is_embedded, removal};
+use super::accept::{may_be_embedded, removal};
 use super::backlog::{Hot, Place};
 use super::scan::Reach;
 use super::settle::move_to;
@@ -137,7 +137,9 @@ impl Shared {
         let (id, now) = (record.id, self.clock.now());
         // Read before the lock; whether it is still what it was is checked under it.
         let hot = match &next {
-            Next::Record(_) if place == Place::Fresh && is_embedded(record) => self.content_at_hand(record, place)?,
+            Next::Record(_) if place == Place::Fresh && may_be_embedded(record) => {
+                self.content_at_hand(record, place)?
+            }
             _ => None,
         };
         // What the store shows already may still be arriving: changed before it is there, it would be delivered as it was.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::accept::{inline_size, is_embedded};
+use super::accept::{inline_size, may_be_embedded};
 use super::backlog::Place;
 use super::{BodyPlace, Lease, Queue, QueueError, Record, Shared, keys, stored};
 use crate::mail::QueueId;
@@ -84,10 +84,13 @@ impl Shared {
     /// What the store has of the content.
     pub(super) fn read_blob(&self, record: &Record, place: Place) -> Result<Bytes, StoreError> {
         let damaged = |error: stored::FormError| StoreError::Damaged(error.to_string().into());
-        if place == Place::Fresh && is_embedded(record) {
+        if place == Place::Fresh && may_be_embedded(record) {
             let value = self.store.get(keys::TREE, &keys::fresh(record.id))?;
             let value = value.ok_or_else(|| StoreError::Damaged("its value is missing".into()))?;
-            return stored::decode(&value).map(|(_, blob)| blob).map_err(damaged);
+            let (_, blob) = stored::decode(&value).map_err(damaged)?;
+            if !blob.is_empty() {
+                return Ok(blob);
+            }
         }
         let mut blob = BytesMut::new();
         let mut from = 0;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::accept::{Durable, Prepared, displace, is_embedded, later_place, removal, rewrite};
+use super::accept::{Durable, Prepared, displace, later_place, may_be_embedded, removal, rewrite};
 use super::backlog::{Backlog, Hot, Place};
 use super::{
     BodyPlace, Change, Incoming, Lease, Queue, QueueError, QueuedRecipient, Record, Rules, Settled, Shared, keys,
@@ -54,7 +54,7 @@ impl Shared {
             let backlog = self.backlog.lock();
             backlog
                 .get(id)
-                .filter(|a| a.place == Place::Fresh && a.hot.is_none() && is_embedded(&a.record))
+                .filter(|a| a.place == Place::Fresh && a.hot.is_none() && may_be_embedded(&a.record))
                 .is_some_and(|active| {
                     active.record.recipients.iter().any(|r| !lease.recipients.contains(&r.index) || stays(r.index))
                 })
@@ -244,7 +244,7 @@ pub(super) fn move_to(
     if next != place {
         displace(record.id, place, writes);
     }
-    if place == Place::Fresh && is_embedded(record) {
+    if place == Place::Fresh && may_be_embedded(record) {
         let missing = || QueueError::Damaged(record.id, "its content is not at hand".into());
         let hot = hot.ok_or_else(missing)?;
         match (&hot.body, &record.body) {

@@ -18,9 +18,12 @@ pub(super) const VERSION: u8 = 2;
 
 const PREFIX: usize = 1 + 4 + 4;
 
-/// Content up to this size is one value with its record; larger content is cut into chunks of it. Engines with fixed
-/// segments waste space on larger values, and sled keeps values above 128 KiB in files that it never gives back.
-pub(super) const CHUNK: usize = 32 * 1024;
+/// A body up to this size is in the store, a larger one in the spool.
+pub(super) const INLINE: usize = 32 * 1024;
+
+/// Content up to this size is one value with its record; larger content is cut into chunks of it. sled writes a page of up to
+/// 17 pairs as one piece, and a piece above 128 KiB into a file of its own, which it does not flush with the rest.
+pub(super) const CHUNK: usize = 7 * 1024;
 
 /// Why a value can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -182,7 +185,7 @@ mod tests {
 
     #[test]
     fn chunks_hold_all_of_the_content_and_are_never_more_than_counted() {
-        for (head, body) in [(0, 0), (1, 0), (500, 4096), (CHUNK, CHUNK), (CHUNK + 1, 1), (262_144, 32_768), (3, CHUNK)]
+        for (head, body) in [(0, 0), (1, 0), (500, 4096), (CHUNK, CHUNK), (CHUNK + 1, 1), (262_144, INLINE), (3, CHUNK)]
         {
             let (head, body) = (vec![b'h'; head], vec![b'b'; body]);
             let mut writes = Vec::new();

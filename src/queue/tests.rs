@@ -12,6 +12,7 @@ mod commands;
 mod crash;
 mod damage;
 mod faults;
+mod pieces;
 mod quotas;
 mod stress;
 mod window;
