@@ -44,6 +44,15 @@ struct Inner {
     clock: Arc<dyn Clock>,
     domains: Mutex<HashMap<Arc<str>, Entry>>,
     questions: Semaphore,
+    unwritten: Mutex<Unwritten>,
+}
+
+/// What the store does not have yet, in the order in which it came to be: the last policy of a domain must be the one that is kept.
+#[derive(Default)]
+struct Unwritten {
+    writes: Vec<Write>,
+    /// Somebody is at it.
+    writing: bool,
 }
 
 #[derive(Default)]
@@ -51,6 +60,14 @@ struct Entry {
     known: Known,
     /// A question that is on its way.
     flight: Option<Flight>,
+}
+
+impl Unwritten {
+    /// What is to be written now; none: nothing is left, and who comes next has to begin again.
+    fn next(&mut self) -> Option<Vec<Write>> {
+        self.writing = !self.writes.is_empty();
+        self.writing.then(|| std::mem::take(&mut self.writes))
+    }
 }
 
 #[derive(Clone)]
@@ -87,8 +104,9 @@ impl Policies {
         if !dropped.is_empty() {
             store.apply(TREE, dropped)?;
         }
-        let questions = Semaphore::new(QUESTIONS);
-        Ok(Self { inner: Arc::new(Inner { resolver, client, store, clock, domains: Mutex::new(domains), questions }) })
+        let (domains, questions) = (Mutex::new(domains), Semaphore::new(QUESTIONS));
+        let unwritten = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { resolver, client, store, clock, domains, questions, unwritten }) })
     }
 
     /// What `domain` wants (in lower case, A-labels). Asks for it if that is due, and waits for the answer a short while.
@@ -98,17 +116,16 @@ impl Policies {
             return Found::default();
         }
         let now = self.inner.clock.now();
-        let (flight, wait, gone) = {
+        let (flight, wait) = {
             let mut domains = self.inner.domains.lock();
-            let gone = make_room(&mut domains, domain, config.cache);
+            self.inner.forget(make_room(&mut domains, domain, config.cache));
             let entry = domains.entry(domain.into()).or_default();
             entry.known.used = now;
             if entry.flight.is_none() && !entry.known.is_due(now) {
                 return entry.known.found(now, false);
             }
-            (self.inner.flight(entry, domain, now, config), entry.known.is_promising(), gone)
+            (self.inner.flight(entry, domain, now, config), entry.known.is_promising())
         };
-        self.inner.forget(gone);
         if wait {
             // Counted from its start: one that is slow costs the first message a moment, and the others nothing.
             let _ = timeout_at(flight.since + config.wait, flight.over.cancelled()).await;
@@ -120,15 +137,14 @@ impl Policies {
     /// As [`Self::find`], but the policy is fetched now, whatever is known, and waited for to the end.
     pub async fn refresh(&self, domain: &str, config: &Config) -> Found {
         let now = self.inner.clock.now();
-        let (flight, gone) = {
+        let flight = {
             let mut domains = self.inner.domains.lock();
-            let gone = make_room(&mut domains, domain, config.cache);
+            self.inner.forget(make_room(&mut domains, domain, config.cache));
             let entry = domains.entry(domain.into()).or_default();
             entry.known.used = now;
             entry.known.expect_news();
-            (self.inner.flight(entry, domain, now, config), gone)
+            self.inner.flight(entry, domain, now, config)
         };
-        self.inner.forget(gone);
         flight.over.cancelled().await;
         let (domains, now) = (self.inner.domains.lock(), self.inner.clock.now());
         domains.get(domain).map(|entry| entry.known.found(now, false)).unwrap_or_default()
@@ -156,7 +172,6 @@ impl Policies {
                 self.inner.flight(entry, &domain, now, config);
             }
         }
-        drop(domains);
         self.inner.forget(gone);
     }
 
@@ -240,19 +255,16 @@ impl Inner {
             tracing::info!(domain = &*domain, "no MTA-STS policy could be had: {trouble}");
         }
         let now = self.clock.now();
-        let changed = {
-            let mut domains = self.domains.lock();
-            let entry = domains.entry(Arc::clone(&domain)).or_default();
-            entry.flight = None;
-            entry.known.learn(checked, now).then(|| entry.known.held().cloned())
-        };
-        if let Some(held) = changed {
-            self.keep(domain, held);
+        let mut domains = self.domains.lock();
+        let entry = domains.entry(Arc::clone(&domain)).or_default();
+        entry.flight = None;
+        if entry.known.learn(checked, now) {
+            self.keep(&domain, entry.known.held().cloned());
         }
     }
 
-    /// Writes a policy down, or that there is none any more.
-    fn keep(self: &Arc<Self>, domain: Arc<str>, held: Option<Arc<Held>>) {
+    /// Writes a policy down, or that there is none any more. To be called under the lock of the map, as is [`Self::forget`].
+    fn keep(self: &Arc<Self>, domain: &str, held: Option<Arc<Held>>) {
         let key = domain.as_bytes().to_vec().into();
         let write = match held.map(|held| serde_json::to_vec(&*held)) {
             Some(Ok(value)) => Write::Put { key, value: value.into() },
@@ -268,11 +280,21 @@ impl Inner {
         }
     }
 
-    fn write(&self, writes: Vec<Write>) {
-        let store = Arc::clone(&self.store);
+    /// One write after the other, on one blocking thread.
+    fn write(self: &Arc<Self>, writes: Vec<Write>) {
+        let mut unwritten = self.unwritten.lock();
+        unwritten.writes.extend(writes);
+        if std::mem::replace(&mut unwritten.writing, true) {
+            return;
+        }
+        let inner = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = store.apply(TREE, writes) {
-                tracing::warn!(%error, "MTA-STS policies can't be kept");
+            // The lock is given back before the store is waited for.
+            let next = || inner.unwritten.lock().next();
+            while let Some(writes) = next() {
+                if let Err(error) = inner.store.apply(TREE, writes) {
+                    tracing::warn!(%error, "MTA-STS policies can't be kept");
+                }
             }
         });
     }
